@@ -1,0 +1,252 @@
+"""Every way Remit says no: one tree, with codes that never change.
+
+    Refusal
+    ├── Malformed            400  the request cannot be read
+    │   ├── BadField              one named field is wrong
+    │   ├── TooLarge         413  over a stated limit
+    │   └── BadCatalogue          a catalogue file is wrong: file, line, nearest known key
+    ├── Unauthenticated      401  we do not know who this is
+    │   ├── NoCredentials         nothing was presented
+    │   ├── BadToken              a token, assertion or certificate does not verify
+    │   ├── BadProof              proof of possession does not verify (RFC 9449)
+    │   ├── Replayed              a single-use identifier was seen before
+    │   └── NotAttested           evidence is genuine but matches no registered agent
+    ├── Forbidden            403  we know who, and the answer is no
+    │   ├── WrongCaller           this kind of caller may not use this route
+    │   └── Denied                a decision; carries its reasons
+    ├── Held                 403  an approval is all it lacks; carries the approval
+    ├── Absent               404  not there, or not yours: the same words for both (law 11)
+    ├── Stale                409  the world moved: reread and try again
+    │   ├── Conflict              compare-and-swap lost
+    │   └── WrongState            this state machine has no such arrow
+    └── Unavailable          503  refused because something we need is not there (fail closed)
+        ├── StoreUnavailable
+        ├── IssuerUnavailable
+        └── Busy
+
+`str(refusal)` is for the caller and says what to do next. `inside` is for the operator
+only (law 11): which selector, which claim, which upstream message.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """The root. `code` is stable for ever and documented at `remit explain CODE`."""
+
+    code: ClassVar[str] = "RMT-1000"
+    title: ClassVar[str] = "Refused"
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, next_step: str = "", inside: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+        self.inside = inside
+
+
+class Malformed(Refusal):
+    """The request cannot be read."""
+
+    code = "RMT-1001"
+    title = "Malformed request"
+    status = 400
+
+
+class BadField(Malformed):
+    """One named field is wrong. `field` is a path such as `authorization_details[0].goal`."""
+
+    code = "RMT-1002"
+    title = "A field is wrong"
+
+    def __init__(self, field: str, problem: str, *, next_step: str = "", inside: str = "") -> None:
+        super().__init__(f"{field}: {problem}", next_step=next_step, inside=inside)
+        self.field = field
+        self.problem = problem
+
+
+class TooLarge(Malformed):
+    """Over a stated size or depth limit."""
+
+    code = "RMT-1003"
+    title = "Too large"
+    status = 413
+
+
+class BadCatalogue(Malformed):
+    """A catalogue file is wrong; says where, and the nearest thing that would be right."""
+
+    code = "RMT-1004"
+    title = "The catalogue is not valid"
+
+    def __init__(self, file: str, line: int, problem: str, *, next_step: str = "") -> None:
+        super().__init__(f"{file}:{line}: {problem}", next_step=next_step)
+        self.file = file
+        self.line = line
+        self.problem = problem
+
+
+class BadPolicy(Malformed):
+    """A policy bundle does not parse or does not validate strictly against the schema."""
+
+    code = "RMT-1005"
+    title = "The policy bundle is not valid"
+
+
+class Unauthenticated(Refusal):
+    """We do not know who this is."""
+
+    code = "RMT-2000"
+    title = "Not authenticated"
+    status = 401
+
+
+class NoCredentials(Unauthenticated):
+    """Nothing was presented."""
+
+    code = "RMT-2001"
+    title = "No credentials"
+
+
+class BadToken(Unauthenticated):
+    """A token, assertion or certificate does not verify."""
+
+    code = "RMT-2002"
+    title = "The token is not valid"
+
+
+class BadProof(Unauthenticated):
+    """Proof of possession does not verify (RFC 9449 section 4.3)."""
+
+    code = "RMT-2003"
+    title = "The proof of possession is not valid"
+
+
+class Replayed(Unauthenticated):
+    """A single-use identifier (`jti`, join token) was seen before."""
+
+    code = "RMT-2004"
+    title = "Already used"
+
+
+class NotAttested(Unauthenticated):
+    """The evidence is genuine but matches no registered agent."""
+
+    code = "RMT-2005"
+    title = "Not a registered agent"
+
+
+class Forbidden(Refusal):
+    """We know who this is, and the answer is no."""
+
+    code = "RMT-3000"
+    title = "Forbidden"
+    status = 403
+
+
+class WrongCaller(Forbidden):
+    """This kind of caller may not use this route."""
+
+    code = "RMT-3001"
+    title = "Not for this caller"
+
+
+class Denied(Forbidden):
+    """A decision said no. `reasons` are stable codes of `remit.domain.decision.Reason`."""
+
+    code = "RMT-3002"
+    title = "Denied"
+
+    def __init__(
+        self, message: str, *, reasons: tuple[str, ...] = (), next_step: str = "", inside: str = ""
+    ) -> None:
+        super().__init__(message, next_step=next_step, inside=inside)
+        self.reasons = reasons
+
+
+class Held(Refusal):
+    """An approval is all it lacks. `approval` is the id to look at, wait for, or show to a person."""
+
+    code = "RMT-3003"
+    title = "Held for a person"
+    status = 403
+
+    def __init__(self, message: str, *, approval: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.approval = approval
+
+
+class Absent(Refusal):
+    """Not there, or not yours: byte for byte the same answer (law 11)."""
+
+    code = "RMT-4000"
+    title = "Not found"
+    status = 404
+
+    def __init__(self, *, inside: str = "") -> None:
+        super().__init__("There is no such thing here, or it is not yours to see.", inside=inside)
+
+
+class Stale(Refusal):
+    """The world moved."""
+
+    code = "RMT-5000"
+    title = "Out of date"
+    status = 409
+
+
+class Conflict(Stale):
+    """Compare-and-swap lost: somebody changed the row in between. Nothing was written."""
+
+    code = "RMT-5001"
+    title = "Changed by somebody else"
+
+
+class WrongState(Stale):
+    """This state machine has no such arrow."""
+
+    code = "RMT-5002"
+    title = "Not possible in this state"
+
+
+class Unavailable(Refusal):
+    """Refused because something we need is not there. Nothing leaves (law 3)."""
+
+    code = "RMT-6000"
+    title = "Unavailable"
+    status = 503
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not confirm the write, so nothing may leave (law 4)."""
+
+    code = "RMT-6001"
+    title = "The store is not available"
+
+
+class IssuerUnavailable(Unavailable):
+    """The system that mints or kills this credential did not answer."""
+
+    code = "RMT-6002"
+    title = "The issuer is not available"
+
+
+class Busy(Unavailable):
+    """Over a rate or concurrency limit; try again after a moment."""
+
+    code = "RMT-6003"
+    title = "Too busy"
+    status = 429
+
+
+def every_refusal() -> tuple[type[Refusal], ...]:
+    """The whole tree, in the order of the codes."""
+    found: list[type[Refusal]] = []
+    queue: list[type[Refusal]] = [Refusal]
+    while queue:
+        kind = queue.pop()
+        found.append(kind)
+        queue.extend(kind.__subclasses__())
+    return tuple(sorted(found, key=lambda kind: kind.code))
