@@ -1,0 +1,57 @@
+"""Who is calling, as the edge proved it: the only identity a verb ever sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class CallerKind(Enum):
+    """The columns of the authorisation matrix."""
+
+    ANYONE = "anyone"
+    AGENT = "agent"
+    ENFORCER = "enforcer"
+    PERSON = "person"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`name` is an agent, a person, an enforcement point or a reconciler; `task` and `jkt` come from its token."""
+
+    kind: CallerKind
+    name: str
+    task: str = ""
+    jkt: str = ""
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own)."""
+
+    caller: Caller
+    now: int
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Row: a bearer key of a person, operator, auditor or enforcement point. Keyed by its SHA-256."""
+
+    digest: str
+    kind: CallerKind
+    name: str
+    created_at: int
+    expires_at: int
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.digest

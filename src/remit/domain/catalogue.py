@@ -1,0 +1,90 @@
+"""What has been reviewed: the agents, purposes, tools, people and systems in force, as one value.
+
+The catalogue is files in git; one digest names one whole revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .flow import Json
+from .identity import Agent, Federation, Person
+from .purpose import Purpose
+from .tool import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerConfig:
+    """A configured system that mints credentials: `kind` names the issuer module, `settings` are its own."""
+
+    name: str
+    kind: str
+    settings: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """One revision, parsed. `policies` maps file names to Cedar text."""
+
+    agents: Mapping[str, Agent] = field(default_factory=dict)
+    purposes: Mapping[str, Purpose] = field(default_factory=dict)
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    people: Mapping[str, Person] = field(default_factory=dict)
+    federations: Mapping[str, Federation] = field(default_factory=dict)
+    issuers: Mapping[str, IssuerConfig] = field(default_factory=dict)
+    policies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFiles:
+    """Row: the text of every file of one revision, keyed by the revision's digest. Never changes."""
+
+    digest: str
+    files: tuple[tuple[str, str], ...]
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueHead:
+    """Row: which revision is in force. There is one, keyed `head`."""
+
+    digest: str
+    number: int
+    applied_at: int
+    applied_by: str
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return "head"
+
+
+def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
+    """Say in words what `new` would change, one line a thing, in a stable order."""
+    lines: list[str] = []
+    for noun, before, after in (
+        ("agent", old.agents, new.agents),
+        ("purpose", old.purposes, new.purposes),
+        ("tool", old.tools, new.tools),
+        ("person", old.people, new.people),
+        ("federation", old.federations, new.federations),
+        ("issuer", old.issuers, new.issuers),
+        ("policy file", old.policies, new.policies),
+    ):
+        lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]
+        lines += [f"- {noun} {name}" for name in sorted(before.keys() - after.keys())]
+        for name in sorted(before.keys() & after.keys()):
+            if before[name] != after[name]:
+                lines.append(f"~ {noun} {name}{_changed(before[name], after[name])}")
+    return tuple(lines)
+
+
+def _changed(before: object, after: object) -> str:
+    names = [n for n in getattr(after, "__dataclass_fields__", {}) if n != "revision"]
+    changed = [n for n in names if getattr(before, n) != getattr(after, n)]
+    return f": {', '.join(changed)}" if changed else ""

@@ -1,0 +1,133 @@
+"""What a decision is, and how verdicts fold into one.
+
+Permit needs every step to agree. Hold means an approval is all it lacks. Deny says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from .flow import Json
+
+
+class Reason(Enum):
+    """Stable codes, one for each numbered step of a decision that can refuse."""
+
+    AGENT_UNKNOWN = "agent_unknown"
+    AGENT_FROZEN = "agent_frozen"
+    IDENTITY_STALE = "identity_stale"
+    TASK_NOT_OPEN = "task_not_open"
+    TASK_EXPIRED = "task_expired"
+    NOT_ITS_AGENT = "not_its_agent"
+    PURPOSE_SUPERSEDED = "purpose_superseded"
+    OUT_OF_SCOPE = "out_of_scope"
+    TOOL_UNKNOWN = "tool_unknown"
+    TOOL_CHANGED = "tool_changed"
+    BAD_ARGUMENTS = "bad_arguments"
+    POLICY_FORBIDS = "policy_forbids"
+    POLICY_SILENT = "policy_silent"
+    POLICY_ERROR = "policy_error"
+    POLICY_ABSENT = "policy_absent"
+    BUDGET_SPENT = "budget_spent"
+    NEEDS_APPROVAL = "needs_approval"
+    APPROVAL_REFUSED = "approval_refused"
+    APPROVED = "approved"
+    CREDENTIAL_UNKNOWN = "credential_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One reason: its code, a sentence a person understands, and the policy that said so, if one did."""
+
+    reason: Reason
+    sentence: str
+    policy: str = ""
+    control: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """May happen, now, once. `approval` is the approval it used up, or empty."""
+
+    why: tuple[Why, ...] = ()
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Waits for `quorum` people of `approvers`."""
+
+    why: tuple[Why, ...]
+    approvers: tuple[str, ...]
+    quorum: int
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """May not happen."""
+
+    why: tuple[Why, ...]
+
+
+Decision: TypeAlias = Permit | Hold | Deny
+
+
+def word(decision: Decision) -> str:
+    """`permit`, `hold` or `deny`."""
+    return type(decision).__name__.lower()
+
+
+def combine(verdicts: Iterable[Decision]) -> Decision:
+    """Fold every verdict into one decision; no verdicts at all is a denial (law 3).
+
+    Any Deny denies. Otherwise any Hold holds, for the people every hold names together and the
+    greatest quorum; holds that share no approver cannot be answered and deny.
+    """
+    found = list(verdicts)
+    denials = [v for v in found if isinstance(v, Deny)]
+    if denials or not found:
+        silent = Why(Reason.POLICY_SILENT, "Nothing permits this.")
+        return Deny(tuple(w for v in denials for w in v.why) or (silent,))
+    holds = [v for v in found if isinstance(v, Hold)]
+    if not holds:
+        return Permit(tuple(w for v in found for w in v.why))
+    common = set(holds[0].approvers).intersection(*(h.approvers for h in holds))
+    why = tuple(w for h in holds for w in h.why)
+    if not common:
+        return Deny((*why, Why(Reason.POLICY_FORBIDS, "No one group may approve all of this.")))
+    return Hold(why, tuple(sorted(common)), max(h.quorum for h in holds))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One attempted action. `pin` is the digest of the tool description the caller saw, if it saw one."""
+
+    task: str
+    tool: str
+    arguments: Mapping[str, Json] = field(default_factory=dict)
+    pin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a policy may look at, and nothing else; the policy room's only input.
+
+    `action` is `propose`, `issue`, or the tool's name for a call. `resource` is (type, id) with type
+    one of `Purpose`, `Credential`, `Tool`. `attributes` belong to the resource, `context` to the moment,
+    `arguments` are the call's own (only those the tool's schema types are visible to policies).
+    """
+
+    agent: str
+    tier: str
+    owner: str
+    purpose: str
+    action: str
+    resource_type: str
+    resource: str
+    attributes: Mapping[str, str | bool] = field(default_factory=dict)
+    context: Mapping[str, str | bool | int] = field(default_factory=dict)
+    arguments: Mapping[str, Json] = field(default_factory=dict)

@@ -1,0 +1,263 @@
+"""What the log can say: a closed union.
+
+An event carries names, states and digests; never a payload, never a secret (law 10).
+Digest fields are `sha256:<hex>`. Instants are ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueApplied:
+    """A new revision of the catalogue is in force."""
+
+    digest: str
+    previous: str
+    summary: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTokenCreated:
+    """An operator allowed one key to be bound to an agent."""
+
+    agent: str
+    token: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProved:
+    """Evidence bound a key to an agent."""
+
+    agent: str
+    method: str
+    jkt: str
+    spiffe_id: str
+    evidence: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StandingChanged:
+    """An agent was frozen or made active again."""
+
+    agent: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeyCreated:
+    """A bearer key was made for a person, operator, auditor or enforcement point."""
+
+    kind: str
+    name: str
+    digest: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSealed:
+    """A static secret was put under an envelope."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyCreated:
+    """A signing key was made; `kid` is its RFC 7638 thumbprint, `public` its JWK or vkey text."""
+
+    use: str
+    kid: str
+    public: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProposed:
+    """A task was opened."""
+
+    task: str
+    agent: str
+    purpose: str
+    purpose_revision: str
+    initiator: str
+    goal: str
+    parameters: str
+    deadline: int
+    catalogue: str
+    policies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalDenied:
+    """A known agent asked for a task it may not have."""
+
+    agent: str
+    purpose: str
+    reasons: tuple[str, ...]
+    policies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssued:
+    """An access token left. `audience` is who will accept it."""
+
+    task: str
+    agent: str
+    jti: str
+    audience: str
+    jkt: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessDecided:
+    """An attempted call was permitted, held or denied."""
+
+    task: str
+    agent: str
+    tool: str
+    access: str
+    decision: str
+    reasons: tuple[str, ...]
+    policies: tuple[str, ...]
+    controls: tuple[str, ...]
+    approval: str
+    catalogue: str
+    trust: str
+    sensitivity: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered:
+    """A person said yes or no to exactly this digest."""
+
+    approval: str
+    task: str
+    digest: str
+    person: str
+    yes: bool
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalExpired:
+    """Nobody answered, or nobody used the answer, in time."""
+
+    approval: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssueDenied:
+    """A credential was asked for and refused."""
+
+    task: str
+    agent: str
+    credential: str
+    reasons: tuple[str, ...]
+    policies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReserved:
+    """From now on a credential with this handle may exist."""
+
+    lease: str
+    task: str
+    agent: str
+    credential: str
+    issuer: str
+    handle: str
+    expires_at: int
+    policies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseMinted:
+    """The issuer confirmed the credential."""
+
+    lease: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnding:
+    """The credential must die."""
+
+    lease: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKillFailed:
+    """The issuer did not confirm the kill; it will be tried again."""
+
+    lease: str
+    task: str
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKilledEarly:
+    """Killed while a mint might still land; to be killed again when the mint window has closed."""
+
+    lease: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """The issuer confirmed that the credential is dead."""
+
+    lease: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """No permit or credential for this task after this."""
+
+    task: str
+    agent: str
+    how: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettled:
+    """Every credential the task ever held is dead."""
+
+    task: str
+    leases: int
+
+
+Event: TypeAlias = (
+    CatalogueApplied
+    | JoinTokenCreated
+    | AgentProved
+    | StandingChanged
+    | AccessKeyCreated
+    | SecretSealed
+    | SigningKeyCreated
+    | TaskProposed
+    | ProposalDenied
+    | TokenIssued
+    | AccessDecided
+    | ApprovalAnswered
+    | ApprovalExpired
+    | IssueDenied
+    | LeaseReserved
+    | LeaseMinted
+    | LeaseEnding
+    | LeaseKillFailed
+    | LeaseKilledEarly
+    | LeaseEnded
+    | TaskEnded
+    | TaskSettled
+)

@@ -1,0 +1,127 @@
+"""The record that a credential may exist, and the duty to end it (laws 4 and 5).
+
+    RESERVED ──► LIVE ──► ENDING ──► ENDED
+        └──────────────────►┘
+
+RESERVED is durable before the mint begins. ENDED is written only after the issuer confirmed
+the kill, and never before `mint_until`: until then a mint somewhere may still be in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from .errors import WrongState
+from .flow import Json
+
+
+class LeaseState(Enum):
+    """Everything but ENDED may have a live credential behind it."""
+
+    RESERVED = "reserved"
+    LIVE = "live"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Row. `handle` is the credential's name at its issuer, chosen before the mint so that it can always be killed.
+
+    `grants` is the issuer's least-privilege description with the task's parameters filled in.
+    `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
+    `environment` and `sensitivity` are of the data behind it.
+    """
+
+    id: str
+    task: str
+    agent: str
+    credential: str
+    issuer: str
+    handle: str
+    reserved_at: int
+    mint_until: int
+    expires_at: int
+    grants: Mapping[str, Json] = field(default_factory=dict)
+    state: LeaseState = LeaseState.RESERVED
+    minted_at: int = 0
+    ended_at: int = 0
+    end_reason: str = ""
+    attempts: int = 0
+    retry_at: int = 0
+    last_error: str = ""
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+    def live(self, now: int) -> Lease:
+        """The issuer confirmed the mint."""
+        self._needs(LeaseState.RESERVED)
+        return replace(self, state=LeaseState.LIVE, minted_at=now)
+
+    def ending(self, now: int, reason: str) -> Lease:
+        """Its credential must die; due at once."""
+        self._needs(LeaseState.RESERVED, LeaseState.LIVE)
+        return replace(self, state=LeaseState.ENDING, end_reason=reason, retry_at=now)
+
+    def kill_failed(self, now: int, error: str) -> Lease:
+        """Try again after 1, 2, 4 … 60 s; never give up."""
+        self._needs(LeaseState.ENDING)
+        delay = min(60_000, 1_000 * 2 ** min(self.attempts, 6))
+        return replace(self, attempts=self.attempts + 1, retry_at=now + delay, last_error=error[:200])
+
+    def may_end_at(self, now: int) -> bool:
+        """A confirmed kill ends it only if no mint can still be in flight."""
+        return self.minted_at > 0 or now >= self.mint_until
+
+    def killed_early(self) -> Lease:
+        """Killed once, but a mint may still land: kill again when the mint window has closed."""
+        self._needs(LeaseState.ENDING)
+        return replace(self, retry_at=self.mint_until)
+
+    def ended(self, now: int) -> Lease:
+        """The issuer confirmed that the credential is dead and can never come to life."""
+        self._needs(LeaseState.ENDING)
+        if not self.may_end_at(now):
+            raise WrongState(f"lease {self.id} may still be minted until its mint window closes")
+        return replace(self, state=LeaseState.ENDED, ended_at=now, last_error="")
+
+    def due_at(self, now: int) -> bool:
+        """Something is to be done about it now, whatever its task says."""
+        if self.state is LeaseState.ENDING:
+            return now >= self.retry_at
+        expired = now >= self.expires_at or (self.state is LeaseState.RESERVED and now >= self.mint_until)
+        return self.state is not LeaseState.ENDED and expired
+
+    def _needs(self, *states: LeaseState) -> None:
+        if self.state not in states:
+            raise WrongState(f"lease {self.id} is {self.state.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """What an issuer hands over: named secret parts (`user`, `password`, …), which never appear in a repr (law 10)."""
+
+    parts: Mapping[str, str] = field(repr=False)
+
+    def __str__(self) -> str:
+        return "<minted credential>"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """Row: a static secret under an envelope (AES-256-GCM); keyed by its name, never in the clear at rest."""
+
+    name: str
+    envelope: str
+    sealed_at: int
+    sealed_by: str
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.name

@@ -1,0 +1,138 @@
+"""A reviewed ceiling: what kind of task may be asked of whom, with which tools, data and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from .errors import BadField
+from .flow import Json, Sensitivity
+from .scope import Between, Bound, Constraint, Grant, Matching, OneOf, Pattern, Scope
+from .tool import canonical_scalar
+
+_HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One named value the initiator states when proposing; text, matched whole by `pattern`, ≤ 1024 characters."""
+
+    name: str
+    pattern: str
+    required: bool = True
+    title: str = ""
+
+    def checked(self, value: Json) -> str:
+        """Return the value's canonical text or raise `BadField` naming the parameter."""
+        text = canonical_scalar(value)
+        if text is None or len(text) > 1024 or not re.fullmatch(self.pattern, text):
+            raise BadField(f"parameters.{self.name}", f"must match {self.pattern}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRule:
+    """A grant before the task's parameters are known: `{customer}` in texts is filled at the proposal.
+
+    A rule that mentions an optional parameter that was not stated grants nothing.
+    """
+
+    tool: str
+    resource: str
+    one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    between: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    matching: Mapping[str, str] = field(default_factory=dict)
+
+    def filled(self, parameters: Mapping[str, str]) -> Grant | None:
+        """Return the concrete grant, or None when a parameter it needs was not stated."""
+        mentioned = {m for text in self._texts() for m in _HOLE.findall(text)}
+        if not mentioned <= parameters.keys():
+            return None
+        for name in mentioned & set(_HOLE.findall(self.resource)):
+            if "/" in parameters[name] or parameters[name] in ("", ".", "..", "*", "**"):
+                raise BadField(f"parameters.{name}", "may not change the shape of a resource's path")
+        bounds: list[tuple[str, Constraint]] = [
+            *((a, OneOf(frozenset(_fill(v, parameters) for v in vs))) for a, vs in self.one_of.items()),
+            *((a, Between(least, most)) for a, (least, most) in self.between.items()),
+            *((a, Matching(pattern)) for a, pattern in self.matching.items()),
+        ]
+        pattern = Pattern.parse(_fill(self.resource, parameters))
+        return Grant(self.tool, pattern, frozenset(Bound(a, c) for a, c in bounds))
+
+    def _texts(self) -> list[str]:
+        return [self.resource, *(v for values in self.one_of.values() for v in values)]
+
+
+def _fill(text: str, parameters: Mapping[str, str]) -> str:
+    return _HOLE.sub(lambda hole: parameters[hole.group(1)], text)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRule:
+    """A credential a task of this purpose may be issued.
+
+    `issuer` names a configured issuer; `grants` is that issuer's own least-privilege description
+    (tables and privileges, an audience, …), checked by the issuer when the catalogue is applied.
+    `reveal` lets the agent see a static secret; otherwise only enforcement points use it.
+    """
+
+    name: str
+    issuer: str
+    ttl: int
+    grants: Mapping[str, Json] = field(default_factory=dict)
+    reveal: bool = False
+    environment: str = ""
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """Durations in ms. `identity_max_age` 0 asks for no fresher proof than the identity's own expiry."""
+
+    name: str
+    title: str
+    owner: str
+    agents: tuple[str, ...]
+    grants: tuple[GrantRule, ...]
+    sensitivity: Sensitivity
+    environments: tuple[str, ...]
+    max_duration: int
+    max_calls: int
+    parameters: tuple[Parameter, ...] = ()
+    credentials: tuple[CredentialRule, ...] = ()
+    initiators: tuple[str, ...] = ()
+    approval_ttl: int = 3_600_000
+    identity_max_age: int = 0
+    max_depth: int = 0
+    revision: str = ""
+
+    def checked_parameters(self, stated: Mapping[str, Json]) -> dict[str, str]:
+        """Return every stated parameter as text; unknown, missing and ill-formed ones raise `BadField`."""
+        known = {p.name: p for p in self.parameters}
+        for name in stated:
+            if name not in known:
+                raise BadField(
+                    f"parameters.{name}",
+                    f"purpose {self.name} has no such parameter",
+                    next_step=f"It takes: {', '.join(known) or 'none'}.",
+                )
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in stated:
+                raise BadField(f"parameters.{parameter.name}", f"purpose {self.name} needs it")
+        return {name: known[name].checked(value) for name, value in stated.items()}
+
+    def scope(self, parameters: Mapping[str, str], until: int) -> Scope:
+        """Return the widest scope a task with these parameters can have."""
+        grants = (rule.filled(parameters) for rule in self.grants)
+        return Scope(
+            frozenset(grant for grant in grants if grant is not None),
+            self.sensitivity,
+            frozenset(self.environments),
+            until,
+        )
+
+    def credential(self, name: str) -> CredentialRule | None:
+        """Find a credential rule by name."""
+        return next((rule for rule in self.credentials if rule.name == name), None)

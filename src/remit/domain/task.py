@@ -1,0 +1,83 @@
+"""One instance of a purpose: opened once, spent a little at a time, ended once.
+
+    OPEN ──► CLOSED    its agent said it is done
+         ├─► REVOKED   somebody or something withdrew it
+         └─► EXPIRED   its deadline passed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from .chain import Chain, Principal
+from .errors import WrongState
+from .flow import Label
+from .scope import Scope
+
+
+class TaskState(Enum):
+    """Only OPEN lets anything happen (law 1)."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Row. `goal` is data, never authority (law 8). `jkt` is the key that may act for it. Times in ms.
+
+    `settled_at` is when the last credential it held was confirmed dead; 0 until then.
+    """
+
+    id: str
+    purpose: str
+    purpose_revision: str
+    agent: str
+    jkt: str
+    goal: str
+    parameters: Mapping[str, str]
+    chain: Chain
+    scope: Scope
+    opened_at: int
+    deadline: int
+    max_calls: int
+    calls: int = 0
+    label: Label = Label()  # noqa: RUF009 - a frozen value
+    parent: str = ""
+    state: TaskState = TaskState.OPEN
+    ended_at: int = 0
+    end_reason: str = ""
+    settled_at: int = 0
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.id
+
+    @property
+    def initiator(self) -> Principal:
+        return self.chain.initiator
+
+    def open_at(self, now: int) -> bool:
+        """Open, and before its deadline."""
+        return self.state is TaskState.OPEN and now < self.deadline
+
+    def settled(self, now: int) -> Task:
+        """Every credential it held is dead; only an ended task settles, once."""
+        if self.state is TaskState.OPEN or self.settled_at:
+            raise WrongState(f"task {self.id} cannot settle")
+        return replace(self, settled_at=now)
+
+    def spent(self, calls: int, label: Label) -> Task:
+        """After `calls` more permits that read things of this label."""
+        return replace(self, calls=self.calls + calls, label=self.label | label)
+
+    def ended(self, how: TaskState, now: int, reason: str) -> Task:
+        """End it; ending twice raises `WrongState`."""
+        if self.state is not TaskState.OPEN or how is TaskState.OPEN:
+            raise WrongState(f"task {self.id} is {self.state.value} and cannot become {how.value}")
+        return replace(self, state=how, ended_at=now, end_reason=reason)

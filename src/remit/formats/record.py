@@ -1,0 +1,191 @@
+"""Rows and changes as bytes: what stores keep and what the log hashes.
+
+A row's body is JSON with its fields by name. A leaf of the log is JSON with the event, who and
+when, and for every row written `[kind, key, version, sha256 of the body]`, so replaying bodies in
+order rebuilds the tables and a changed body is seen (law 9). Leaf bytes are hashed as stored;
+nobody ever re-encodes them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from hashlib import sha256
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from remit.domain.approval import Approval, ApprovalState
+from remit.domain.caller import AccessKey
+from remit.domain.catalogue import CatalogueFiles, CatalogueHead
+from remit.domain.change import Change, R, Row
+from remit.domain.identity import Identity, JoinToken, Standing
+from remit.domain.keys import SigningKey
+from remit.domain.lease import Lease, LeaseState, SealedSecret
+from remit.domain.task import Task, TaskState
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of row is kept: its table, the columns `find` may ask for, and when it is due (0: never)."""
+
+    row: type[Any]
+    table: str
+    columns: Mapping[str, Callable[[Any], str]]
+    due: Callable[[Any], int]
+
+
+def _task_due(task: Task) -> int:
+    if task.state is TaskState.OPEN:
+        return task.deadline
+    return 0 if task.settled_at else task.ended_at
+
+
+def _approval_due(approval: Approval) -> int:
+    waiting = approval.state in (ApprovalState.PENDING, ApprovalState.GRANTED)
+    return approval.expires_at if waiting else 0
+
+
+def _lease_due(lease: Lease) -> int:
+    match lease.state:
+        case LeaseState.ENDED:
+            return 0
+        case LeaseState.ENDING:
+            return lease.retry_at
+        case LeaseState.RESERVED:
+            return min(lease.expires_at, lease.mint_until)
+        case LeaseState.LIVE:
+            return lease.expires_at
+
+
+def _never(_: Any) -> int:
+    return 0
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(CatalogueFiles, "catalogue_files", {}, _never),
+    Kind(CatalogueHead, "catalogue_head", {}, _never),
+    Kind(Standing, "standings", {"state": lambda r: r.state.value}, _never),
+    Kind(Identity, "identities", {"agent": lambda r: r.agent}, _never),
+    Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
+    Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),
+    Kind(SigningKey, "signing_keys", {"use": lambda r: r.use}, _never),
+    Kind(SealedSecret, "sealed_secrets", {}, _never),
+    Kind(
+        Task,
+        "tasks",
+        {"state": lambda r: r.state.value, "agent": lambda r: r.agent, "purpose": lambda r: r.purpose},
+        _task_due,
+    ),
+    Kind(
+        Approval,
+        "approvals",
+        {"state": lambda r: r.state.value, "task": lambda r: r.task, "access": lambda r: r.access},
+        _approval_due,
+    ),
+    Kind(
+        Lease,
+        "leases",
+        {"state": lambda r: r.state.value, "task": lambda r: r.task, "issuer": lambda r: r.issuer},
+        _lease_due,
+    ),
+)
+KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPut:
+    """One row ready to store."""
+
+    kind: Kind
+    key: str
+    expected: int
+    version: int
+    body: bytes
+    columns: tuple[str, ...]
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChange:
+    """A change ready to store: `leaf` is the event's bytes for the log; `checks` are (kind, key, expected version)."""
+
+    event: str
+    leaf: bytes
+    puts: tuple[EncodedPut, ...]
+    checks: tuple[tuple[Kind, str, int], ...]
+
+
+def encode(change: Change) -> EncodedChange:
+    """Encode a change once, for whichever store keeps it."""
+    puts = tuple(_encode_put(put.row, put.expected) for put in change.puts)
+    event = type(change.because).__name__
+    leaf = _encode(
+        {
+            "v": 1,
+            "type": event,
+            "at": change.call.now,
+            "by": str(change.call.caller),
+            "trace": change.call.trace,
+            "data": change.because,
+            "writes": [[p.kind.row.__name__, p.key, p.version, sha256(p.body).hexdigest()] for p in puts],
+        }
+    )
+    checks = tuple((KIND_OF[check.kind], check.key, check.expected) for check in change.checks)
+    return EncodedChange(event, leaf, puts, checks)
+
+
+def _encode_put(row: Row, expected: int) -> EncodedPut:
+    kind = KIND_OF[type(row)]
+    columns = tuple(column(row) for column in kind.columns.values())
+    return EncodedPut(kind, row.key, expected, row.version, _encode(row), columns, kind.due(row))
+
+
+def decode(kind: type[R], body: bytes) -> R:
+    """Rebuild a row from its body. Missing fields take their defaults, so older bodies stay readable."""
+    row: R = _decoder(kind)(msgspec.json.decode(body))
+    return row
+
+
+_DECODERS: dict[Any, Callable[[Any], Any]] = {}
+
+
+def _decoder(hint: Any) -> Callable[[Any], Any]:
+    found = _DECODERS.get(hint)
+    if found is None:
+        found = _DECODERS[hint] = _build_decoder(hint)
+    return found
+
+
+def _build_decoder(hint: Any) -> Callable[[Any], Any]:
+    origin, args = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _dataclass_decoder(hint)
+    if isinstance(hint, type) and issubclass(hint, Enum | Decimal):
+        return hint
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            each = _decoder(args[0])
+            return lambda value: tuple(map(each, value))
+        parts = [_decoder(arg) for arg in args]
+        return lambda value: tuple(part(v) for part, v in zip(parts, value, strict=True))
+    if origin is frozenset:
+        member = _decoder(args[0])
+        return lambda value: frozenset(map(member, value))
+    if origin in (typing.Union, types.UnionType) and all(map(dataclasses.is_dataclass, args)):
+        by_fields = {frozenset(f.name for f in dataclasses.fields(arg)): _decoder(arg) for arg in args}
+        return lambda value: by_fields[frozenset(value)](value)
+    return lambda value: value
+
+
+def _dataclass_decoder(cls: type[Any]) -> Callable[[Any], Any]:
+    hints = get_type_hints(cls)
+    fields = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(cls)}
+    return lambda value: cls(**{name: fields[name](part) for name, part in value.items()})

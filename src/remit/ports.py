@@ -1,0 +1,192 @@
+"""Everything a verb may reach, in protocols of one to four methods, and the `Env` that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
+from remit.domain.change import Change, R
+from remit.domain.errors import StoreUnavailable
+from remit.domain.flow import Json
+from remit.domain.identity import Federation
+from remit.domain.lease import Lease, Minted
+from remit.formats import catalogue as catalogue_format
+from remit.policy import Bundle, compile_bundle
+
+
+class Reader(Protocol):
+    """The newest committed rows. Raises `StoreUnavailable` rather than answer from the past."""
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """One row, or None."""
+        ...
+
+    async def find(
+        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
+    ) -> Sequence[R]:
+        """Rows whose indexed columns equal `where`, in key order, keys greater than `after`."""
+        ...
+
+    async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
+        """Rows whose own clock has come (see `formats.record`), the longest due first."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """Rows and the events that explain them."""
+
+    async def commit(self, change: Change) -> int:
+        """Make it durable and return its event number; or raise `Conflict` or `StoreUnavailable`.
+
+        After `StoreUnavailable` the change may or may not have happened ("failed but persisted").
+        """
+        ...
+
+    async def spend(self, token: str, until: int) -> bool:
+        """Durably mark a single-use identifier; True for exactly one caller until `until` (ms) has passed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A log extension: events in order, the tiles that change, and the signed head that covers them."""
+
+    first: int
+    events: tuple[int, ...]
+    tiles: Mapping[tuple[int, int], bytes]
+    size: int
+    root: bytes
+    note: str
+
+
+class LogReader(Protocol):
+    """The sequenced log."""
+
+    async def head(self) -> tuple[int, str]:
+        """Size and signed checkpoint; (0, "") before the first."""
+        ...
+
+    async def tile(self, level: int, index: int) -> bytes:
+        """The widest stored tile: concatenated 32-byte hashes, possibly fewer than 256; b"" when absent."""
+        ...
+
+    async def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """Leaf bytes of indices start … end-1, shorter only at the end of the log."""
+        ...
+
+
+class LogWriter(Protocol):
+    """What the sequencer alone may do."""
+
+    async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Committed events that have no place in the log yet: (event number, leaf bytes), in a stable order."""
+        ...
+
+    async def append(self, extension: Appended) -> None:
+        """Extend the log by one checkpoint; raises `Conflict` if its size is no longer `extension.first`."""
+        ...
+
+
+class Issuer(Protocol):
+    """A system that mints and kills credentials. Both raise `IssuerUnavailable` when it did not answer."""
+
+    async def mint(self, lease: Lease) -> Minted:
+        """Make the credential named `lease.handle`, no wider than `lease.grants`, dead at the latest at `expires_at`."""
+        ...
+
+    async def kill(self, lease: Lease) -> None:
+        """Return only when `lease.handle` can no longer be used. Killing what never was, or twice, is fine."""
+        ...
+
+    def checked(self, grants: Mapping[str, Json]) -> None:
+        """Raise `BadField` if a purpose's description of a credential is not one this issuer can mint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Raw signature bytes by the key `kid` under `algorithm` (`ES256`: r‖s, `EdDSA`: RFC 8032)."""
+
+    kid: str
+    algorithm: str
+    value: bytes
+
+
+class Signer(Protocol):
+    """Holds the private keys; nothing else ever sees them."""
+
+    def sign(self, use: str, data: bytes) -> Signature:
+        """Sign with the current key of this use (`token` or `log`)."""
+        ...
+
+    def public(self, use: str) -> Sequence[Mapping[str, str]]:
+        """Public JWKs of this use, the current one first."""
+        ...
+
+
+class Sealer(Protocol):
+    """Envelope encryption under the root key; `context` binds a sealed value to its row."""
+
+    def seal(self, plaintext: bytes, context: bytes) -> str: ...
+
+    def unseal(self, envelope: str, context: bytes) -> bytes: ...
+
+
+class Attestor(Protocol):
+    """Turns foreign evidence into verified claims."""
+
+    async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
+        """Verified claims of an OIDC token, or `BadToken`; `Unavailable` when its keys cannot be had."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One revision of the catalogue, compiled. Immutable, so it may be cached by digest."""
+
+    digest: str
+    catalogue: Catalogue
+    bundle: Bundle
+
+
+@lru_cache(maxsize=8)
+def compiled(digest: str, files: tuple[tuple[str, str], ...]) -> InForce:
+    """Parse and compile; raises `BadCatalogue` or `BadPolicy`, and then nothing has changed."""
+    catalogue = catalogue_format.parse(dict(files))
+    return InForce(digest, catalogue, compile_bundle(catalogue.policies, catalogue.tools))
+
+
+@dataclass(frozen=True)
+class Env:
+    """What a verb is given. `new_id("tsk")` returns a fresh unguessable id; `nudge` wakes the reconcilers."""
+
+    store: Store
+    signer: Signer
+    sealer: Sealer
+    attestor: Attestor
+    issuer: Callable[[IssuerConfig], Issuer]
+    new_id: Callable[[str], str]
+    nudge: Callable[[], None]
+    trust_domain: str
+    issuer_url: str
+
+    async def in_force(self) -> tuple[CatalogueHead, InForce]:
+        """Return the head row just read, and the revision it names."""
+        head = await self.store.get(CatalogueHead, "head")
+        if head is None:
+            raise StoreUnavailable("No catalogue is in force yet.", next_step="Run `remit apply`.")
+        cached = _IN_FORCE.get(head.digest)
+        if cached is None:
+            files = await self.store.get(CatalogueFiles, head.digest)
+            if files is None:
+                raise StoreUnavailable("The catalogue in force cannot be read.", inside=head.digest)
+            cached = compiled(head.digest, files.files)
+            _IN_FORCE.clear()
+            _IN_FORCE[head.digest] = cached
+        return head, cached
+
+
+_IN_FORCE: dict[str, InForce] = {}
