@@ -128,6 +128,6 @@ class Facts:
     action: str
     resource_type: str
     resource: str
-    attributes: Mapping[str, str | bool] = field(default_factory=dict)
+    attributes: Mapping[str, str | bool | int] = field(default_factory=dict)
     context: Mapping[str, str | bool | int] = field(default_factory=dict)
     arguments: Mapping[str, Json] = field(default_factory=dict)

@@ -1,0 +1,95 @@
+"""What a policy is told, built in one place so that no caller can add to it or leave something out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .chain import Chain
+from .decision import Facts
+from .flow import Json, Label
+from .identity import Agent
+from .purpose import CredentialRule, Purpose
+from .task import Task
+from .tool import Tool
+
+_HOUR = 3_600_000
+_DAY = 24 * _HOUR
+
+
+def _context(
+    agent: Agent, chain: Chain, label: Label, environment: str, calls: int, resource: str, now: int
+) -> dict[str, str | bool | int]:
+    return {
+        "tier": agent.tier.value,
+        "chain_depth": chain.depth,
+        "initiator_kind": chain.initiator.kind.value,
+        "trust": label.trust.word,
+        "label_sensitivity": label.sensitivity.word,
+        "label_rank": int(label.sensitivity),
+        "environment": environment,
+        "calls": calls,
+        "resource": resource,
+        "hour": now % _DAY // _HOUR,
+        "weekday": (now // _DAY + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
+    }
+
+
+def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, now: int) -> Facts:
+    """Facts of asking for a task."""
+    return Facts(
+        agent.name,
+        agent.tier.value,
+        agent.owner,
+        purpose.name,
+        "propose",
+        "Purpose",
+        purpose.name,
+        {"owner": purpose.owner},
+        _context(agent, chain, Label(), "", 0, purpose.name, now),
+    )
+
+
+def of_credential(agent: Agent, task: Task, rule: CredentialRule, now: int) -> Facts:
+    """Facts of asking for a credential."""
+    return Facts(
+        agent.name,
+        agent.tier.value,
+        agent.owner,
+        task.purpose,
+        "issue",
+        "Credential",
+        rule.name,
+        {
+            "issuer": rule.issuer,
+            "environment": rule.environment,
+            "sensitivity": rule.sensitivity.word,
+            "sensitivity_rank": int(rule.sensitivity),
+            "reveal": rule.reveal,
+        },
+        _context(agent, task.chain, task.label, rule.environment, task.calls, rule.name, now),
+    )
+
+
+def of_call(
+    agent: Agent, task: Task, tool: Tool, resource: str, arguments: Mapping[str, Json], now: int
+) -> Facts:
+    """Facts of calling a tool."""
+    return Facts(
+        agent.name,
+        agent.tier.value,
+        agent.owner,
+        task.purpose,
+        tool.name,
+        "Tool",
+        tool.name,
+        {
+            "effect": tool.effect.word,
+            "sensitivity": tool.sensitivity.word,
+            "sensitivity_rank": int(tool.sensitivity),
+            "environment": tool.environment,
+            "egress": tool.egress,
+            "server": tool.server,
+        },
+        _context(agent, task.chain, task.label, tool.environment, task.calls, resource, now),
+        arguments,
+    )

@@ -1,0 +1,43 @@
+"""Admit: give a person, operator, auditor or enforcement point a bearer key; seal a static secret."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from remit.domain import events
+from remit.domain.caller import AccessKey, Call, CallerKind
+from remit.domain.change import Change
+from remit.domain.errors import Absent, BadField
+from remit.domain.identity import checked_name
+from remit.domain.lease import SealedSecret
+from remit.ports import Env
+
+SECRET_LIMIT = 65_536
+
+
+async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
+    """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
+    if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
+        raise BadField("kind", "must be person, operator, auditor or enforcer")
+    checked_name("name", name)
+    if kind is CallerKind.PERSON:
+        _, force = await env.in_force()
+        if name not in force.catalogue.people:
+            raise Absent(inside=f"person {name}")
+    text = env.new_id(f"key_{kind.value}")
+    row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
+    because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)
+    await env.store.commit(Change(because, call).put(row, was=None))
+    return text, row
+
+
+async def seal(env: Env, call: Call, name: str, plaintext: bytes) -> SealedSecret:
+    """Keep a static secret under an envelope; sealing the same name again replaces it."""
+    checked_name("name", name)
+    if not 0 < len(plaintext) <= SECRET_LIMIT:
+        raise BadField("value", f"must be 1 to {SECRET_LIMIT} bytes")
+    old = await env.store.get(SealedSecret, name)
+    envelope = env.sealer.seal(plaintext, b"sealed_secret:" + name.encode())
+    row = SealedSecret(name, envelope, call.now, str(call.caller))
+    await env.store.commit(Change(events.SecretSealed(name), call).put(row, was=old))
+    return row

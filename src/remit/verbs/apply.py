@@ -1,0 +1,48 @@
+"""Apply: put a reviewed catalogue in force, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.domain import events
+from remit.domain.caller import Call
+from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, differences
+from remit.domain.change import Change
+from remit.domain.errors import BadCatalogue, BadField
+from remit.formats import catalogue as catalogue_format
+from remit.ports import Env, InForce, compiled
+
+
+async def plan(env: Env, files: Mapping[str, str]) -> tuple[InForce, tuple[str, ...], CatalogueHead | None]:
+    """Compile the files and say in words what they would change; changes nothing."""
+    candidate = compiled(catalogue_format.digest(files), tuple(sorted(files.items())))
+    _check_credentials(env, candidate.catalogue)
+    head = await env.store.get(CatalogueHead, "head")
+    current = (await env.in_force())[1].catalogue if head else Catalogue()
+    return candidate, differences(current, candidate.catalogue), head
+
+
+async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[CatalogueHead, tuple[str, ...]]:
+    """Make these files the catalogue in force; raises `BadCatalogue` or `BadPolicy` and leaves the old one."""
+    candidate, summary, head = await plan(env, files)
+    if head is not None and head.digest == candidate.digest:
+        return head, ()
+    new = CatalogueHead(
+        candidate.digest, head.number + 1 if head else 1, call.now, str(call.caller), version=0
+    )
+    because = events.CatalogueApplied(candidate.digest, head.digest if head else "", summary[:200])
+    change = Change(because, call).put(new, was=head)
+    if await env.store.get(CatalogueFiles, candidate.digest) is None:
+        change = change.put(CatalogueFiles(candidate.digest, tuple(sorted(files.items()))), was=None)
+    await env.store.commit(change)
+    return new, summary
+
+
+def _check_credentials(env: Env, catalogue: Catalogue) -> None:
+    for purpose in catalogue.purposes.values():
+        for rule in purpose.credentials:
+            try:
+                env.issuer(catalogue.issuers[rule.issuer]).checked(rule.grants)
+            except BadField as problem:
+                where = f"credential {rule.name}: {problem.message}"
+                raise BadCatalogue(f"purposes/{purpose.name}.toml", 1, where) from problem

@@ -1,0 +1,265 @@
+"""Decide: may this task do this, now? The steps are numbered as in the design.
+
+0 is the edge's: it authenticated the caller. Every refusal has its own stable reason code, and the
+event is durable before the answer leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from remit.domain import events, facts
+from remit.domain.approval import Approval, ApprovalState, Shown
+from remit.domain.caller import Call, CallerKind
+from remit.domain.catalogue import CatalogueHead
+from remit.domain.chain import effective
+from remit.domain.change import Change
+from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Why, word
+from remit.domain.errors import Absent, BadField, Busy, Conflict
+from remit.domain.flow import Json, Label
+from remit.domain.identity import Agent, Identity, Standing, StandingState
+from remit.domain.scope import Attempt
+from remit.domain.task import Task
+from remit.domain.tool import Effect, Tool
+from remit.formats.arguments import ArgumentSchema
+from remit.formats.jcs import canonical, digest
+from remit.ports import Env, InForce
+
+ROUNDS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything read for one decision, at one instant."""
+
+    head: CatalogueHead
+    force: InForce
+    task: Task
+    identity: Identity | None
+    standing: Standing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An access that passed every step but the policy."""
+
+    agent: Agent
+    tool: Tool
+    resource: str
+    facts: Facts
+    digest: str
+
+
+async def decide(env: Env, call: Call, access: Access) -> Decision:
+    """Return Permit, Hold or Deny, after the event that explains it is durable (law 4).
+
+    Raises `Absent` for a task that is not there or not the caller's, `Busy` when compare-and-swap keeps
+    losing to other calls of the same task, `StoreUnavailable` when nothing may leave.
+    """
+    for _ in range(ROUNDS):
+        situation = await _read(env, call, access)
+        judged = judge(situation, call, access)
+        if isinstance(judged, Deny):
+            await env.store.commit(Change(_decided(situation, access, judged, ""), call))
+            return judged
+        try:
+            return await _conclude(env, call, access, situation, judged)
+        except Conflict:
+            continue
+    raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
+
+
+async def _read(env: Env, call: Call, access: Access) -> Situation:
+    task = await env.store.get(Task, access.task)
+    mine = task is not None and (
+        call.caller.kind is CallerKind.ENFORCER
+        or (task.agent == call.caller.name and task.jkt == call.caller.jkt)
+    )
+    if task is None or not mine:
+        raise Absent(inside=f"task {access.task} for {call.caller}")
+    head, force = await env.in_force()
+    identity = await env.store.get(Identity, task.jkt)
+    standing = await env.store.get(Standing, task.agent)
+    return Situation(head, force, task, identity, standing)
+
+
+def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
+    """Steps 1 to 3: pure, and no policy language yet."""
+    task, catalogue = situation.task, situation.force.catalogue
+    # 1. The agent, its identity, the task, the purpose.
+    agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
+    if agent is None:
+        return _deny(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")
+    if situation.standing is not None and situation.standing.state is StandingState.FROZEN:
+        return _deny(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {situation.standing.reason}")
+    identity = situation.identity
+    if identity is None or identity.agent != agent.name or call.now >= identity.expires_at:
+        return _deny(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again.")
+    if task.state.value != "open":
+        return _deny(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")
+    if call.now >= task.deadline:
+        return _deny(Reason.TASK_EXPIRED, "The task's time is over; propose a new one.")
+    if purpose is None or purpose.revision != task.purpose_revision:
+        return _deny(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed; propose the task again.")
+    if task.calls >= task.max_calls:
+        return _deny(Reason.BUDGET_SPENT, f"All {task.max_calls} calls of this task are spent.")
+    # 3 comes before 2, because the scope needs the resource that the reviewed tool derives.
+    tool = catalogue.tools.get(access.tool)
+    if tool is None:
+        return _deny(Reason.TOOL_UNKNOWN, f"Nobody has reviewed a tool {access.tool!r}.")
+    if tool.pin and access.pin != tool.pin:
+        return _deny(Reason.TOOL_CHANGED, f"{tool.name} is not as it was reviewed; it waits for another review.")
+    problems = _schema_of(tool).problems(access.arguments)
+    if problems:
+        return _deny(Reason.BAD_ARGUMENTS, "; ".join(f"{path}: {problem}" for path, problem in problems[:5]))
+    try:
+        resource = tool.resource_of(access.arguments)
+    except BadField as problem:
+        return _deny(Reason.BAD_ARGUMENTS, problem.message)
+    # 2. The chain's effective scope.
+    attempt = Attempt(tool.name, resource, access.arguments, tool.sensitivity, tool.environment, call.now)
+    outside = effective((task.scope,)).outside(attempt)
+    if outside:
+        return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
+    shown = {
+        "tool": tool.name,
+        "tool_revision": tool.revision,
+        "arguments": access.arguments,
+        "resource": resource,
+        "task": task.id,
+        "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
+        "policy": situation.force.bundle.revision,
+    }
+    asked = facts.of_call(agent, task, tool, resource, access.arguments, call.now)
+    return Candidate(agent, tool, resource, asked, digest(shown))
+
+
+async def _conclude(
+    env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate
+) -> Decision:
+    # 5. Cedar; a second look inside tells Deny from Hold.
+    verdict = situation.force.bundle.verdict(candidate.facts)
+    approval: Approval | None = None
+    if isinstance(verdict, Hold):
+        # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
+        verdict, approval = await _with_approval(env, call, situation, candidate, verdict)
+    change = Change(
+        _decided(situation, access, verdict, candidate.digest, approval.id if approval else ""), call
+    )
+    change = change.check(situation.head)
+    standing = situation.standing
+    change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)
+    match verdict:
+        case Permit():
+            # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
+            task = situation.task.spent(1, candidate.tool.label())
+            change = change.put(task, was=situation.task)
+            if approval is not None:
+                change = change.put(approval.used(call.now), was=approval)
+        case Hold():
+            change = change.check(situation.task)
+            if approval is not None and approval.version == 0:
+                change = change.put(approval, was=None)
+        case Deny():
+            pass
+    await env.store.commit(change)
+    return verdict
+
+
+async def _with_approval(
+    env: Env, call: Call, situation: Situation, candidate: Candidate, hold: Hold
+) -> tuple[Decision, Approval | None]:
+    asked = await env.store.find(Approval, {"access": candidate.digest}, limit=1000)
+    for approval in asked:
+        if approval.usable_at(call.now):
+            again = situation.force.bundle.with_approval(candidate.facts)
+            if isinstance(again, Permit):
+                why = Why(Reason.APPROVED, f"{' and '.join(a.person for a in approval.answers)} agreed.")
+                return Permit((why, *again.why), approval.id), approval
+            return again, None
+        if approval.state is ApprovalState.REFUSED:
+            who = approval.answers[-1].person
+            return Deny((Why(Reason.APPROVAL_REFUSED, f"{who} said no to exactly this."),)), None
+        if approval.pending_at(call.now):
+            return Hold(hold.why, approval.approvers, approval.quorum, approval.id), approval
+    approval = _ask(situation, candidate, hold, len(asked), call.now)
+    return Hold(hold.why, approval.approvers, approval.quorum, approval.id), approval
+
+
+def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, now: int) -> Approval:
+    task, agent, tool = situation.task, candidate.agent, candidate.tool
+    approvers = tuple(sorted({agent.owner if name == "owner" else name for name in hold.approvers}))
+    purpose = situation.force.catalogue.purposes[task.purpose]
+    binding = digest([candidate.digest, round_])
+    shown = Shown(
+        sentence=_sentence(task, tool, candidate.facts.arguments),
+        tool=tool.name,
+        arguments=canonical(candidate.facts.arguments).decode(),
+        resource=candidate.resource,
+        effect=tool.effect.word,
+        goal=task.goal,
+        why=tuple(why.sentence for why in hold.why),
+        policies=tuple(why.policy for why in hold.why),
+        controls=tuple(why.control for why in hold.why if why.control),
+    )
+    return Approval(
+        # Two callers that ask at once compute the same id, and one of them loses the compare-and-swap.
+        id="apv_" + binding.removeprefix("sha256:")[:32],
+        digest=binding,
+        access=candidate.digest,
+        round=round_,
+        task=task.id,
+        chain=task.chain,
+        owner=agent.owner,
+        shown=shown,
+        approvers=approvers,
+        quorum=hold.quorum,
+        asked_at=now,
+        expires_at=min(now + purpose.approval_ttl, task.deadline),
+    )
+
+
+def _sentence(task: Task, tool: Tool, arguments: object) -> str:
+    initiator = task.chain.initiator
+    behalf = f", for {initiator.name}," if initiator.name != task.agent else ""
+    listed = ", ".join(f"{k}={v}" for k, v in arguments.items()) if isinstance(arguments, dict) else ""
+    once = " This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ""
+    return f"{task.agent}{behalf} asks to use {tool.title or tool.name} ({listed}) once.{once}"
+
+
+def _deny(reason: Reason, sentence: str) -> Deny:
+    return Deny((Why(reason, sentence),))
+
+
+def _decided(
+    situation: Situation, access: Access, decision: Decision, access_digest: str, approval: str = ""
+) -> events.AccessDecided:
+    task = situation.task
+    label: Label = task.label
+    return events.AccessDecided(
+        task=task.id,
+        agent=task.agent,
+        tool=access.tool[:128],
+        access=access_digest or digest([access.task, access.tool, access.arguments]),
+        decision=word(decision),
+        reasons=tuple(why.reason.value for why in decision.why),
+        policies=tuple(why.policy for why in decision.why if why.policy),
+        controls=tuple(sorted({why.control for why in decision.why if why.control})),
+        approval=approval,
+        catalogue=situation.head.digest,
+        trust=label.trust.word,
+        sensitivity=label.sensitivity.word,
+    )
+
+
+_SCHEMAS: dict[str, ArgumentSchema] = {}
+
+
+def _schema_of(tool: Tool) -> ArgumentSchema:
+    found = _SCHEMAS.get(tool.revision)
+    if found is None:
+        schema: dict[str, Json] = dict(tool.schema)
+        if len(_SCHEMAS) > 4096:
+            _SCHEMAS.clear()
+        found = _SCHEMAS[tool.revision] = ArgumentSchema.compile(schema)
+    return found

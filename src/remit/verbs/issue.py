@@ -1,0 +1,168 @@
+"""Issue: a credential for one task. Reserve, mint, settle: a lease is durable before its credential exists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.domain import events, facts
+from remit.domain.caller import Call, CallerKind
+from remit.domain.change import Change
+from remit.domain.decision import Permit, Reason, Why
+from remit.domain.errors import Absent, Conflict, Denied, IssuerUnavailable, Refusal, WrongState
+from remit.domain.flow import Json
+from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.lease import Lease, LeaseState, Minted
+from remit.domain.purpose import CredentialRule
+from remit.domain.task import Task
+from remit.ports import Env, InForce
+
+MINT_WINDOW = 30_000
+
+
+async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Minted]:
+    """Return a live lease and its secret, which exists nowhere else.
+
+    If the task ends while the mint is in flight, the secret is thrown away, the credential dies, and
+    the caller gets `Denied` (law 5). `settle` uses the clock of `call`; the mint itself has `MINT_WINDOW` ms.
+    """
+    task = await env.store.get(Task, task_id)
+    if task is None or task.agent != call.caller.name or task.jkt != call.caller.jkt:
+        raise Absent(inside=f"task {task_id} for {call.caller}")
+    head, force = await env.in_force()
+    standing = await env.store.get(Standing, task.agent)
+    identity = await env.store.get(Identity, task.jkt)
+    rule, whys, policies = _judge(force, task, identity, standing, credential, call)
+    if whys or rule is None:
+        await _deny(env, call, task, credential, whys, policies)
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    lease = _reserved(env, call, task, rule)
+    because = events.LeaseReserved(
+        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies
+    )
+    change = Change(because, call).put(lease, was=None).check(task).check(head)
+    change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
+    try:
+        await env.store.commit(change)
+    except Conflict:
+        return await issue(env, call, task_id, credential)
+    stored = await env.store.get(Lease, lease.id)
+    if stored is None:  # pragma: no cover - committed above
+        raise WrongState("the lease vanished")
+    issuer = env.issuer(force.catalogue.issuers[rule.issuer])
+    try:
+        minted = await issuer.mint(stored)
+    except Refusal as refusal:
+        await _end(env, call, stored.id, "mint failed")
+        raise refusal
+    except BaseException:
+        await _end(env, call, stored.id, "mint failed")
+        raise
+    return await _settle(env, call, stored, minted)
+
+
+async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[Lease, Minted]:
+    because = events.LeaseMinted(lease.id, lease.task)
+    task = await env.store.get(Task, lease.task)
+    if task is not None and task.open_at(call.now):
+        live = lease.live(call.now)
+        try:
+            await env.store.commit(Change(because, call).put(live, was=lease).check(task))
+            return live, minted
+        except Conflict:
+            fresh = await env.store.get(Lease, lease.id)
+            if fresh is not None and fresh.state is LeaseState.RESERVED:
+                return await _settle(env, call, fresh, minted)  # only the task moved: look again
+    await _end(env, call, lease.id, "task ended while minting")
+    raise Denied("The task ended before its credential was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
+
+
+async def _end(env: Env, call: Call, lease_id: str, reason: str) -> None:
+    """Hand the lease to the reconciler, which kills and keeps killing."""
+    lease = await env.store.get(Lease, lease_id)
+    while lease is not None and lease.state in (LeaseState.RESERVED, LeaseState.LIVE):
+        because = events.LeaseEnding(lease.id, lease.task, reason)
+        try:
+            await env.store.commit(Change(because, call).put(lease.ending(call.now, reason), was=lease))
+        except Conflict:
+            lease = await env.store.get(Lease, lease_id)
+            continue
+        break
+    env.nudge()
+
+
+def _judge(
+    force: InForce, task: Task, identity: Identity | None, standing: Standing | None, credential: str, call: Call
+) -> tuple[CredentialRule | None, list[Why], tuple[str, ...]]:
+    agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
+    if agent is None:
+        return None, [Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")], ()
+    if standing is not None and standing.state is StandingState.FROZEN:
+        return None, [Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}")], ()
+    if identity is None or identity.agent != agent.name or call.now >= identity.expires_at:
+        return None, [Why(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again.")], ()
+    if not task.open_at(call.now):
+        return None, [Why(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")], ()
+    if purpose is None or purpose.revision != task.purpose_revision:
+        return None, [Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed.")], ()
+    rule = purpose.credential(credential)
+    if rule is None:
+        offered = ", ".join(r.name for r in purpose.credentials) or "none"
+        return None, [Why(Reason.CREDENTIAL_UNKNOWN, f"This purpose offers: {offered}.")], ()
+    if call.caller.kind is CallerKind.AGENT and _hidden(force, rule):
+        sentence = f"{rule.name} is used on the agent's behalf and never shown to it."
+        return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
+    verdict = force.bundle.verdict(facts.of_credential(agent, task, rule, call.now))
+    policies = tuple(why.policy for why in verdict.why if why.policy)
+    return (rule, [], policies) if isinstance(verdict, Permit) else (None, list(verdict.why), policies)
+
+
+def _hidden(force: InForce, rule: CredentialRule) -> bool:
+    """A static secret cannot be killed, so an agent sees it only if its purpose says so."""
+    return force.catalogue.issuers[rule.issuer].kind == "static" and not rule.reveal
+
+
+def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:
+    lease_id = env.new_id("lse")
+    return Lease(
+        id=lease_id,
+        task=task.id,
+        agent=task.agent,
+        credential=rule.name,
+        issuer=rule.issuer,
+        handle="remit_" + lease_id.removeprefix("lse_").lower(),
+        reserved_at=call.now,
+        mint_until=call.now + MINT_WINDOW,
+        expires_at=min(call.now + rule.ttl, task.deadline),
+        grants=_filled(rule.grants, task.parameters),
+    )
+
+
+def _filled(grants: Mapping[str, Json], parameters: Mapping[str, str]) -> dict[str, Json]:
+    """Fill `{parameter}` in the issuer's description; a value is data there, and the issuer quotes it."""
+
+    def fill(value: Json) -> Json:
+        if isinstance(value, str):
+            for name, text in parameters.items():
+                if value == "{" + name + "}":
+                    return text
+            return value
+        if isinstance(value, Mapping):
+            return {key: fill(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [fill(part) for part in value]
+        return value
+
+    return {key: fill(value) for key, value in grants.items()}
+
+
+async def _deny(
+    env: Env, call: Call, task: Task, credential: str, whys: list[Why], policies: tuple[str, ...]
+) -> None:
+    reasons = tuple(why.reason.value for why in whys)
+    because = events.IssueDenied(task.id, task.agent, credential[:128], reasons, policies)
+    await env.store.commit(Change(because, call))
+    raise Denied(" ".join(why.sentence for why in whys), reasons=reasons)
+
+
+__all__ = ["IssuerUnavailable", "issue"]

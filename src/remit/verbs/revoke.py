@@ -1,0 +1,68 @@
+"""Revoke: end a task, freeze an agent. One commit; what hangs below dies by reconciliation (laws 5 and 6)."""
+
+from __future__ import annotations
+
+from remit.domain import events
+from remit.domain.caller import Call, CallerKind
+from remit.domain.change import Change
+from remit.domain.errors import Absent, Busy, Conflict
+from remit.domain.identity import Standing, StandingState
+from remit.domain.task import Task, TaskState
+from remit.ports import Env
+
+ROUNDS = 64
+
+
+async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
+    """Close (its own agent) or revoke (anybody else) a task. Ending what has ended returns it unchanged.
+
+    When this returns the end is durable and no permit is committed after it (law 6).
+    """
+    for _ in range(ROUNDS):
+        task = await env.store.get(Task, task_id)
+        own = task is not None and task.agent == call.caller.name and task.jkt == call.caller.jkt
+        if task is None or (call.caller.kind is CallerKind.AGENT and not own):
+            raise Absent(inside=f"task {task_id} for {call.caller}")
+        if call.caller.kind is CallerKind.PERSON and not await _answers_for(env, call, task):
+            raise Absent(inside=f"task {task_id} for {call.caller}")
+        if task.state is not TaskState.OPEN:
+            return task
+        how = TaskState.CLOSED if call.caller.kind is CallerKind.AGENT else TaskState.REVOKED
+        ended = task.ended(how, call.now, reason[:500])
+        because = events.TaskEnded(task.id, task.agent, how.value, reason[:500])
+        try:
+            await env.store.commit(Change(because, call).put(ended, was=task))
+        except Conflict:
+            continue
+        env.nudge()
+        return ended
+    raise Busy("The task is very busy; it was not ended.", next_step="Try again at once.")
+
+
+async def _answers_for(env: Env, call: Call, task: Task) -> bool:
+    """The initiator, the agent's owner, and the purpose's owner may end a task."""
+    _, force = await env.in_force()
+    agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
+    owners = {task.initiator.name, agent.owner if agent else "", purpose.owner if purpose else ""}
+    return call.caller.name in owners
+
+
+async def freeze(env: Env, call: Call, agent: str, reason: str, *, frozen: bool = True) -> Standing:
+    """Freeze an agent, or make it active again. Every decision checks this row in its own commit."""
+    _, force = await env.in_force()
+    if agent not in force.catalogue.agents:
+        raise Absent(inside=f"agent {agent}")
+    for _ in range(ROUNDS):
+        old = await env.store.get(Standing, agent)
+        state = StandingState.FROZEN if frozen else StandingState.ACTIVE
+        if old is not None and old.state is state:
+            return old
+        new = Standing(agent, state, call.now, reason[:500])
+        because = events.StandingChanged(agent, state.value, reason[:500])
+        try:
+            await env.store.commit(Change(because, call).put(new, was=old))
+        except Conflict:
+            continue
+        env.nudge()
+        return new
+    raise Busy("The agent's standing keeps changing.", next_step="Try again.")
