@@ -1,0 +1,174 @@
+"""The root command: lazy groups, so that `remit --help` imports nothing it does not show."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import click
+
+from .exits import Exit, Failure
+from .output import Output
+
+EPILOG = """\b
+Exit codes: 0 done, 1 error, 2 usage, 3 denied by policy, 4 not authenticated,
+5 held or timed out, 6 not found, 7 unreachable.
+\b
+Shell completion:  eval "$(_REMIT_COMPLETE=bash_source remit)"   (zsh_source, fish_source)
+"""
+
+# name → (module, attribute, one line of help)
+COMMANDS: Mapping[str, tuple[str, str, str]] = {
+    "up": ("serve", "up", "Start a server here: embedded SQLite, nothing to configure."),
+    "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
+    "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
+    "agent": ("nouns", "agent", "Agents: list, show, invite, freeze, unfreeze."),
+    "purpose": ("nouns", "purpose", "Purposes: list, show."),
+    "tool": ("nouns", "tool", "Tools: list, show, pin."),
+    "task": ("nouns", "task", "Tasks: list, show, end."),
+    "lease": ("nouns", "lease", "Leases: list."),
+    "approval": ("people", "approval", "Approvals: list, show, wait."),
+    "approve": ("people", "approve", "Say yes to exactly what an approval shows."),
+    "deny": ("people", "deny", "Say no to what an approval shows."),
+    "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
+    "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points."),
+    "secret": ("people", "secret", "Seal a static secret."),
+    "policy": ("policy", "policy", "Policies: check, test, explain."),
+    "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
+    "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
+    "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
+    "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
+    "config": ("doctor", "config", "Show the effective configuration and where it came from."),
+}
+
+
+@dataclass
+class Context:
+    """What every command is given."""
+
+    out: Output
+    serve: Callable[..., None]
+    person: str = ""
+
+
+class Lazy(click.Group):
+    """Imports a command's module when it is run, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        module, attribute, _ = found
+        command: click.Command = getattr(importlib.import_module(f"remit.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help from the table, without importing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command for a typing error."""
+        from difflib import get_close_matches
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean `remit {near[0]}`?" if near else " See `remit --help`."
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, or JSON lines, on standard output.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing on standard error but errors.")
+@click.option("--as", "person", metavar="NAME", default="", help="Call as this person, with the key saved here.")
+@click.version_option(package_name="remit", message="remit %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, as_json: bool, quiet: bool, person: str) -> None:
+    """Access for AI agents, by the task, not by the role."""
+    ctx.obj.out = Output(as_json=as_json, quiet=quiet)
+    ctx.obj.person = person
+
+
+def hoisted(arguments: list[str]) -> list[str]:
+    """Let `--json`, `--quiet` and `--as NAME` stand anywhere before `--`, as people type them."""
+    ours: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in ("--json", "--quiet", "-q"):
+            ours.append(word)
+        elif word == "--as":
+            ours += [word, *([value] if (value := next(words, None)) is not None else [])]
+        elif word.startswith("--as="):
+            ours += ["--as", word[5:]]
+        else:
+            rest.append(word)
+    return ours + rest
+
+
+def run(serve: Callable[..., None], arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code; a traceback is never shown."""
+    words = hoisted(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        cli.main(args=words, prog_name="remit", standalone_mode=False, obj=Context(Output(as_json=False, quiet=False), serve))
+    except Failure as failure:
+        _report(failure, as_json)
+        sys.exit(int(failure.exit_code))
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(int(Exit.ERROR))
+    except click.ClickException as usage:
+        _report(Failure(usage.format_message(), Exit.USAGE, next_step=_usage_hint(usage)), as_json)
+        sys.exit(int(Exit.USAGE))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(Exit.DONE))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from remit.domain.errors import Refusal
+
+        if isinstance(error, Refusal):
+            failure = Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
+        elif os.environ.get("REMIT_TRACEBACK"):
+            raise
+        else:
+            step = "This is a bug in Remit; REMIT_TRACEBACK=1 shows where."
+            failure = Failure(f"{type(error).__name__}: {error}", Exit.ERROR, next_step=step)
+        _report(failure, as_json)
+        sys.exit(int(failure.exit_code))
+    sys.exit(0)
+
+
+def _usage_hint(usage: click.ClickException) -> str:
+    ctx = getattr(usage, "ctx", None)
+    return f"See `{ctx.command_path} --help`." if ctx is not None else ""
+
+
+def _report(failure: Failure, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(failure.as_json(), ensure_ascii=False), err=True)
+        return
+    code = f" [{failure.code}]" if failure.code else ""
+    click.echo(f"remit: {failure.message}{code}", err=True)
+    if failure.next_step:
+        click.echo(f"       {failure.next_step}", err=True)
+

@@ -1,0 +1,64 @@
+"""`remit plan`, `remit apply`: files in git become the catalogue in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .api import Api
+from .app import Context
+from .exits import Exit, Failure
+
+_FOLDERS = {"agents": ".toml", "purposes": ".toml", "tools": ".toml", "policies": ".cedar"}
+_LIMIT = 4 * 1024 * 1024
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+
+
+def read_folder(folder: Path) -> dict[str, str]:
+    """Read the catalogue's files by relative path; nothing else in the folder matters."""
+    if not folder.is_dir():
+        raise Failure(f"{folder} is not a folder", Exit.USAGE)
+    paths = [folder / "remit.toml"] if (folder / "remit.toml").is_file() else []
+    for name, suffix in _FOLDERS.items():
+        paths += sorted(p for p in (folder / name).glob(f"*{suffix}") if p.is_file())
+    if not paths:
+        raise Failure(
+            f"{folder} has no catalogue files",
+            Exit.USAGE,
+            next_step="A catalogue is remit.toml, agents/*.toml, purposes/*.toml, tools/*.toml, policies/*.cedar.",
+        )
+    if sum(path.stat().st_size for path in paths) > _LIMIT:
+        raise Failure(f"the catalogue in {folder} is over 4 MiB", Exit.USAGE)
+    try:
+        return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    except UnicodeDecodeError as error:
+        raise Failure(f"a catalogue file is not UTF-8 text: {error}", Exit.USAGE) from error
+
+
+@click.command()
+@FOLDER
+@click.pass_obj
+def plan(obj: Context, folder: Path) -> None:
+    """Show what applying FOLDER would change, and check every file; changes nothing."""
+    answer = Api(obj.person).post("/v1/catalogue/plan", {"files": read_folder(folder)})
+    obj.out.one(answer, _changes(answer["changes"]))
+
+
+@click.command()
+@FOLDER
+@click.option("--dry-run", is_flag=True, help="The same as `remit plan`.")
+@click.pass_obj
+def apply(obj: Context, folder: Path, dry_run: bool) -> None:
+    """Put FOLDER in force as one change; if anything is wrong, nothing changes."""
+    path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
+    answer = Api(obj.person).post(path, {"files": read_folder(folder)})
+    text = _changes(answer["changes"])
+    if not dry_run:
+        text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
+    obj.out.one(answer, text)
+
+
+def _changes(changes: list[str]) -> str:
+    return "\n".join(changes) or "No changes."

@@ -1,0 +1,60 @@
+"""`remit explain RMT-3002`: what a code means and what to do about it."""
+
+from __future__ import annotations
+
+import inspect
+
+import click
+
+from remit.domain import errors
+from remit.domain.decision import Reason
+
+from .app import Context
+from .exits import Exit, Failure
+
+REASONS = {
+    Reason.AGENT_UNKNOWN: "The agent is not in the catalogue. Add agents/NAME.toml and `remit apply`.",
+    Reason.AGENT_FROZEN: "Somebody froze the agent. `remit agent show NAME` says why; `remit agent unfreeze`.",
+    Reason.IDENTITY_STALE: "Its proof of identity expired or is older than the purpose allows. Attest again.",
+    Reason.TASK_NOT_OPEN: "The task was closed, revoked or has expired. Propose a new one.",
+    Reason.TASK_EXPIRED: "The task's deadline has passed. Propose a new one.",
+    Reason.NOT_ITS_AGENT: "The token belongs to another agent.",
+    Reason.PURPOSE_SUPERSEDED: "The purpose changed after the task was proposed. Propose it again.",
+    Reason.OUT_OF_SCOPE: "The purpose does not grant this tool, resource or value. Ask the purpose's owner.",
+    Reason.TOOL_UNKNOWN: "Nobody reviewed such a tool. Add tools/NAME.toml and `remit apply`.",
+    Reason.TOOL_CHANGED: "The tool's description is not the reviewed one. Review it and pin it again.",
+    Reason.BAD_ARGUMENTS: "The arguments do not fit the tool's reviewed schema.",
+    Reason.POLICY_FORBIDS: "A policy forbids it, approved or not. `remit policy explain` names it.",
+    Reason.POLICY_SILENT: "No policy permits it, so it is denied.",
+    Reason.POLICY_ERROR: "A policy could not be evaluated, so everything it might forbid is denied.",
+    Reason.POLICY_ABSENT: "No policy is in force.",
+    Reason.BUDGET_SPENT: "All calls of the task are spent. Propose a new one, or raise max_calls.",
+    Reason.NEEDS_APPROVAL: "A person must agree first. `remit approval list`.",
+    Reason.APPROVAL_REFUSED: "A person said no to exactly this call.",
+    Reason.APPROVED: "A person agreed to exactly this call.",
+    Reason.CREDENTIAL_UNKNOWN: "The purpose offers no credential of this name.",
+}
+
+
+@click.command()
+@click.argument("code")
+@click.pass_obj
+def explain(obj: Context, code: str) -> None:
+    """Explain an error code (RMT-3002) or a decision's reason (out_of_scope)."""
+    for kind in errors.every_refusal():
+        if kind.code == code.upper():
+            text = inspect.cleandoc(kind.__doc__ or "")
+            obj.out.one(
+                {"code": kind.code, "title": kind.title, "status": kind.status, "meaning": text},
+                f"{kind.code}  {kind.title} (HTTP {kind.status})\n{text}",
+            )
+            return
+    for reason, text in REASONS.items():
+        if reason.value == code.lower():
+            obj.out.one({"code": reason.value, "meaning": text}, f"{reason.value}\n{text}")
+            return
+    raise Failure(
+        f"there is no code {code!r}",
+        Exit.NOT_FOUND,
+        next_step="Codes are RMT-1000 … RMT-6003, and the reasons of a decision such as out_of_scope.",
+    )

@@ -1,0 +1,51 @@
+"""`remit mcp`: an enforcement point in front of any stdio MCP server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from .app import Context
+from .exits import Exit, Failure
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--purpose", default="", help="Open a task for this purpose …")
+@click.option("--goal", default="", help="… with this goal …")
+@click.option("--param", "-p", multiple=True, metavar="NAME=VALUE", help="… and these parameters.")
+@click.option("--task", "task_id", default="", help="Or act within an open task.  [REMIT_TASK]")
+@click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
+@click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
+@click.argument("command", nargs=-1, required=True)
+@click.pass_obj
+def mcp(
+    obj: Context, purpose: str, goal: str, param: tuple[str, ...], task_id: str, server: str, wait: int, command: tuple[str, ...]
+) -> None:
+    """Run COMMAND, an MCP server on stdio, with every tools/call decided by Remit.
+
+    \b
+    Example:
+      remit mcp --purpose tidy-notes --goal "File today's notes" -- mcp-server-filesystem ./notes
+    """
+    from remit.gateway import mcp as gateway
+
+    parameters: dict[str, str] = {}
+    for pair in param:
+        name, sep, value = pair.partition("=")
+        if not sep:
+            raise Failure(f"--param wants NAME=VALUE, not {pair!r}", Exit.USAGE)
+        parameters[name] = value
+    if not (purpose or task_id):
+        raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME --goal TEXT, or --task ID.")
+    asyncio.run(
+        gateway.run(
+            list(command),
+            purpose=purpose,
+            goal=goal,
+            parameters=parameters,
+            task=task_id,
+            server=server,
+            wait_budget_s=wait,
+        )
+    )

@@ -1,0 +1,46 @@
+"""`remit up`: a server here and now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .api import data_dir
+from .app import Context
+from .settings import effective
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--data", type=click.Path(path_type=Path), help="Where the database and keys live.  [REMIT_DATA]")
+@click.option("--host", help="Address to bind; beyond loopback it needs TLS.  [REMIT_HOST]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 picks a free one.  [REMIT_PORT]")
+@click.option("--public-url", help="How others reach it, if not http(s)://host:port.  [REMIT_PUBLIC_URL]")
+@click.option("--database", help="postgresql://… instead of embedded SQLite.  [REMIT_DATABASE]")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM chain.  [REMIT_TLS_CERT]")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM key.  [REMIT_TLS_KEY]")
+@click.option("--trust-domain", help="SPIFFE trust domain of the agents.  [REMIT_TRUST_DOMAIN]")
+@click.pass_obj
+def up(obj: Context, **flags: Any) -> None:
+    """Start a server: embedded SQLite, loopback, nothing to configure.
+
+    \b
+    Examples:
+      remit up
+      remit up --port 8443 --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem
+    """
+    settings = {name: value for name, (value, _) in effective({k: v for k, v in flags.items() if v is not None}).items()}
+
+    def announce(url: str, data: Path, operator_key: Path) -> None:
+        if obj.out.as_json:
+            obj.out.one({"url": url, "data": str(data), "operator_key": str(operator_key)})
+            return
+        export = "" if data.resolve() == data_dir().resolve() else f"export REMIT_DATA={data}; "
+        click.echo(f"Remit is up at   {url}")
+        click.echo(f"data             {data}/remit.db" if not settings["database"] else "data             PostgreSQL")
+        click.echo(f"keys             {data}/root.key seals everything; {operator_key} is yours")
+        click.echo("sign in          the CLI on this machine finds that key by itself")
+        click.echo(f"next             {export}remit plan examples/billing && remit apply examples/billing")
+
+    obj.serve(announce=announce, **settings)

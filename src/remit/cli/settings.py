@@ -1,0 +1,65 @@
+"""Server settings: flags over `REMIT_*` over `[server]` in `remit.toml` over defaults, each with where it came from."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from .exits import Exit, Failure
+
+DEFAULTS: Mapping[str, Any] = {
+    "data": Path("remit-data"),
+    "host": "127.0.0.1",
+    "port": 7450,
+    "public_url": "",
+    "database": "",
+    "tls_cert": "",
+    "tls_key": "",
+    "trust_domain": "remit.local",
+}
+
+
+def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tuple[Any, str]]:
+    """Return each setting's value and its source: `flag`, `REMIT_X`, `remit.toml`, or `default`."""
+    written = _from_file(folder / "remit.toml")
+    found: dict[str, tuple[Any, str]] = {}
+    for name, default in DEFAULTS.items():
+        variable = "REMIT_" + name.upper()
+        if name in flags:
+            found[name] = (flags[name], "flag")
+        elif os.environ.get(variable):
+            found[name] = (_typed(name, os.environ[variable], variable), variable)
+        elif name in written:
+            found[name] = (_typed(name, written[name], "remit.toml"), "remit.toml")
+        else:
+            found[name] = (default, "default")
+    return found
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        server = tomllib.loads(path.read_text()).get("server", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Failure(f"{path}: {error}", Exit.USAGE) from error
+    for name in server:
+        if name not in DEFAULTS:
+            near = get_close_matches(name, DEFAULTS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DEFAULTS)}"
+            raise Failure(f"{path}: [server] has no setting {name!r}; {hint}", Exit.USAGE)
+    return dict(server)
+
+
+def _typed(name: str, value: Any, source: str) -> Any:
+    if name == "port":
+        if not str(value).isdecimal() or not 0 <= int(value) <= 65535:
+            raise Failure(f"{source}: port must be 0 to 65535, not {value!r}", Exit.USAGE)
+        return int(value)
+    if not isinstance(value, str):
+        raise Failure(f"{source}: {name} must be text", Exit.USAGE)
+    return Path(value) if name == "data" else value
