@@ -6,30 +6,37 @@ log: `append` refuses an extension that does not begin at the stored size.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from remit.domain.errors import Conflict
-from remit.formats.tlog import Checkpoint, sign_checkpoint
+from remit.formats.tlog import Checkpoint, NoteKey, sign_checkpoint
 from remit.log import merkle, tiles
 from remit.ports import Appended, LogReader, LogWriter, Signer
 
 BATCH = 4096
 
 
-async def sequence(reader: LogReader, writer: LogWriter, signer: Signer, origin: str) -> int:
+class Log(LogReader, LogWriter, Protocol):
+    """What the sequencer needs of a store."""
+
+
+async def sequence(log: Log, signer: Signer, key: NoteKey) -> int:
     """Extend the log by what is committed; returns how many events were added (0: nothing to do).
 
-    Every checkpoint is signed after its tiles are computed from the stored log, so it can only ever
-    cover an extension of the one before.
+    A checkpoint is signed over tiles computed from the stored log, so it only ever covers an extension
+    of the one before (tlog-checkpoint: a log must not sign inconsistent checkpoints).
     """
-    waiting = await writer.unsequenced(BATCH)
+    waiting = await log.unsequenced(BATCH)
     if not waiting:
         return 0
-    size, _ = await reader.head()
+    size, _ = await log.head()
     hashes = [merkle.leaf_hash(leaf) for _, leaf in waiting]
-    extension = await tiles.extend(size, hashes, reader.tile)
-    note = sign_checkpoint(Checkpoint(origin, extension.size, extension.root), origin, signer)
+    grown = await tiles.with_tiles(lambda read: tiles.extend(size, hashes, read), log.tile)
+    checkpoint = Checkpoint(key.name, grown.size, grown.root)
+    note = sign_checkpoint(checkpoint, key, lambda data: signer.sign("log", data).value)
     numbers = tuple(number for number, _ in waiting)
     try:
-        await writer.append(Appended(size, numbers, extension.tiles, extension.size, extension.root, note))
+        await log.append(Appended(size, numbers, grown.tiles, grown.size, grown.root, note))
     except Conflict:
         return 0
     return len(waiting)
