@@ -24,6 +24,7 @@ REASONS = {
     Reason.TOOL_UNKNOWN: "Nobody reviewed such a tool. Add tools/NAME.toml and `remit apply`.",
     Reason.TOOL_CHANGED: "The tool's description is not the reviewed one. Review it and pin it again.",
     Reason.BAD_ARGUMENTS: "The arguments do not fit the tool's reviewed schema.",
+    Reason.WITHIN_POLICY: "A policy permits it.",
     Reason.POLICY_FORBIDS: "A policy forbids it, approved or not. `remit policy explain` names it.",
     Reason.POLICY_SILENT: "No policy permits it, so it is denied.",
     Reason.POLICY_ERROR: "A policy could not be evaluated, so everything it might forbid is denied.",

@@ -62,6 +62,7 @@ def approval_wait(obj: Context, approval_id: str, seconds: int) -> None:
 def story(found: dict[str, Any]) -> str:
     """Say in a few lines what a person agrees to."""
     shown = found["shown"]
+    needs = " and ".join(f"{need['quorum']} of {', '.join(need['approvers'])}" for need in found["needs"])
     lines = [f"[{found['state'].upper()}] {shown['sentence']}", ""]
     lines += [f"  {name:<12} {value}" for name, value in json.loads(shown["arguments"]).items()]
     lines += [
@@ -69,7 +70,7 @@ def story(found: dict[str, Any]) -> str:
         f"  resource     {shown['resource']} ({shown['effect']})",
         f"  goal         {shown['goal']}",
         f"  why          {' '.join(shown['why'])}",
-        f"  asks         {found['quorum']} of {', '.join(found['approvers'])}, until {ago(found['expires_at'])}",
+        f"  asks         {needs}, until {ago(found['expires_at'])}",
         f"  digest       {found['digest']}",
     ]
     lines += [f"  {'yes' if a['yes'] else 'no':<12} {a['person']} {a['note']}" for a in found["answers"]]

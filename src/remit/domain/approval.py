@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from .chain import Chain
+from .decision import Requirement
 from .errors import Denied, WrongState
 
 
@@ -26,12 +27,17 @@ class ApprovalState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One person's yes or no, with the note they left."""
+    """One person's yes or no, with the groups they were in then and the note they left."""
 
     person: str
     yes: bool
     at: int
     note: str = ""
+    groups: tuple[str, ...] = ()
+
+    def counts_for(self, need: Requirement) -> bool:
+        """Tell whether this person is one of those the requirement names."""
+        return self.person in need.approvers or bool(set(self.groups) & set(need.approvers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,7 @@ class Approval:
     chain: Chain
     owner: str
     shown: Shown
-    approvers: tuple[str, ...]
-    quorum: int
+    needs: tuple[Requirement, ...]
     asked_at: int
     expires_at: int
     answers: tuple[Answer, ...] = ()
@@ -85,28 +90,31 @@ class Approval:
         """Add one person's answer.
 
         Raises `Denied` when that person may not answer: outside the approving groups, the initiator,
-        somebody in the agent's own chain, or somebody who answered already. One no refuses; `quorum`
-        different yeses grant.
+        somebody in the agent's own chain, or somebody who answered already. One no refuses; it is granted
+        when every requirement has its quorum of different people.
         """
         if not self.pending_at(now):
             raise WrongState(f"approval {self.id} is not waiting for an answer")
         if self.chain.involves(person):
             raise Denied("You began this task or act in it, so you cannot approve it.", reasons=("self_approval",))
-        if person not in self.approvers and not set(groups) & set(self.approvers):
-            raise Denied(
-                f"Only {' or '.join(self.approvers)} may answer this.",
-                reasons=("not_an_approver",),
-                next_step="Ask one of them.",
-            )
-        if any(answer.person == person for answer in self.answers):
+        answer = Answer(person, yes, now, note, groups)
+        if not any(answer.counts_for(need) for need in self.needs):
+            asked = " or ".join(self.approvers)
+            raise Denied(f"Only {asked} may answer this.", reasons=("not_an_approver",), next_step="Ask one of them.")
+        if any(earlier.person == person for earlier in self.answers):
             raise Denied("You have already answered this.", reasons=("answered_already",))
-        answers = (*self.answers, Answer(person, yes, now, note))
+        answers = (*self.answers, answer)
         state = self.state
         if not yes:
             state = ApprovalState.REFUSED
-        elif sum(answer.yes for answer in answers) >= self.quorum:
+        elif all(sum(a.yes and a.counts_for(need) for a in answers) >= need.quorum for need in self.needs):
             state = ApprovalState.GRANTED
         return replace(self, answers=answers, state=state)
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Everybody who may answer, each once."""
+        return tuple(dict.fromkeys(name for need in self.needs for name in need.approvers))
 
     def used(self, now: int) -> Approval:
         """Use it up; a second use raises `WrongState`."""

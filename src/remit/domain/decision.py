@@ -27,6 +27,7 @@ class Reason(Enum):
     TOOL_UNKNOWN = "tool_unknown"
     TOOL_CHANGED = "tool_changed"
     BAD_ARGUMENTS = "bad_arguments"
+    WITHIN_POLICY = "within_policy"
     POLICY_FORBIDS = "policy_forbids"
     POLICY_SILENT = "policy_silent"
     POLICY_ERROR = "policy_error"
@@ -57,12 +58,19 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class Requirement:
+    """`quorum` different people out of these people and groups must agree."""
+
+    approvers: tuple[str, ...]
+    quorum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
-    """Waits for `quorum` people of `approvers`."""
+    """Waits until every one of `needs` is met."""
 
     why: tuple[Why, ...]
-    approvers: tuple[str, ...]
-    quorum: int
+    needs: tuple[Requirement, ...]
     approval: str = ""
 
 
@@ -84,8 +92,7 @@ def word(decision: Decision) -> str:
 def combine(verdicts: Iterable[Decision]) -> Decision:
     """Fold every verdict into one decision; no verdicts at all is a denial (law 3).
 
-    Any Deny denies. Otherwise any Hold holds, for the people every hold names together and the
-    greatest quorum; holds that share no approver cannot be answered and deny.
+    Any Deny denies. Otherwise any Hold holds, until every need of every hold is met.
     """
     found = list(verdicts)
     denials = [v for v in found if isinstance(v, Deny)]
@@ -95,11 +102,8 @@ def combine(verdicts: Iterable[Decision]) -> Decision:
     holds = [v for v in found if isinstance(v, Hold)]
     if not holds:
         return Permit(tuple(w for v in found for w in v.why))
-    common = set(holds[0].approvers).intersection(*(h.approvers for h in holds))
-    why = tuple(w for h in holds for w in h.why)
-    if not common:
-        return Deny((*why, Why(Reason.POLICY_FORBIDS, "No one group may approve all of this.")))
-    return Hold(why, tuple(sorted(common)), max(h.quorum for h in holds))
+    needs = dict.fromkeys(need for hold in holds for need in hold.needs)
+    return Hold(tuple(w for h in holds for w in h.why), tuple(needs))
 
 
 @dataclass(frozen=True, slots=True)

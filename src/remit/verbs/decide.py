@@ -14,7 +14,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.chain import effective
 from remit.domain.change import Change
-from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Why, word
+from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.flow import Json, Label
 from remit.domain.identity import Agent, Identity, Standing, StandingState
@@ -181,14 +181,17 @@ async def _with_approval(
             who = approval.answers[-1].person
             return Deny((Why(Reason.APPROVAL_REFUSED, f"{who} said no to exactly this."),)), None
         if approval.pending_at(call.now):
-            return Hold(hold.why, approval.approvers, approval.quorum, approval.id), approval
+            return Hold(hold.why, approval.needs, approval.id), approval
     approval = _ask(situation, candidate, hold, len(asked), call.now)
-    return Hold(hold.why, approval.approvers, approval.quorum, approval.id), approval
+    return Hold(hold.why, approval.needs, approval.id), approval
 
 
 def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, now: int) -> Approval:
     task, agent, tool = situation.task, candidate.agent, candidate.tool
-    approvers = tuple(sorted({agent.owner if name == "owner" else name for name in hold.approvers}))
+    needs = tuple(
+        Requirement(tuple(agent.owner if name == "owner" else name for name in need.approvers), need.quorum)
+        for need in hold.needs
+    )
     purpose = situation.force.catalogue.purposes[task.purpose]
     binding = digest([candidate.digest, round_])
     shown = Shown(
@@ -212,8 +215,7 @@ def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, no
         chain=task.chain,
         owner=agent.owner,
         shown=shown,
-        approvers=approvers,
-        quorum=hold.quorum,
+        needs=needs,
         asked_at=now,
         expires_at=min(now + purpose.approval_ttl, task.deadline),
     )

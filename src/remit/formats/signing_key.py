@@ -1,0 +1,68 @@
+"""Private keys in memory: generate, seal-able bytes in and out, raw signatures (ES256 r‖s, EdDSA)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from joserfc.jwk import ECKey, OKPKey
+
+from . import jwk
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """`public.kid` is the thumbprint. `der` (PKCS #8) is the secret and never shown."""
+
+    algorithm: str
+    public: jwk.PublicKey
+    sign: Callable[[bytes], bytes]
+    der: bytes
+
+    def __repr__(self) -> str:
+        return f"<private key {self.public.thumbprint}>"
+
+
+def generate(algorithm: str) -> PrivateKey:
+    """A fresh key for `ES256` or `EdDSA` (Ed25519)."""
+    key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
+    return load(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def load(der: bytes) -> PrivateKey:
+    """Read PKCS #8 bytes that `generate` made."""
+    key = load_der_private_key(der, None)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        ec_key = key
+        members = ECKey.import_key(ec_key.public_key()).as_dict(private=False)
+
+        def sign_es256(data: bytes) -> bytes:
+            r, s = decode_dss_signature(ec_key.sign(data, ec.ECDSA(SHA256())))
+            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+        return PrivateKey("ES256", _named(members), sign_es256, der)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        members = OKPKey.import_key(key.public_key()).as_dict(private=False)
+        return PrivateKey("EdDSA", _named(members), key.sign, der)
+    raise ValueError("neither a P-256 nor an Ed25519 key")
+
+
+def _named(members: dict[str, str | list[str]]) -> jwk.PublicKey:
+    anonymous = jwk.parse({name: value for name, value in members.items() if name in ("kty", "crv", "x", "y")})
+    return jwk.parse({**anonymous.jwk, "kid": anonymous.thumbprint})
+
+
+def ed25519_public_bytes(public: jwk.PublicKey) -> bytes:
+    """The 32 bytes of an Ed25519 public key, as signed notes carry it."""
+    from . import base64url
+
+    return base64url.decode(public.jwk["x"])
