@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -146,6 +146,24 @@ def _encode_put(row: Row, expected: int) -> EncodedPut:
     kind = KIND_OF[type(row)]
     columns = tuple(column(row) for column in kind.columns.values())
     return EncodedPut(kind, row.key, expected, row.version, _encode(row), columns, kind.due(row))
+
+
+def pack(bodies: Sequence[bytes]) -> bytes:
+    """Row bodies of one event, each after its length in four bytes: what a replay writes back."""
+    return b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+
+
+def unpack(packed: bytes) -> list[bytes]:
+    """Read what `pack` wrote; raises `ValueError` when it is cut short."""
+    bodies: list[bytes] = []
+    at = 0
+    while at < len(packed):
+        end = at + 4 + int.from_bytes(packed[at : at + 4], "big")
+        if end > len(packed):
+            raise ValueError("packed bodies are cut short")
+        bodies.append(packed[at + 4 : end])
+        at = end
+    return bodies
 
 
 def decode(kind: type[R], body: bytes) -> R:

@@ -1,0 +1,277 @@
+"""The catalogue as files: `remit.toml`, `agents/*.toml`, `purposes/*.toml`, `tools/*.toml`, `policies/*.cedar`.
+
+One entry a file, named by the file. Whatever is wrong is a `BadCatalogue` with file, line, and the nearest
+thing that would be right; nothing is ever half-read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any
+
+from remit.domain.catalogue import Catalogue, IssuerConfig
+from remit.domain.errors import BadCatalogue, BadField
+from remit.domain.flow import Sensitivity, Trust
+from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, Tier
+from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
+from remit.domain.scope import Pattern
+from remit.domain.tool import Effect, Tool, as_decimal
+
+from .arguments import ArgumentSchema
+from .references import check_references
+from .toml_source import Section
+
+FILE_LIMIT, TOTAL_LIMIT, COUNT_LIMIT = 256 * 1024, 4 * 1024 * 1024, 2048
+_PATH = re.compile(r"(agents|purposes|tools)/([^/]+)\.toml\Z|policies/[^/]+\.cedar\Z|remit\.toml\Z")
+_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "text": {"type": "string"},
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "boolean": {"type": "boolean"},
+    "decimal": {"type": "string", "format": "decimal", "pattern": r"^-?[0-9]{1,14}(\.[0-9]{1,4})?$"},
+    "texts": {"type": "array", "items": {"type": "string"}},
+}
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """`sha256:<hex>` of the files, whatever order they come in."""
+    return "sha256:" + sha256(json.dumps(sorted(files.items())).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def parse(files: Mapping[str, str]) -> Catalogue:
+    """Parse a whole catalogue and check every reference in it."""
+    _check_sizes(files)
+    agents: dict[str, Agent] = {}
+    purposes: dict[str, Purpose] = {}
+    tools: dict[str, Tool] = {}
+    settings = Section.read("remit.toml", files.get("remit.toml", ""))
+    for path in sorted(files):
+        match = _PATH.match(path)
+        if match is None:
+            raise BadCatalogue(path[:200], 1, "is not a catalogue file; those are remit.toml, agents/NAME.toml, …")
+        if match[1] is None:
+            continue
+        section, name = Section.read(path, files[path]), match[2]
+        if not NAME.match(name):
+            section.fail("", f"{name!r} is not a name: a-z, 0-9, '.', '_' and '-', at most 64")
+        if section.text("name", name) != name:
+            section.fail("name", f"the file is called {name}.toml, so 'name' must be {name!r} or be left out")
+        match match[1]:
+            case "agents":
+                agents[name] = _agent(name, section)
+            case "purposes":
+                purposes[name] = _purpose(name, section)
+            case "tools":
+                tools[name] = _tool(name, section)
+        section.done()
+    people = {n: Person(n, s.texts("groups", ()), s.text("title", "")) for n, s in _entries(settings, "people")}
+    federations = {n: _federation(n, s) for n, s in _entries(settings, "federations")}
+    issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
+    settings.table("server").rest()
+    settings.done()
+    policies = {path: text for path, text in files.items() if path.startswith("policies/")}
+    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies)
+    check_references(catalogue, files)
+    return catalogue
+
+
+def _check_sizes(files: Mapping[str, str]) -> None:
+    if len(files) > COUNT_LIMIT:
+        raise BadCatalogue("(all files)", 1, f"more than {COUNT_LIMIT} files")
+    for path, text in files.items():
+        limit = TOTAL_LIMIT if path.endswith(".cedar") else FILE_LIMIT
+        if len(text) > limit:
+            raise BadCatalogue(path[:200], 1, f"longer than {limit} characters")
+        if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text if not c.isascii()):
+            raise BadCatalogue(path[:200], 1, "has a NUL or half a surrogate pair")
+    if sum(map(len, files.values())) > TOTAL_LIMIT:
+        raise BadCatalogue("(all files)", 1, f"over {TOTAL_LIMIT} characters in all")
+
+
+def _entries(settings: Section, noun: str) -> Iterable[tuple[str, Section]]:
+    for name, section in settings.table(noun).named():
+        if not NAME.match(name):
+            section.fail("", f"{name!r} is not a name: a-z, 0-9, '.', '_' and '-', at most 64")
+        yield name, section
+        section.done()
+
+
+def _federation(name: str, s: Section) -> Federation:
+    issuer = s.text("issuer")
+    if not re.match(r"https://[^\s?#@]+\Z", issuer) and not s.flag("allow_private_network", False):
+        s.fail("issuer", "'issuer' must be an https:// URL")
+    return Federation(
+        name, issuer, s.text("audience"), s.text("jwks_uri", ""), s.flag("allow_private_network", False)
+    )
+
+
+def _agent(name: str, s: Section) -> Agent:
+    attestations = tuple(_attestation(a) for a in s.tables("attestations"))
+    if not attestations:
+        s.fail("", "an agent needs at least one [[attestations]]: how may it prove itself?")
+    tier = Tier(s.word("tier", [t.value for t in Tier], "assistant"))
+    return Agent(name, s.text("owner"), s.texts("escalation", ()), tier, s.text("title", ""), attestations)
+
+
+def _attestation(s: Section) -> Attestation:
+    method = s.word("method", ("join_token", "oidc"))
+    federation, claims = s.text("federation", ""), s.table("claims").rest()
+    if method == "oidc" and (not federation or not claims):
+        s.fail("method", "oidc needs 'federation' and at least one condition in [attestations.claims]")
+    if method == "join_token" and (federation or claims):
+        s.fail("method", "join_token takes neither 'federation' nor claims")
+    for claim, wanted in claims.items():
+        if not isinstance(wanted, str) or not wanted or wanted == "*" or "*" in wanted[:-1]:
+            s.fail(claim, f"claim {claim!r} needs an exact text, or one that ends in '*' after something")
+    s.done()
+    return Attestation(method, federation, claims)
+
+
+def _tool(name: str, s: Section) -> Tool:
+    schema = _schema(s)
+    try:
+        ArgumentSchema.compile(schema)
+    except BadField as bad:
+        s.fail("schema", bad.message)
+    tool = Tool(
+        name=name,
+        title=s.text("title", ""),
+        effect=s.enum("effect", Effect),
+        sensitivity=s.enum("sensitivity", Sensitivity, Sensitivity.INTERNAL),
+        environment=s.text("environment", "production", limit=64),
+        resource=s.text("resource", name, limit=1024),
+        server=s.text("server", "", limit=64),
+        egress=s.flag("egress", False),
+        output_trust=s.enum("output_trust", Trust, Trust.UNTRUSTED),
+        output_sensitivity=s.enum("output_sensitivity", Sensitivity, Sensitivity.INTERNAL),
+        schema=schema,
+        matters=s.texts("matters", ()),
+        pin=s.text("pin", "", limit=71),
+    )
+    if tool.pin and not re.fullmatch(r"sha256:[0-9a-f]{64}", tool.pin):
+        s.fail("pin", "'pin' must be sha256: and 64 hex digits; `remit tool pin` prints it")
+    return dataclasses.replace(tool, revision=_revision(tool))
+
+
+def _schema(s: Section) -> dict[str, Any]:
+    if "schema" in s:
+        if "arguments" in s:
+            s.fail("schema", "say either 'schema' or [arguments], not both")
+        try:
+            schema = json.loads(s.text("schema", limit=65_536))
+        except (ValueError, RecursionError):
+            s.fail("schema", "'schema' is not JSON")
+        if not isinstance(schema, dict):
+            s.fail("schema", "'schema' must be a JSON object")
+        return schema
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for name, argument in s.table("arguments").named():
+        properties[name] = dict(_TYPES[argument.word("type", _TYPES)])
+        for limit in ("maxLength", "minLength", "minimum", "maximum"):
+            if limit in argument:
+                properties[name][limit] = argument.whole(limit, least=-(2**53))
+        if "pattern" in argument:
+            properties[name]["pattern"] = argument.text("pattern")
+        if "enum" in argument:
+            properties[name]["enum"] = list(argument.texts("enum"))
+        properties[name]["description"] = argument.text("title", name)
+        if argument.flag("required", True):
+            required.append(name)
+        argument.done()
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _purpose(name: str, s: Section) -> Purpose:
+    purpose = Purpose(
+        name=name,
+        title=s.text("title", ""),
+        owner=s.text("owner"),
+        agents=s.texts("agents"),
+        grants=tuple(_grant(g) for g in s.tables("grants")),
+        sensitivity=s.enum("max_sensitivity", Sensitivity, Sensitivity.INTERNAL),
+        environments=s.texts("environments", ("production",)),
+        max_duration=s.duration("max_duration"),
+        max_calls=s.whole("max_calls", least=1, most=1_000_000),
+        parameters=tuple(_parameter(n, p) for n, p in s.table("parameters").named()),
+        credentials=tuple(_credential(c) for c in s.tables("credentials")),
+        initiators=s.texts("initiators", ()),
+        approval_ttl=s.duration("approval_ttl", 3_600_000),
+        identity_max_age=s.duration("identity_max_age", 0),
+        max_depth=s.whole("max_depth", 0, most=16),
+    )
+    if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
+        s.fail("max_duration", "'max_duration' must be one second to 30 days")
+    return dataclasses.replace(purpose, revision=_revision(purpose))
+
+
+def _parameter(name: str, s: Section) -> Parameter:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,63}", name):
+        s.fail("", f"parameter {name!r} must be a-z, 0-9 and '_'")
+    pattern = s.text("pattern", ".{1,200}", limit=500)
+    _check_regex(s, "pattern", pattern)
+    parameter = Parameter(name, pattern, s.flag("required", True), s.text("title", ""))
+    s.done()
+    return parameter
+
+
+def _grant(s: Section) -> GrantRule:
+    one_of: dict[str, tuple[str, ...]] = {}
+    between: dict[str, tuple[Decimal, Decimal]] = {}
+    matching: dict[str, str] = {}
+    for argument, bound in s.table("where").named():
+        if sum(word in bound for word in ("equals", "one_of", "between", "matching")) != 1:
+            bound.fail("", f"where.{argument} needs one of: equals, one_of, between, matching")
+        if "equals" in bound:
+            one_of[argument] = (bound.text("equals"),)
+        elif "one_of" in bound:
+            one_of[argument] = bound.texts("one_of")
+        elif "between" in bound:
+            numbers = [as_decimal(text) for text in bound.texts("between")]
+            least, most = numbers if len(numbers) == 2 else (None, None)
+            if least is None or most is None or least > most:
+                bound.fail("between", 'between needs two decimals as texts, such as ["0", "500"]')
+            between[argument] = (least, most)
+        else:
+            matching[argument] = bound.text("matching", limit=500)
+            _check_regex(bound, "matching", matching[argument])
+        bound.done()
+    rule = GrantRule(s.text("tool"), s.text("resource", "**", limit=1024), one_of, between, matching)
+    try:
+        Pattern.parse(re.sub(r"\{[a-z_][a-z0-9_]*\}", "x", rule.resource))
+    except BadField as bad:
+        s.fail("resource", bad.problem)
+    s.done()
+    return rule
+
+
+def _credential(s: Section) -> CredentialRule:
+    rule = CredentialRule(
+        s.text("name", limit=64),
+        s.text("issuer"),
+        s.duration("ttl"),
+        s.table("grants").rest(),
+        s.flag("reveal", False),
+        s.text("environment", "production", limit=64),
+        s.enum("sensitivity", Sensitivity, Sensitivity.INTERNAL),
+    )
+    if not NAME.match(rule.name) or not 1000 <= rule.ttl <= 7 * 86_400_000:
+        s.fail("ttl", "a credential needs a plain name and a ttl of one second to 7 days")
+    s.done()
+    return rule
+
+
+def _check_regex(s: Section, key: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as bad:
+        s.fail(key, f"{key!r} is not a regular expression: {bad}")
+
+
+def _revision(entry: Any) -> str:
+    return sha256(json.dumps(dataclasses.asdict(entry), sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""Every name a catalogue mentions must be there; a dangling one is an error with file, line and the nearest name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import NoReturn
+
+from remit.domain.catalogue import Catalogue
+from remit.domain.errors import BadCatalogue
+from remit.domain.purpose import GrantRule, Purpose
+from remit.domain.tool import Tool
+
+_HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:\.\.\.)?\}")
+
+
+class _File:
+    """One file's text, to point into."""
+
+    def __init__(self, path: str, files: Mapping[str, str]) -> None:
+        self.path = path
+        self._lines = files.get(path, "").splitlines()
+
+    def fail(self, mention: str, problem: str) -> NoReturn:
+        quoted = (f'"{mention}"', f"'{mention}'", mention)
+        line = next((i for q in quoted for i, text in enumerate(self._lines, 1) if q in text), 1)
+        raise BadCatalogue(self.path, line, problem)
+
+    def need(self, noun: str, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        if name in names:
+            return
+        near = get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(names)[:20]) or 'none'}"
+        self.fail(name, f"there is no {noun} {name!r}; {hint}")
+
+
+def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
+    """Raise `BadCatalogue` for the first mention of something that is not there."""
+    for tool in catalogue.tools.values():
+        _check_tool(tool, _File(f"tools/{tool.name}.toml", files))
+    for agent in catalogue.agents.values():
+        at = _File(f"agents/{agent.name}.toml", files)
+        at.need("person", agent.owner, catalogue.people)
+        groups = {group for person in catalogue.people.values() for group in person.groups}
+        for name in agent.escalation:
+            at.need("person or group", name, {*catalogue.people, *groups})
+        for attestation in agent.attestations:
+            if attestation.federation:
+                at.need("federation", attestation.federation, catalogue.federations)
+    for purpose in catalogue.purposes.values():
+        _check_purpose(catalogue, purpose, _File(f"purposes/{purpose.name}.toml", files))
+    both = sorted(catalogue.people.keys() & catalogue.agents.keys())
+    if both:
+        raise BadCatalogue("remit.toml", 1, f"{both[0]!r} is both a person and an agent; names must differ")
+
+
+def _check_tool(tool: Tool, at: _File) -> None:
+    properties, required = tool.schema.get("properties", {}), tool.schema.get("required", ())
+    known = properties if isinstance(properties, Mapping) else {}
+    for hole in _HOLE.findall(tool.resource):
+        at.need("argument", hole, known)
+        if not isinstance(required, list | tuple) or hole not in required:
+            at.fail(hole, f"argument {hole!r} names the resource, so it must be required")
+    for name in tool.matters:
+        at.need("argument", name, known)
+    rest = _HOLE.sub("x", tool.resource)
+    if "{" in rest or "}" in rest or "*" in rest or any(part in ("", ".", "..") for part in rest.split("/")):
+        at.fail(tool.resource, f"resource {tool.resource!r} is not a path such as invoice/{{invoice}}")
+
+
+def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
+    at.need("person", purpose.owner, catalogue.people)
+    for agent in purpose.agents:
+        at.need("agent", agent, catalogue.agents)
+    groups = {group for person in catalogue.people.values() for group in person.groups}
+    for name in purpose.initiators:
+        at.need("person or group", name, {*catalogue.people, *groups})
+    parameters = {parameter.name for parameter in purpose.parameters}
+    for rule in purpose.grants:
+        at.need("tool", rule.tool, catalogue.tools)
+        _check_grant(rule, catalogue.tools[rule.tool], parameters, at)
+    names = [rule.name for rule in purpose.credentials]
+    for credential in purpose.credentials:
+        at.need("issuer", credential.issuer, catalogue.issuers)
+        if names.count(credential.name) > 1:
+            at.fail(credential.name, f"credential {credential.name!r} is there twice")
+
+
+def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -> None:
+    texts = [rule.resource, *(text for texts in rule.one_of.values() for text in texts)]
+    for hole in {hole for text in texts for hole in _HOLE.findall(text)}:
+        at.need("parameter", hole, parameters)
+    properties = tool.schema.get("properties", {})
+    for argument in {*rule.one_of, *rule.between, *rule.matching}:
+        at.need(f"argument of {tool.name}", argument, properties if isinstance(properties, Mapping) else {})

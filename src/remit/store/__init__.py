@@ -1,0 +1,1 @@
+"""Rows and events, kept: memory, SQLite and PostgreSQL behind one port and one conformance suite."""

@@ -1,0 +1,116 @@
+"""A store in memory, for tests and simulations: the same semantics, nothing durable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from remit.domain.change import Change, R
+from remit.domain.errors import Conflict
+from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, decode, encode, pack
+from remit.ports import Appended
+
+
+class MemoryStore:
+    """Single-threaded: every method runs to its end without awaiting anything."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], EncodedPut] = {}
+        self._events: list[tuple[bytes, bytes]] = []
+        self._sequenced: list[int] = []
+        self._spent: dict[str, int] = {}
+        self._tiles: dict[tuple[int, int], bytes] = {}
+        self._head: tuple[int, str] = (0, "")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """See `ports.Reader`."""
+        found = self._rows.get((KIND_OF[kind].table, key))
+        return decode(kind, found.body) if found else None
+
+    async def find(
+        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
+    ) -> Sequence[R]:
+        """See `ports.Reader`."""
+        known = KIND_OF[kind]
+        names = list(known.columns)
+        unknown = where.keys() - known.columns.keys()
+        if unknown:
+            raise ValueError(f"{known.table} cannot be found by {', '.join(sorted(unknown))}")
+        rows = [
+            put
+            for put in self._of(known)
+            if put.key > after and all(put.columns[names.index(name)] == value for name, value in where.items())
+        ]
+        return [decode(kind, put.body) for put in sorted(rows, key=lambda put: put.key)[: min(limit, 1000)]]
+
+    async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
+        """See `ports.Reader`."""
+        rows = [put for put in self._of(KIND_OF[kind]) if 0 < put.due <= now]
+        rows.sort(key=lambda put: (put.due, put.key))
+        return [decode(kind, put.body) for put in rows[: min(limit, 1000)]]
+
+    async def commit(self, change: Change) -> int:
+        """See `ports.Store`."""
+        encoded = encode(change)
+        self._expect(encoded)
+        for put in encoded.puts:
+            self._rows[(put.kind.table, put.key)] = put
+        self._events.append((encoded.leaf, pack([put.body for put in encoded.puts])))
+        return len(self._events)
+
+    async def spend(self, token: str, until: int) -> bool:
+        """See `ports.Store`."""
+        if token in self._spent:
+            return False
+        self._spent[token] = until
+        return True
+
+    async def forget_spent(self, now: int) -> None:
+        """Drop single-use identifiers whose time is over."""
+        self._spent = {token: until for token, until in self._spent.items() if until >= now}
+
+    async def head(self) -> tuple[int, str]:
+        """See `ports.LogReader`."""
+        return self._head
+
+    async def tile(self, level: int, index: int) -> bytes:
+        """See `ports.LogReader`."""
+        return self._tiles.get((level, index), b"")
+
+    async def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """See `ports.LogReader`."""
+        return [self._events[number - 1][0] for number in self._sequenced[start:end]]
+
+    async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
+        """See `ports.LogWriter`."""
+        start = len(self._sequenced)
+        return [(start + i + 1, leaf) for i, (leaf, _) in enumerate(self._events[start : start + limit])]
+
+    async def append(self, extension: Appended) -> None:
+        """See `ports.LogWriter`."""
+        if extension.first != self._head[0]:
+            raise Conflict("The log has moved on.")
+        self._sequenced += extension.events
+        self._tiles.update(extension.tiles)
+        self._head = (extension.size, extension.note)
+
+    async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
+        """Events in commit order: (number, leaf, packed bodies)."""
+        chosen = self._events[after : after + limit]
+        return [(after + i + 1, leaf, bodies) for i, (leaf, bodies) in enumerate(chosen)]
+
+    async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
+        """Every row body of one kind, by key."""
+        return {put.key: put.body for put in self._of(kind)}
+
+    def _of(self, kind: Kind) -> list[EncodedPut]:
+        return [put for (table, _), put in self._rows.items() if table == kind.table]
+
+    def _expect(self, encoded: EncodedChange) -> None:
+        wanted = [(put.kind, put.key, put.expected) for put in encoded.puts]
+        for kind, key, expected in (*wanted, *encoded.checks):
+            found = self._rows.get((kind.table, key))
+            if (found.version if found else 0) != expected:
+                raise Conflict(f"{kind.table} {key} has changed.", next_step="Read it again and try again.")

@@ -1,0 +1,297 @@
+"""SQLite, embedded: one writer thread, one durable transaction for everybody who waits (group commit).
+
+WAL with `synchronous=FULL`: when `commit` returns, the change survives power loss. Reads go straight to the
+file on the caller's thread, in microseconds, and always see the newest committed state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from remit.domain.change import Change, R
+from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, decode, encode, pack
+from remit.ports import Appended
+
+from .migrate import migrate
+from .tables import RowSql, find_sql, row_sql
+
+_DIALECT = sqlite.dialect()
+_SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
+_BATCH = 512
+_CACHE = 16_384
+Work: TypeAlias = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(frozen=True)
+class _Waiter:
+    """Somebody waiting for `work` to be durable."""
+
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+class SqliteStore:
+    """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[_Waiter | None] = queue.SimpleQueue()
+        self._reader = _connect(path)
+        self._cache: OrderedDict[tuple[str, str], tuple[bytes, Any]] = OrderedDict()
+        self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._thread = threading.Thread(target=self._write, name="remit-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """Create (0600, in a 0700 directory) and migrate when needed."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            engine = sa.create_engine(f"sqlite:///{path}")
+            with engine.begin() as connection:
+                migrate(connection)
+            engine.dispose()
+            return cls(path)
+        except (OSError, sqlite3.Error, sa.exc.SQLAlchemyError) as failure:
+            raise StoreUnavailable(
+                f"The database {path} cannot be opened.",
+                next_step="Is the directory writable, and is there room?",
+                inside=str(failure),
+            ) from failure
+
+    async def close(self) -> None:
+        """Flush, stop the writer, close the file."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._reader.close()
+
+    # --- reading ---
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """See `ports.Reader`."""
+        table = KIND_OF[kind].table
+        row = self._select(_SQL[table].get, (key,)).fetchone()
+        return self._decoded(kind, table, key, row[1]) if row else None
+
+    async def find(
+        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
+    ) -> Sequence[R]:
+        """See `ports.Reader`."""
+        table, names = KIND_OF[kind].table, tuple(where)
+        sql = self._finds.get((table, names))
+        if sql is None:
+            sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
+        rows = self._select(sql, (*where.values(), after, min(limit, 1000), 0))
+        return [self._decoded(kind, table, key, body) for key, body in rows]
+
+    async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
+        """See `ports.Reader`."""
+        table = KIND_OF[kind].table
+        rows = self._select(_SQL[table].due, (now, min(limit, 1000), 0))
+        return [self._decoded(kind, table, key, body) for key, body in rows]
+
+    def _select(self, sql: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+        try:
+            return self._reader.execute(sql, parameters)
+        except sqlite3.Error as failure:
+            raise _unavailable(failure) from failure
+
+    def _decoded(self, kind: type[R], table: str, key: str, body: bytes) -> R:
+        known = self._cache.get((table, key))
+        if known is not None and known[0] == body:
+            row: R = known[1]
+            return row
+        row = decode(kind, body)
+        self._cache[(table, key)] = (body, row)
+        if len(self._cache) > _CACHE:
+            self._cache.popitem(last=False)
+        return row
+
+    # --- writing ---
+
+    async def commit(self, change: Change) -> int:
+        """See `ports.Store`."""
+        encoded = encode(change)
+        number: int = await self._durably(lambda db: _apply(db, encoded))
+        return number
+
+    async def spend(self, token: str, until: int) -> bool:
+        """See `ports.Store`."""
+        sql = "INSERT INTO spent (token, until) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        return bool(await self._durably(lambda db: db.execute(sql, (token, until)).rowcount))
+
+    async def forget_spent(self, now: int) -> None:
+        """Drop single-use identifiers whose time is over, a bounded number at a time."""
+        sql = "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < ? LIMIT 5000)"
+        await self._durably(lambda db: db.execute(sql, (now,)))
+
+    async def _durably(self, work: Work) -> Any:
+        if not self._thread.is_alive():
+            raise StoreUnavailable("The store is closed.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._queue.put(_Waiter(work, loop, future))
+        return await future
+
+    def _write(self) -> None:
+        connection: sqlite3.Connection | None = None
+        stopping = False
+        while not stopping:
+            batch = self._take()
+            stopping = batch[-1] is None
+            waiters = [waiter for waiter in batch if waiter is not None]
+            if not waiters:
+                continue
+            try:
+                connection = connection or _connect(self._path)
+                results = _transaction(connection, waiters)
+            except (sqlite3.Error, OSError) as failure:
+                # Nothing of this batch is acknowledged. Begin again with a fresh connection.
+                results = [_unavailable(failure)] * len(waiters)
+                if connection is not None:
+                    connection.close()
+                    connection = None
+            _resolve(waiters, results)
+        if connection is not None:
+            connection.close()
+
+    def _take(self) -> list[_Waiter | None]:
+        batch = [self._queue.get()]
+        while batch[-1] is not None and len(batch) < _BATCH:
+            try:
+                batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    # --- the log ---
+
+    async def head(self) -> tuple[int, str]:
+        """See `ports.LogReader`."""
+        row = self._select("SELECT size, note FROM log_head WHERE id = 1", ()).fetchone()
+        return (row[0], row[1]) if row else (0, "")
+
+    async def tile(self, level: int, index: int) -> bytes:
+        """See `ports.LogReader`."""
+        row = self._select("SELECT hashes FROM tiles WHERE level = ? AND position = ?", (level, index)).fetchone()
+        return row[0] if row else b""
+
+    async def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """See `ports.LogReader`."""
+        sql = "SELECT leaf FROM events WHERE log_index >= ? AND log_index < ? ORDER BY log_index"
+        return [row[0] for row in self._select(sql, (start, end))]
+
+    async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
+        """See `ports.LogWriter`."""
+        sql = "SELECT number, leaf FROM events WHERE log_index IS NULL ORDER BY number LIMIT ?"
+        return [(row[0], row[1]) for row in self._select(sql, (limit,))]
+
+    async def append(self, extension: Appended) -> None:
+        """See `ports.LogWriter`."""
+        await self._durably(lambda db: _append(db, extension))
+
+    async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
+        """Events in commit order: (number, leaf, packed bodies)."""
+        sql = "SELECT number, leaf, bodies FROM events WHERE number > ? ORDER BY number LIMIT ?"
+        return [(row[0], row[1], row[2]) for row in self._select(sql, (after, limit))]
+
+    async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
+        """Every row body of one kind, by key."""
+        return dict(self._select(f"SELECT key, body FROM {kind.table}", ()).fetchall())  # noqa: S608
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=512)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _transaction(connection: sqlite3.Connection, waiters: Sequence[_Waiter]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results: list[Any] = []
+        for waiter in waiters:
+            try:
+                results.append(waiter.work(connection))
+            except Conflict as conflict:  # raised before anything of this change was written
+                results.append(conflict)
+        connection.execute("COMMIT")
+        return results
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _apply(db: sqlite3.Connection, encoded: EncodedChange) -> int:
+    expected = [(put.kind, put.key, put.expected) for put in encoded.puts]
+    for kind, key, version in (*expected, *encoded.checks):
+        found = db.execute(_SQL[kind.table].version, (key,)).fetchone()
+        if (found[0] if found else 0) != version:
+            raise Conflict(f"{kind.table} {key} has changed.", next_step="Read it again and try again.")
+    for put in encoded.puts:
+        sql = _SQL[put.kind.table]
+        if put.expected == 0:
+            db.execute(sql.insert, (put.key, put.version, put.body, put.due, *put.columns))
+        else:
+            db.execute(sql.update, (put.version, put.body, put.due, *put.columns, put.key, put.expected))
+    bodies = pack([put.body for put in encoded.puts])
+    cursor = db.execute("INSERT INTO events (leaf, bodies) VALUES (?, ?)", (encoded.leaf, bodies))
+    return int(cursor.lastrowid or 0)
+
+
+def _append(db: sqlite3.Connection, extension: Appended) -> None:
+    row = db.execute("SELECT size FROM log_head WHERE id = 1").fetchone()
+    if (row[0] if row else 0) != extension.first:
+        raise Conflict("The log has moved on.")
+    places = [(extension.first + i, number) for i, number in enumerate(extension.events)]
+    db.executemany("UPDATE events SET log_index = ? WHERE number = ?", places)
+    tiles = [(level, index, hashes) for (level, index), hashes in extension.tiles.items()]
+    db.executemany("INSERT OR REPLACE INTO tiles (level, position, hashes) VALUES (?, ?, ?)", tiles)
+    db.execute("INSERT OR REPLACE INTO log_head (id, size, note) VALUES (1, ?, ?)", (extension.size, extension.note))
+
+
+def _resolve(waiters: Sequence[_Waiter], results: Sequence[Any]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for waiter, result in zip(waiters, results, strict=True):
+        by_loop.setdefault(waiter.loop, []).append((waiter.future, result))
+    for loop, outcomes in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_tell, outcomes)
+        except RuntimeError:  # that loop is closed: nobody waits any more
+            continue
+
+
+def _tell(outcomes: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in outcomes:
+        if future.done():  # its caller gave up; the change happened all the same
+            continue
+        if isinstance(result, Refusal):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _unavailable(failure: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        "The store did not confirm the write, so nothing leaves.",
+        next_step="Is the disk full? It recovers by itself when there is room.",
+        inside=f"{type(failure).__name__}: {failure}",
+    )
