@@ -1,0 +1,64 @@
+"""JWT access tokens for other resource servers (RFC 9068), bound to the task's key (RFC 9449).
+
+A signed token cannot be taken back from whoever only reads it: `kill` has nothing upstream to do. It is refused
+from the moment its lease is ending by everybody who introspects (RFC 7662), and by everybody at its `exp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.domain.errors import BadField, WrongState
+from remit.domain.flow import Json
+from remit.domain.lease import Lease, Minted
+from remit.domain.task import Task
+from remit.formats.jws import SigningKey
+from remit.formats.rfc9068 import AccessToken, encode
+
+from . import Tools, text_of
+
+
+class JwtIssuer:
+    """`grants`: `audience` (absolute URI of the resource server) and optional `scope` (list of texts)."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def checked(self, grants: Mapping[str, Json]) -> None:
+        """See `ports.Issuer`."""
+        audience = text_of(grants, "audience")
+        if "://" not in audience or "#" in audience:
+            raise BadField("grants.audience", "must be an absolute URI without a fragment (RFC 8707)")
+        scope = grants.get("scope", [])
+        if not isinstance(scope, list | tuple) or not all(isinstance(s, str) and s and " " not in s for s in scope):
+            raise BadField("grants.scope", "must be a list of texts without spaces")
+        for key in grants.keys() - {"audience", "scope"}:
+            raise BadField(f"grants.{key}", "is not known here; known: audience, scope")
+
+    async def mint(self, lease: Lease) -> Minted:
+        """See `ports.Issuer`."""
+        self.checked(lease.grants)
+        task = await self._tools.reader.get(Task, lease.task)
+        if task is None:
+            raise WrongState("The task is gone.")
+        scope = lease.grants.get("scope", ())
+        token = AccessToken(
+            issuer=self._tools.issuer_url,
+            subject=str(task.initiator) if task.initiator.name != task.agent else f"agent:{task.agent}",
+            audience=text_of(lease.grants, "audience"),
+            client=task.agent,
+            jti=lease.handle,
+            jkt=task.jkt,
+            issued_at=lease.reserved_at,
+            expires_at=lease.expires_at,
+            task=task.id,
+            scope=" ".join(str(s) for s in scope) if isinstance(scope, list | tuple) else "",
+            details=({"type": task.purpose, "task": task.id},),
+            actor=tuple(hop.agent for hop in reversed(task.chain.hops)),
+        )
+        kid = self._tools.signer.public("token")[0]["kid"]
+        key = SigningKey(kid, "ES256", lambda data: self._tools.signer.sign("token", data).value)
+        return Minted({"access_token": encode(token, key), "token_type": "DPoP"})
+
+    async def kill(self, lease: Lease) -> None:
+        """See the module: the lease's state is the kill."""

@@ -1,0 +1,39 @@
+"""A sealed static secret, for what cannot be dynamic. It is opened at the mint and kept nowhere else.
+
+Nothing upstream can be killed: the lease bounds how long it is used through us, and rotation is what ends it.
+That is why an agent sees one only if its purpose says `reveal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.domain.errors import BadField, IssuerUnavailable
+from remit.domain.flow import Json
+from remit.domain.lease import Lease, Minted, SealedSecret
+
+from . import Tools, text_of
+
+
+class StaticIssuer:
+    """`grants`: `secret`, the name it was sealed under."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def checked(self, grants: Mapping[str, Json]) -> None:
+        """See `ports.Issuer`."""
+        text_of(grants, "secret")
+        for key in grants.keys() - {"secret"}:
+            raise BadField(f"grants.{key}", "is not known here; known: secret")
+
+    async def mint(self, lease: Lease) -> Minted:
+        """See `ports.Issuer`."""
+        name = text_of(lease.grants, "secret")
+        row = await self._tools.reader.get(SealedSecret, name)
+        if row is None:
+            raise IssuerUnavailable(f"Nothing is sealed as {name}.", next_step=f"remit secret put {name}")
+        return Minted({"value": self._tools.sealer.unseal(row.envelope, b"sealed_secret:" + name.encode()).decode()})
+
+    async def kill(self, lease: Lease) -> None:
+        """See the module: there is nothing upstream to kill."""
