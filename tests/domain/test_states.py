@@ -1,5 +1,6 @@
 """Task, approval, lease, decision and change: the state machines and their missing arrows."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -11,7 +12,7 @@ from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change, Check
-from remit.domain.decision import Deny, Hold, Permit, Reason, Why, combine, word
+from remit.domain.decision import Deny, Hold, Permit, Reason, Requirement, Why, combine, word
 from remit.domain.errors import Denied, WrongState
 from remit.domain.events import TaskEnded
 from remit.domain.flow import Label, Sensitivity, Trust
@@ -22,7 +23,7 @@ from remit.domain.task import Task, TaskState
 CHAIN = Chain(Principal(PrincipalKind.PERSON, "dana"), (Hop("bot", "tsk_1"),))
 TASK = Task("tsk_1", "pay", "r1", "bot", "jkt", "goal", {}, CHAIN, NOTHING, 0, 100, 5)
 SHOWN = Shown("s", "t", "{}", "r", "read", "g", (), (), ())
-APPROVAL = Approval("apv_1", "d", "a", 0, "tsk_1", CHAIN, "olga", SHOWN, ("finance", "gina"), 2, 0, 100)
+APPROVAL = Approval("apv_1", "d", "a", 0, "tsk_1", CHAIN, "olga", SHOWN, (Requirement(("finance", "gina"), 2),), 0, 100)
 LEASE = Lease("lse_1", "tsk_1", "bot", "db", "pg", "remit_1", 0, 30, 100)
 
 
@@ -152,9 +153,8 @@ def test_a_minted_secret_has_no_repr():
 WHY = (Why(Reason.POLICY_FORBIDS, "because"),)
 VERDICTS = {
     "permit": Permit(),
-    "finance": Hold(WHY, ("finance", "owner"), 1),
-    "security": Hold(WHY, ("owner", "security"), 2),
-    "legal": Hold(WHY, ("legal",), 1),
+    "finance": Hold(WHY, (Requirement(("finance", "owner")),)),
+    "security": Hold(WHY, (Requirement(("security",), 2),)),
     "deny": Deny(WHY),
 }
 
@@ -168,12 +168,21 @@ def test_a_permit_needs_every_verdict(names):
         assert isinstance(decision, Deny)
 
 
-def test_holds_meet_in_their_common_approvers_and_greatest_quorum():
-    both = combine([VERDICTS["finance"], VERDICTS["security"]])
+def test_holds_add_up_to_all_their_needs():
+    both = combine([VERDICTS["finance"], VERDICTS["security"], VERDICTS["finance"]])
     assert isinstance(both, Hold)
-    assert (both.approvers, both.quorum, word(both)) == (("owner",), 2, "hold")
-    assert isinstance(combine([VERDICTS["finance"], VERDICTS["legal"]]), Deny)
+    assert both.needs == (Requirement(("finance", "owner")), Requirement(("security",), 2))
+    assert word(both) == "hold"
     assert isinstance(combine([]), Deny)
+
+
+def test_every_need_must_be_met():
+    approval = replace(APPROVAL, needs=(Requirement(("finance",)), Requirement(("security",))))
+    assert approval.approvers == ("finance", "security")
+    once = approval.answered("frank", ("finance",), True, 1)
+    assert once.state is ApprovalState.PENDING
+    assert once.answered("sam", ("security",), True, 2).state is ApprovalState.GRANTED
+    assert approval.answered("both", ("finance", "security"), True, 1).state is ApprovalState.GRANTED
 
 
 def test_order_of_verdicts_does_not_matter():

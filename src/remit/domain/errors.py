@@ -20,6 +20,7 @@
     │   ├── Conflict              compare-and-swap lost
     │   └── WrongState            this state machine has no such arrow
     └── Unavailable          503  refused because something we need is not there (fail closed)
+        ├── Refused               an address may not be fetched (in `remit.attest.fetch`)
         ├── StoreUnavailable
         ├── IssuerUnavailable
         └── Busy

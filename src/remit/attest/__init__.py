@@ -1,0 +1,1 @@
+"""Foreign evidence becomes verified claims. Everything fetched from outside goes through `fetch`."""

@@ -1,0 +1,110 @@
+"""One guarded GET: for keys and metadata at addresses that an attacker may have chosen.
+
+https only (http to loopback when a federation allows private networks); no user info, no redirects; the host is
+resolved once, every address is checked, and the checked address is the one connected to, so a name cannot
+rebind; five seconds and 256 KiB in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+import httpx
+
+from remit.domain.errors import Unavailable
+
+TIME_LIMIT = 5.0
+SIZE_LIMIT = 256 * 1024
+Address = IPv4Address | IPv6Address
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+
+class Refused(Unavailable):
+    """This address may not be fetched, or did not answer within the limits."""
+
+    code = "RMT-6004"
+    title = "The address may not be fetched"
+
+
+async def fetch(url: str, *, allow_private: bool = False, resolve: Resolve | None = None) -> bytes:
+    """Return the body of a 200 answer, or raise `Refused` in bounded time and memory."""
+    host, port = _checked_url(url, allow_private=allow_private)
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            addresses = await (resolve or _resolve)(host, port)
+            for address in addresses:
+                _check_address(ip_address(address), allow_private=allow_private)
+            if not addresses:
+                raise _refused("the name has no address")
+            return await _get(url, host, addresses[0])
+    except TimeoutError as slow:
+        raise _refused(f"no complete answer in {TIME_LIMIT:.0f} s") from slow
+    except (OSError, httpx.HTTPError, ValueError) as failure:
+        raise _refused(type(failure).__name__) from failure
+
+
+def _checked_url(url: str, *, allow_private: bool) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as bad:
+        raise _refused("not a URL") from bad
+    schemes = ("https", "http") if allow_private else ("https",)
+    if parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc or len(url) > 2048:
+        raise _refused("only plain https:// URLs are fetched")
+    if any(c <= " " or c == "\\" for c in url):
+        raise _refused("not a URL")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise _refused("http is only for loopback")
+    return parts.hostname, port
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_address(address: Address, *, allow_private: bool) -> None:
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if inner is not None:
+            _check_address(inner, allow_private=allow_private)
+    if address.is_multicast or address.is_unspecified or address.is_link_local or address.is_reserved:
+        raise _refused("an address that is never fetched from")
+    if not address.is_global and not allow_private:
+        raise _refused("a private or special address")
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def _get(url: str, host: str, address: str) -> bytes:
+    parts = httpx.URL(url)
+    headers = {"Host": parts.netloc.decode("ascii"), "Accept": "application/json", "Accept-Encoding": "identity"}
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT) as client:
+        request = client.build_request("GET", parts.copy_with(host=address), headers=headers)
+        request.extensions["sni_hostname"] = host
+        response = await client.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise _refused(f"status {response.status_code}")
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > SIZE_LIMIT:
+                    raise _refused(f"over {SIZE_LIMIT} bytes")
+            return bytes(body)
+        finally:
+            await response.aclose()
+
+
+def _refused(inside: str) -> Refused:
+    return Refused("An address could not be fetched.", inside=inside)

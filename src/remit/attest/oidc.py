@@ -1,0 +1,87 @@
+"""OIDC federation: whose keys verify a token, kept fresh without letting strangers make us fetch.
+
+Keys of each federation are kept ten minutes. An unknown `kid` asks again, at most once in 30 seconds and once
+at a time. When the issuer cannot be reached the old keys serve one hour more; then it is `Unavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from remit.domain.errors import BadToken, Refusal, Unavailable
+from remit.domain.flow import Json
+from remit.domain.identity import Federation
+from remit.formats import json_input, jwk, jws, oidc
+
+from .fetch import Refused, fetch
+
+FRESH_MS = 600_000
+STALE_MS = 3_600_000
+ASK_AGAIN_MS = 30_000
+Fetch = Callable[..., Awaitable[bytes]]
+
+
+@dataclass
+class _Keys:
+    """What is known of one federation's keys. Times in ms."""
+
+    keys: tuple[jwk.PublicKey, ...] = ()
+    fetched_at: int = 0
+    asked_at: int = 0
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class OidcAttestor:
+    """Implements `ports.Attestor`."""
+
+    def __init__(self, get: Fetch = fetch) -> None:
+        self._get = get
+        self._known: dict[Federation, _Keys] = {}
+
+    async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
+        """See `ports.Attestor`."""
+        kid = jws.peek(token).kid
+        keys = await self._keys(federation, kid, now)
+        return oidc.parse(token, issuer=federation.issuer, audience=federation.audience, keys=keys, now=now)
+
+    async def _keys(self, federation: Federation, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
+        known = self._known.setdefault(federation, _Keys())
+        async with known.asking:
+            missing = not any(key.kid == kid for key in known.keys) if kid else not known.keys
+            old = now - known.fetched_at > FRESH_MS
+            if (missing or old) and (not known.asked_at or now - known.asked_at >= ASK_AGAIN_MS):
+                known.asked_at = now
+                try:
+                    known.keys = await self._ask(federation)
+                    known.fetched_at = now
+                except Refusal as refusal:
+                    if not known.keys:
+                        known.asked_at = 0 if isinstance(refusal, Refused) and not known.keys else now
+                        raise _unavailable(federation, refusal) from refusal
+            if now - known.fetched_at > FRESH_MS + STALE_MS:
+                raise _unavailable(federation, None)
+            return known.keys
+
+    async def _ask(self, federation: Federation) -> tuple[jwk.PublicKey, ...]:
+        address = federation.jwks_uri or await self._discover(federation)
+        body = await self._get(address, allow_private=federation.allow_private_network)
+        return jwk.parse_set(json_input.parse(body, limit=len(body)))
+
+    async def _discover(self, federation: Federation) -> str:
+        # OpenID Connect Discovery 1.0 section 4: the document's issuer must be the one that was asked.
+        url = federation.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        body = await self._get(url, allow_private=federation.allow_private_network)
+        document = json_input.parse(body, limit=len(body))
+        address = document.get("jwks_uri") if isinstance(document, Mapping) else None
+        if not isinstance(document, Mapping) or document.get("issuer") != federation.issuer:
+            raise BadToken("The token is not valid.", inside=f"{url} names another issuer")
+        if not isinstance(address, str):
+            raise BadToken("The token is not valid.", inside=f"{url} has no jwks_uri")
+        return address
+
+
+def _unavailable(federation: Federation, refusal: Refusal | None) -> Unavailable:
+    inside = f"{federation.name}: {refusal.inside or refusal.message}" if refusal else f"{federation.name}: keys too old"
+    return Unavailable("The identity provider's keys cannot be had.", next_step="Try again shortly.", inside=inside)
