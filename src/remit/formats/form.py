@@ -10,10 +10,11 @@ from remit.domain.errors import BadField, Malformed, TooLarge
 LIMIT = 65_536
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, not a secret
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+Fields = Mapping[str, tuple[str, ...]]
 _MAY_REPEAT = frozenset({"resource", "audience"})
 
 
-def parse(body: bytes) -> Mapping[str, tuple[str, ...]]:
+def parse(body: bytes) -> Fields:
     """Fields by name; a repeated field that may not repeat raises `BadField` (RFC 6749 section 3.1)."""
     if len(body) > LIMIT:
         raise TooLarge(f"The body is over {LIMIT} bytes.")
@@ -31,7 +32,7 @@ def parse(body: bytes) -> Mapping[str, tuple[str, ...]]:
     return fields
 
 
-def one(fields: Mapping[str, tuple[str, ...]], name: str, *, required: bool = True) -> str:
+def one(fields: Fields, name: str, *, required: bool = True) -> str:
     """The value of a field; an absent or empty required one raises `BadField`."""
     value = fields.get(name, ("",))[0]
     if required and not value:

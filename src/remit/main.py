@@ -1,0 +1,227 @@
+"""The composition root: the only module that names implementations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from remit.web.house import House
+
+OPERATOR_KEY_TTL = 30 * 86_400_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`."""
+
+    data: Path = Path("remit-data")
+    host: str = "127.0.0.1"
+    port: int = 7450
+    public_url: str = ""
+    database: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    trust_domain: str = "remit.local"
+
+    @property
+    def url(self) -> str:
+        """The issuer URL: what tokens and proofs are checked against."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http{'s' if self.tls_cert else ''}://{host}:{self.port}"
+
+
+def main() -> NoReturn:
+    """The `remit` command. `--version` answers before anything heavy is imported."""
+    if sys.argv[1:] == ["--version"]:
+        from remit import __version__
+
+        print(f"remit {__version__}")  # noqa: T201
+        sys.exit(0)
+    from remit.cli.app import run
+
+    run(serve)
+
+
+def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
+    """Run a server until it is told to stop; `announce` is called once it answers."""
+    import socket
+
+    import uvloop
+
+    from remit.domain.errors import BadField
+
+    settings = Settings(**given)
+    if not _is_loopback(settings.host) and not (settings.tls_cert and settings.tls_key):
+        raise BadField(
+            "host",
+            f"{settings.host} is not loopback, and beyond loopback Remit serves only with TLS",
+            next_step="Add --tls-cert and --tls-key, or bind 127.0.0.1 behind a TLS proxy.",
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as taken:
+        step = "Is another server running there? --port 0 picks a free one."
+        raise BadField("port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step) from taken
+    settings = Settings(**{**given, "port": listener.getsockname()[1]})
+    uvloop.run(_serve(settings, listener, announce))
+
+
+async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path], None]) -> None:
+    import uvicorn
+
+    from remit.web.app import create_app
+
+    async with open_house(settings) as house:
+        config = uvicorn.Config(
+            create_app(house),
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=2048,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+            h11_max_incomplete_event_size=64 * 1024,
+            ssl_certfile=settings.tls_cert or None,
+            ssl_keyfile=settings.tls_key or None,
+        )
+        server = uvicorn.Server(config)
+        (settings.data / "url").write_text(settings.url + "\n")
+        listener.listen(2048)
+        announce(settings.url, settings.data, settings.data / "operator.key")
+        sys.stdout.flush()
+        await server.serve(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, *, clock: Callable[[], int] | None = None) -> AsyncIterator[House]:
+    """Open the store, the keys and the reconcilers; close them in the other order."""
+    import os
+    import secrets
+    import time
+
+    from remit.attest.oidc import OidcAttestor
+    from remit.issuers import Tools, build
+    from remit.issuers.keyring import Keyring, RootSealer
+    from remit.ports import Env
+    from remit.web.house import House
+    from remit.web.metrics import Metrics
+    from remit.work.driver import Driver
+
+    now = clock or (lambda: time.time_ns() // 1_000_000)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store: Any = await _open_store(settings)
+    try:
+        sealer = RootSealer(_root_key(settings.data))
+        keyring = await Keyring.open(store, sealer, now())
+        tools = Tools(store, keyring, sealer, settings.url, os.environ)
+        issuers: dict[Any, Any] = {}
+
+        def issuer(config: Any) -> Any:
+            key = repr(config)
+            if key not in issuers:
+                issuers[key] = build(config, tools)
+            return issuers[key]
+
+        metrics = Metrics()
+        driver = Driver(now, metrics)
+        env = Env(
+            store=store,
+            signer=keyring,
+            sealer=sealer,
+            attestor=OidcAttestor(),
+            issuer=issuer,
+            new_id=lambda kind: f"{kind}_{secrets.token_hex(16)}",
+            nudge=driver.nudge,
+            trust_domain=settings.trust_domain,
+            issuer_url=settings.url,
+        )
+        log_key = keyring.log_key(f"{settings.trust_domain}/log")
+        await _furnish(env, settings.data, now())
+        driver.start(env, store, log_key, store.forget_spent)
+        try:
+            yield House(env, store, log_key, now, metrics)
+        finally:
+            await driver.stop()
+            for made in issuers.values():
+                if hasattr(made, "close"):
+                    await made.close()
+    finally:
+        await store.close()
+
+
+async def _open_store(settings: Settings) -> Any:
+    if settings.database:
+        from remit.store.postgres import PostgresStore
+
+        return await PostgresStore.open(settings.database)
+    from remit.store.sqlite import SqliteStore
+
+    return SqliteStore.open(settings.data / "remit.db")
+
+
+def _root_key(data: Path) -> bytes:
+    """REMIT_ROOT_KEY (base64url of 32 bytes), or `root.key`, made 0600 at the first start."""
+    import os
+    import secrets
+
+    from remit.domain.errors import BadField
+    from remit.formats import base64url
+
+    path = data / "root.key"
+    text = os.environ.get("REMIT_ROOT_KEY", "")
+    if not text and not path.exists():
+        _write_secret(path, base64url.encode(secrets.token_bytes(32)))
+    key = base64url.decode((text or path.read_text()).strip())
+    if len(key) != 32:
+        raise BadField("REMIT_ROOT_KEY" if text else str(path), "must be 32 bytes in base64url")
+    return key
+
+
+def _write_secret(path: Path, text: str) -> None:
+    import os
+
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+
+
+async def _furnish(env: Any, data: Path, now: int) -> None:
+    """What a first start needs: an empty catalogue under the default policy, and the operator's key."""
+    from hashlib import sha256
+
+    from remit.domain.caller import AccessKey, Call, Caller, CallerKind
+    from remit.domain.catalogue import CatalogueHead
+    from remit.verbs.admit import admit
+    from remit.verbs.apply import apply
+
+    call = Call(Caller(CallerKind.SYSTEM, "setup"), now)
+    if await env.store.get(CatalogueHead, "head") is None:
+        await apply(env, call, {})
+    path = data / "operator.key"
+    if path.is_file():
+        row = await env.store.get(AccessKey, sha256(path.read_text().strip().encode()).hexdigest())
+        if row is not None and now < row.expires_at - 86_400_000:
+            return
+    text, _ = await admit(env, call, CallerKind.OPERATOR, "local", OPERATOR_KEY_TTL)
+    _write_secret(path, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Vouch: an access token that says who an agent is, and which task it acts in (RFC 9068, bound by RFC 9449)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from remit.domain import events
+from remit.domain.caller import Call
+from remit.domain.change import Change
+from remit.domain.errors import NotAttested
+from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.task import Task
+from remit.formats.jws import SigningKey
+from remit.formats.rfc9068 import AccessToken, encode
+from remit.ports import Env
+
+TOKEN_TTL = 600_000
+
+
+async def vouch(
+    env: Env, call: Call, identity: Identity, task: Task | None = None, details: Mapping[str, Any] | None = None
+) -> tuple[str, AccessToken]:
+    """Sign a token for Remit's own audience, after the event that says so is durable.
+
+    Without a task it lets the agent propose, and nothing else (law 1).
+    """
+    standing = await env.store.get(Standing, identity.agent)
+    frozen = standing is not None and standing.state is StandingState.FROZEN
+    if frozen or call.now >= identity.expires_at:
+        raise NotAttested("This agent cannot act now.", next_step="Ask its owner.", inside="frozen or proof expired")
+    until = min(call.now + TOKEN_TTL, identity.expires_at, task.deadline if task else call.now + TOKEN_TTL)
+    token = AccessToken(
+        issuer=env.issuer_url,
+        subject=identity.spiffe_id,
+        audience=env.issuer_url,
+        client=identity.agent,
+        jti=env.new_id("jti"),
+        jkt=identity.jkt,
+        issued_at=call.now,
+        expires_at=until,
+        task=task.id if task else "",
+        details=({**(details or {}), "type": task.purpose, "task": task.id},) if task else (),
+    )
+    because = events.TokenIssued(token.task, identity.agent, token.jti, token.audience, token.jkt, until)
+    await env.store.commit(Change(because, call))
+    return _signed(env, token), token
+
+
+async def speak_for(env: Env, call: Call, agent: str) -> tuple[str, AccessToken]:
+    """A subject token (RFC 8693 section 2.1): its bearer, this agent only, may begin one task for the calling person."""
+    token = AccessToken(
+        issuer=env.issuer_url,
+        subject=f"person:{call.caller.name}",
+        audience=f"{env.issuer_url}/initiate",
+        client=agent,
+        jti=env.new_id("jti"),
+        jkt="",
+        issued_at=call.now,
+        expires_at=call.now + TOKEN_TTL,
+    )
+    because = events.TokenIssued("", agent, token.jti, token.audience, "", token.expires_at)
+    await env.store.commit(Change(because, call))
+    return _signed(env, token), token
+
+
+def _signed(env: Env, token: AccessToken) -> str:
+    kid = env.signer.public("token")[0]["kid"]
+    return encode(token, SigningKey(kid, "ES256", lambda data: env.signer.sign("token", data).value))
+
+
+async def identify(env: Env, call: Call, jkt: str) -> Identity:
+    """The identity a key is bound to, if its agent is still registered."""
+    identity = await env.store.get(Identity, jkt)
+    if identity is None or call.now >= identity.expires_at:
+        raise NotAttested(
+            "This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=f"jkt {jkt}"
+        )
+    _, force = await env.in_force()
+    if identity.agent not in force.catalogue.agents:
+        raise NotAttested("This key proves no agent.", inside=f"{identity.agent} is not registered")
+    return identity

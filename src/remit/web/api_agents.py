@@ -1,0 +1,169 @@
+"""The agent's side of the first-party API: attest, propose, call, credentials, end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import Response
+
+from remit.domain.caller import Call, CallerKind
+from remit.domain.chain import Principal, PrincipalKind
+from remit.domain.decision import Access, word
+from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
+from remit.domain.identity import Identity
+from remit.domain.lease import Lease
+from remit.domain.task import Task, TaskState
+from remit.formats import oidc, rfc9068
+from remit.verbs.attest import Evidence, JoinEvidence, OidcEvidence
+from remit.verbs.attest import attest as attest_verb
+from remit.verbs.decide import decide
+from remit.verbs.issue import issue
+from remit.verbs.propose import Proposal
+from remit.verbs.propose import propose as propose_verb
+from remit.verbs.revoke import end_task
+from remit.verbs.vouch import vouch
+
+from . import shapes
+from .house import Asked, House
+from .problems import json_response
+
+SETTLE_WAIT = 10.0
+
+
+async def attest(house: House, call: Call, asked: Asked) -> Response:
+    """Bind the proof's key to the agent that the evidence proves."""
+    proof = await house.proof(asked, call.now)
+    wanted = asked.json(shapes.AttestRequest)
+    if bool(wanted.join_token) == bool(wanted.oidc_token):
+        raise BadField("join_token", "send either join_token or oidc_token")
+    evidence: Evidence = JoinEvidence(wanted.join_token)
+    if wanted.oidc_token:
+        evidence = OidcEvidence(wanted.oidc_token, oidc.claimed_issuer(wanted.oidc_token))
+    identity = await attest_verb(house.env, call, evidence, proof.jkt, proof.key.jwk)
+    names = ("agent", "spiffe_id", "jkt", "method", "proved_at", "expires_at")
+    return json_response({name: getattr(identity, name) for name in names}, 201)
+
+
+async def propose(house: House, call: Call, asked: Asked) -> Response:
+    """Open a task and return its token."""
+    wanted = asked.json(shapes.ProposeRequest)
+    proposal = Proposal(wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+    initiator = await initiator_of(house, call, wanted.subject_token)
+    task = await propose_verb(house.env, call, proposal, initiator)
+    identity = await house.env.store.get(Identity, call.caller.jkt)
+    if identity is None:
+        raise Absent()
+    text, token = await vouch(house.env, call, identity, task)
+    expires_in = (token.expires_at - call.now) // 1000
+    body = {"task": shapes.task(task), "access_token": text, "token_type": "DPoP", "expires_in": expires_in}
+    return json_response(body, 201)
+
+
+async def initiator_of(house: House, call: Call, subject_token: str) -> Principal | None:
+    """The person a subject token of ours names; it is for this agent and for one proposal."""
+    if not subject_token:
+        return None
+    token = rfc9068.parse(
+        subject_token, issuer=house.url, audience=f"{house.url}/initiate", keys=house.public_keys(), now=call.now
+    )
+    kind, _, name = token.subject.partition(":")
+    if kind != "person" or token.client != call.caller.name:
+        raise BadToken("The subject token is not for this agent.", inside=token.subject)
+    if not await house.env.store.spend(f"subject:{token.jti}", token.expires_at + 10_000):
+        raise BadToken("The subject token was used before.", next_step="Ask the person for a new one.")
+    return Principal(PrincipalKind.PERSON, name)
+
+
+async def call_tool(house: House, call: Call, asked: Asked) -> Response:
+    """Decide one call."""
+    wanted = asked.json(shapes.CallRequest)
+    task = own_task(call, asked)
+    found = await decide(house.env, call, Access(task, wanted.tool, wanted.arguments, wanted.pin))
+    house.metrics.decisions.labels(word(found)).inc()
+    return json_response(shapes.decision(found, house.url))
+
+
+async def credential(house: House, call: Call, asked: Asked) -> Response:
+    """Issue a credential; the secret is in this answer and nowhere else."""
+    wanted = asked.json(shapes.CredentialRequest)
+    lease, minted = await issue(house.env, call, own_task(call, asked), wanted.credential)
+    return json_response({**shapes.lease(lease), "parts": dict(minted.parts)}, 201)
+
+
+def own_task(call: Call, asked: Asked) -> str:
+    """The task in the path; an agent must hold that very task's token."""
+    task = asked.path["task"]
+    if call.caller.kind is CallerKind.AGENT and not call.caller.task:
+        raise NoCredentials("This needs the task's own token.", next_step="Use the access_token of the proposal.")
+    if call.caller.kind is CallerKind.AGENT and call.caller.task != task:
+        raise Absent(inside=f"token of {call.caller.task} used for {task}")
+    return task
+
+
+async def end(house: House, call: Call, asked: Asked) -> Response:
+    """End the task; `?wait=settled` waits up to ten seconds until every credential is dead."""
+    wanted = asked.json(shapes.ReasonRequest)
+    if call.caller.kind is CallerKind.AGENT:
+        own_task(call, asked)
+    task = await end_task(house.env, call, asked.path["task"], wanted.reason)
+    if asked.query.get("wait") == "settled":
+        task = await _settled(house, task)
+    return json_response(shapes.task(task))
+
+
+async def _settled(house: House, task: Task) -> Task:
+    for _ in range(int(SETTLE_WAIT / 0.01)):
+        fresh = await house.env.store.get(Task, task.id)
+        if fresh is None or fresh.settled_at:
+            return fresh or task
+        await asyncio.sleep(0.01)
+    return task
+
+
+async def show_task(house: House, call: Call, asked: Asked) -> Response:
+    """One task, to those who may see it."""
+    task = await visible(house, call, asked.path["task"])
+    return json_response(shapes.task(task))
+
+
+async def task_leases(house: House, call: Call, asked: Asked) -> Response:
+    """The leases of one task."""
+    task = await visible(house, call, asked.path["task"])
+    rows = await house.env.store.find(Lease, {"task": task.id}, after=asked.query.get("after", ""), limit=1000)
+    return json_response({"items": [shapes.lease(row) for row in rows], "next": rows[-1].id if len(rows) == 1000 else ""})
+
+
+async def list_tasks(house: House, call: Call, asked: Asked) -> Response:
+    """Tasks the caller may see, by state and agent."""
+    where = {name: asked.query[name] for name in ("state", "agent", "purpose") if asked.query.get(name)}
+    if "state" in where and where["state"] not in [state.value for state in TaskState]:
+        raise BadField("state", "must be open, closed, revoked or expired")
+    if call.caller.kind is CallerKind.AGENT:
+        where["agent"] = call.caller.name
+    limit = asked.whole("limit", 100, most=500)
+    rows = await house.env.store.find(Task, where, after=asked.query.get("after", ""), limit=limit)
+    seen = [shapes.task(row) for row in rows if await may_see(house, call, row)]
+    return json_response({"items": seen, "next": rows[-1].id if rows and len(rows) == limit else ""})
+
+
+async def visible(house: House, call: Call, task_id: str) -> Task:
+    """The task, or the same `Absent` for what is not there and what is not theirs."""
+    task = await house.env.store.get(Task, task_id)
+    if task is None or not await may_see(house, call, task):
+        raise Absent(inside=f"task {task_id} for {call.caller}")
+    return task
+
+
+async def may_see(house: House, call: Call, task: Task) -> bool:
+    """Operators, auditors and enforcement points see all; agents their own; people what they began or answer for."""
+    match call.caller.kind:
+        case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
+            return True
+        case CallerKind.AGENT:
+            return task.agent == call.caller.name and task.jkt == call.caller.jkt
+        case CallerKind.PERSON:
+            _, force = await house.env.in_force()
+            agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
+            answers_for = {task.initiator.name, agent.owner if agent else "", purpose.owner if purpose else ""}
+            return call.caller.name in answers_for
+    return False

@@ -1,0 +1,251 @@
+"""The people's side of the first-party API: approvals, the catalogue, keys, secrets, what exists."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from starlette.responses import Response
+
+from remit.domain.approval import Approval, ApprovalState
+from remit.domain.caller import Call, CallerKind
+from remit.domain.catalogue import CatalogueFiles
+from remit.domain.errors import Absent, BadField, StoreUnavailable
+from remit.domain.identity import Agent, Identity, Standing
+from remit.domain.lease import Lease, LeaseState
+from remit.domain.purpose import Purpose
+from remit.domain.task import Task
+from remit.domain.tool import Tool
+from remit.verbs import admit as admit_verb
+from remit.verbs import apply as apply_verb
+from remit.verbs.approve import answer as answer_verb
+from remit.verbs.attest import invite as invite_verb
+from remit.verbs.revoke import freeze as freeze_verb
+from remit.verbs.vouch import speak_for
+
+from . import shapes
+from .house import Asked, House
+from .problems import json_response
+
+_YEAR = 366 * 86_400_000
+
+
+def _page(items: list[Any], key: str) -> Response:
+    return json_response({"items": items, "next": key})
+
+
+# --- approvals ---
+
+
+async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
+    """Approvals the caller may see, by state."""
+    state = asked.query.get("state", "")
+    if state and state not in [s.value for s in ApprovalState]:
+        raise BadField("state", "must be pending, granted, refused, used or expired")
+    where = {"state": state} if state else {}
+    limit = asked.whole("limit", 100, most=500)
+    rows = await house.env.store.find(Approval, where, after=asked.query.get("after", ""), limit=limit)
+    seen = [shapes.approval(row) for row in rows if await _may_see(house, call, row)]
+    return _page(seen, rows[-1].id if rows and len(rows) == limit else "")
+
+
+async def show_approval(house: House, call: Call, asked: Asked) -> Response:
+    """One approval; `?wait=SECONDS` (≤ 30) returns when it is no longer pending."""
+    patience = asked.whole("wait", 0, most=30)
+    for _ in range(patience * 20 + 1):
+        row = await house.env.store.get(Approval, asked.path["approval"])
+        if row is None or not await _may_see(house, call, row):
+            raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
+        if not row.pending_at(house.clock()):
+            break
+        await asyncio.sleep(0.05 if patience else 0)
+    return json_response(shapes.approval(row))
+
+
+async def _may_see(house: House, call: Call, row: Approval) -> bool:
+    match call.caller.kind:
+        case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
+            return True
+        case CallerKind.AGENT:
+            task = await house.env.store.get(Task, row.task)
+            return task is not None and task.agent == call.caller.name and task.jkt == call.caller.jkt
+        case CallerKind.PERSON:
+            mine = {call.caller.name, *call.caller.groups}
+            return bool(mine & set(row.approvers)) or call.caller.name in (row.owner, row.chain.initiator.name)
+    return False
+
+
+async def answer(house: House, call: Call, asked: Asked) -> Response:
+    """A person's yes or no to exactly the digest shown."""
+    wanted = asked.json(shapes.AnswerRequest)
+    row = await house.env.store.get(Approval, asked.path["approval"])
+    if row is None or not await _may_see(house, call, row):
+        raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
+    found = await answer_verb(house.env, call, row.id, wanted.digest, yes=wanted.yes, note=wanted.note)
+    return json_response(shapes.approval(found))
+
+
+async def subject_token(house: House, call: Call, asked: Asked) -> Response:
+    """A token that names the caller as the initiator of one task of this agent."""
+    wanted = asked.json(shapes.SubjectTokenRequest)
+    _, force = await house.env.in_force()
+    if wanted.agent not in force.catalogue.agents:
+        raise Absent(inside=f"agent {wanted.agent}")
+    text, token = await speak_for(house.env, call, wanted.agent)
+    return json_response({"subject_token": text, "expires_at": token.expires_at}, 201)
+
+
+# --- what exists ---
+
+
+async def list_agents(house: House, call: Call, asked: Asked) -> Response:
+    """The registered agents."""
+    _, force = await house.env.in_force()
+    return _page([await _agent(house, agent) for agent in _sorted(force.catalogue.agents)], "")
+
+
+async def show_agent(house: House, call: Call, asked: Asked) -> Response:
+    """One agent and its proven keys."""
+    _, force = await house.env.in_force()
+    agent = _one(force.catalogue.agents, asked.path["agent"])
+    keys = await house.env.store.find(Identity, {"agent": agent.name}, limit=100)
+    names = ("jkt", "spiffe_id", "method", "evidence", "proved_at", "expires_at")
+    identities = [{name: getattr(key, name) for name in names} for key in keys]
+    return json_response({**await _agent(house, agent), "identities": identities})
+
+
+async def _agent(house: House, agent: Agent) -> dict[str, Any]:
+    standing = await house.env.store.get(Standing, agent.name)
+    methods = sorted({a.method for a in agent.attestations})
+    state, why = (standing.state.value, standing.reason) if standing else ("active", "")
+    shown = {"name": agent.name, "title": agent.title, "owner": agent.owner, "tier": agent.tier.value}
+    return {**shown, "escalation": list(agent.escalation), "attests_by": methods, "state": state, "state_reason": why}
+
+
+async def list_purposes(house: House, call: Call, asked: Asked) -> Response:
+    """Purposes in force; an agent sees those it may be asked for."""
+    _, force = await house.env.in_force()
+    found = [p for p in _sorted(force.catalogue.purposes) if _is_for(call, p)]
+    return _page([_purpose(p) for p in found], "")
+
+
+async def show_purpose(house: House, call: Call, asked: Asked) -> Response:
+    """One purpose."""
+    _, force = await house.env.in_force()
+    purpose = _one(force.catalogue.purposes, asked.path["purpose"])
+    if not _is_for(call, purpose):
+        raise Absent(inside=f"purpose {purpose.name} for {call.caller}")
+    return json_response(_purpose(purpose))
+
+
+def _is_for(call: Call, purpose: Purpose) -> bool:
+    return call.caller.kind is not CallerKind.AGENT or call.caller.name in purpose.agents
+
+
+def _purpose(purpose: Purpose) -> dict[str, Any]:
+    shown = asdict(purpose)
+    shown["sensitivity"] = purpose.sensitivity.word
+    for credential, rule in zip(shown["credentials"], purpose.credentials, strict=True):
+        credential["sensitivity"] = rule.sensitivity.word
+    return shown
+
+
+async def list_tools(house: House, call: Call, asked: Asked) -> Response:
+    """The reviewed tools."""
+    _, force = await house.env.in_force()
+    return _page([_tool(tool) for tool in _sorted(force.catalogue.tools)], "")
+
+
+async def show_tool(house: House, call: Call, asked: Asked) -> Response:
+    """One tool."""
+    _, force = await house.env.in_force()
+    return json_response(_tool(_one(force.catalogue.tools, asked.path["tool"])))
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    words = {"effect": tool.effect.word, "sensitivity": tool.sensitivity.word}
+    output = {"output_trust": tool.output_trust.word, "output_sensitivity": tool.output_sensitivity.word}
+    return {**asdict(tool), **words, **output}
+
+
+def _sorted(things: Mapping[str, Any]) -> Iterable[Any]:
+    return [things[name] for name in sorted(things)]
+
+
+def _one(things: Mapping[str, Any], name: str) -> Any:
+    if name not in things:
+        raise Absent(inside=name)
+    return things[name]
+
+
+async def list_leases(house: House, call: Call, asked: Asked) -> Response:
+    """Leases, by state."""
+    state = asked.query.get("state", "")
+    if state and state not in [s.value for s in LeaseState]:
+        raise BadField("state", "must be reserved, live, ending or ended")
+    limit = asked.whole("limit", 100, most=500)
+    where = {"state": state} if state else {}
+    rows = await house.env.store.find(Lease, where, after=asked.query.get("after", ""), limit=limit)
+    return _page([shapes.lease(row) for row in rows], rows[-1].id if rows and len(rows) == limit else "")
+
+
+# --- the operator ---
+
+
+async def invite(house: House, call: Call, asked: Asked) -> Response:
+    """A one-time join token for an agent."""
+    ttl = asked.json(shapes.InviteRequest).ttl_ms
+    if not 1_000 <= ttl <= 86_400_000:
+        raise BadField("ttl_ms", "must be one second to one day")
+    text, row = await invite_verb(house.env, call, asked.path["agent"], ttl)
+    return json_response({"join_token": text, "agent": row.agent, "expires_at": row.expires_at}, 201)
+
+
+async def freeze(house: House, call: Call, asked: Asked) -> Response:
+    """Freeze an agent, or make it active again."""
+    wanted = asked.json(shapes.FreezeRequest)
+    if not wanted.reason:
+        raise BadField("reason", "is required: whoever is refused sees it")
+    found = await freeze_verb(house.env, call, asked.path["agent"], wanted.reason, frozen=wanted.frozen)
+    return json_response({"agent": found.agent, "state": found.state.value, "reason": found.reason})
+
+
+async def plan(house: House, call: Call, asked: Asked) -> Response:
+    """What these files would change."""
+    candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
+    return json_response({"digest": candidate.digest, "changes": changes})
+
+
+async def apply(house: House, call: Call, asked: Asked) -> Response:
+    """Put these files in force."""
+    head, changes = await apply_verb.apply(house.env, call, asked.json(shapes.FilesRequest).files)
+    return json_response({"digest": head.digest, "number": head.number, "changes": changes})
+
+
+async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
+    """The files in force."""
+    head, _ = await house.env.in_force()
+    files = await house.env.store.get(CatalogueFiles, head.digest)
+    if files is None:
+        raise StoreUnavailable("The catalogue in force cannot be read.")
+    shown = {name: getattr(head, name) for name in ("digest", "number", "applied_at", "applied_by")}
+    return json_response({**shown, "files": dict(files.files)})
+
+
+async def create_key(house: House, call: Call, asked: Asked) -> Response:
+    """A bearer key; its text is in this answer and nowhere else."""
+    wanted = asked.json(shapes.KeyRequest)
+    if wanted.kind not in ("person", "operator", "auditor", "enforcer"):
+        raise BadField("kind", "must be person, operator, auditor or enforcer")
+    if not 1_000 <= wanted.ttl_ms <= _YEAR:
+        raise BadField("ttl_ms", "must be one second to one year")
+    text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)
+    return json_response({"key": text, "kind": row.kind.value, "name": row.name, "expires_at": row.expires_at}, 201)
+
+
+async def seal(house: House, call: Call, asked: Asked) -> Response:
+    """Seal a static secret."""
+    await admit_verb.seal(house.env, call, asked.path["secret"], asked.json(shapes.SecretRequest).value.encode())
+    return Response(status_code=204)

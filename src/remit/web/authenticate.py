@@ -1,0 +1,58 @@
+"""Step 0 of every request: who is calling, proved; nothing is decided for somebody unknown."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from remit.domain.caller import AccessKey, Caller, CallerKind
+from remit.domain.errors import BadProof, BadToken, NoCredentials
+from remit.domain.identity import Identity
+
+from .house import Asked, House
+
+NOBODY = Caller(CallerKind.ANYONE, "anyone")
+
+
+async def authenticate(house: House, asked: Asked, now: int) -> Caller:
+    """Return the caller; without an Authorization header that is `NOBODY`.
+
+    Agents present `DPoP <token>` and a proof by the token's key; everybody else a bearer key that we keep
+    only the digest of. An agent's token as a bearer token is refused: whoever stole it has no key.
+    """
+    header = asked.headers.get("authorization", "")
+    if not header:
+        return NOBODY
+    scheme, _, credential = header.partition(" ")
+    match scheme.lower():
+        case "dpop":
+            return await _agent(house, asked, credential.strip(), now)
+        case "bearer":
+            return await _key(house, credential.strip(), now)
+    raise NoCredentials("Use `Authorization: DPoP …` (agents) or `Authorization: Bearer …` (people).")
+
+
+async def _agent(house: House, asked: Asked, text: str, now: int) -> Caller:
+    token = house.token(text, now)
+    proof = await house.proof(asked, now, text)
+    if not token.jkt or proof.jkt != token.jkt:
+        raise BadProof("The DPoP proof is not valid.", inside="the proof's key is not the token's")
+    identity = await house.env.store.get(Identity, token.jkt)
+    if identity is None or identity.agent != token.client:
+        raise BadToken("The token is not valid.", inside="its key is bound to no agent")
+    return Caller(CallerKind.AGENT, token.client, token.task, token.jkt)
+
+
+async def _key(house: House, text: str, now: int) -> Caller:
+    if not text.startswith("key_") or len(text) > 200:
+        raise BadToken("The bearer key is not valid.", next_step="Agents use DPoP, not Bearer (RFC 9449 section 7.1).")
+    row = await house.env.store.get(AccessKey, sha256(text.encode()).hexdigest())
+    if row is None or now >= row.expires_at:
+        raise BadToken("The bearer key is not valid.", next_step="Ask an operator for a new one.")
+    groups: tuple[str, ...] = ()
+    if row.kind is CallerKind.PERSON:
+        _, force = await house.env.in_force()
+        person = force.catalogue.people.get(row.name)
+        if person is None:
+            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue")
+        groups = person.groups
+    return Caller(row.kind, row.name, groups=groups)

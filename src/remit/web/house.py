@@ -1,0 +1,98 @@
+"""What handlers are given, and what they are asked: nothing of Starlette goes further in than this."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from remit.domain.caller import Call, Caller
+from remit.domain.errors import BadField, BadToken, Unauthenticated
+from remit.formats import json_input, jwk, rfc9068, rfc9449, tlog
+from remit.ports import Env, LogReader
+
+from .metrics import Metrics
+
+T = TypeVar("T")
+_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, read whole and bounded."""
+
+    method: str
+    url: str
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    limit: int
+
+    def json(self, kind: type[T]) -> T:
+        """The body as a typed value; every flaw is a `BadField` with its path."""
+        if self.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise BadField("Content-Type", "must be application/json")
+        return json_input.typed(json_input.parse(self.body, limit=self.limit), kind)
+
+    def whole(self, name: str, default: int, *, most: int) -> int:
+        """A whole number from the query."""
+        text = self.query.get(name, "")
+        if not text:
+            return default
+        if not text.isascii() or not text.isdecimal() or len(text) > 18 or int(text) > most:
+            raise BadField(name, f"must be a whole number of at most {most}")
+        return int(text)
+
+
+@dataclass
+class House:
+    """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
+
+    env: Env
+    log: LogReader
+    log_key: tlog.NoteKey
+    clock: Callable[[], int]
+    metrics: Metrics
+    _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The issuer and public URL, without a trailing slash."""
+        return self.env.issuer_url
+
+    def public_keys(self) -> tuple[jwk.PublicKey, ...]:
+        """Keys that verify our tokens."""
+        return tuple(jwk.parse(key) for key in self.env.signer.public("token"))
+
+    def token(self, text: str, now: int) -> rfc9068.AccessToken:
+        """Verify one of our own access tokens; a verified one is remembered by its digest until it expires."""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        known = self._tokens.get(digest)
+        if known is None:
+            known = rfc9068.parse(text, issuer=self.url, audience=self.url, keys=self.public_keys(), now=now)
+            if len(self._tokens) >= _TOKENS:
+                self._tokens.clear()
+            self._tokens[digest] = known
+        if now >= known.expires_at:
+            raise BadToken("The token has expired.", next_step="Get a fresh one.")
+        return known
+
+    async def proof(self, asked: Asked, now: int, access_token: str = "") -> rfc9449.Proof:
+        """Verify the request's DPoP proof and spend its `jti`, durably, before anything else happens."""
+        header = asked.headers.get("dpop", "")
+        if not header or "," in header:
+            raise Unauthenticated("Exactly one DPoP header is needed.", next_step="See RFC 9449 section 4.")
+        proof = rfc9449.parse(header, method=asked.method, url=asked.url, now=now, access_token=access_token)
+        if not await self.env.store.spend(f"dpop:{proof.jkt}:{proof.jti}", proof.spent_until):
+            from remit.domain.errors import Replayed
+
+            raise Replayed("This DPoP proof was used before.", next_step="Sign a fresh one for every request.")
+        return proof
+
+    def call(self, caller: Caller, asked: Asked, now: int) -> Call:
+        """The verb's view of this request; the trace id is the caller's (W3C Trace Context) or empty."""
+        parts = asked.headers.get("traceparent", "").split("-")
+        traced = len(parts) == 4 and len(parts[1]) == 32 and all(c in "0123456789abcdef" for c in parts[1])
+        return Call(caller, now, parts[1] if traced else "")

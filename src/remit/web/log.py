@@ -1,0 +1,76 @@
+"""The log to read and to prove: checkpoint, tiles, receipts (C2SP tlog-tiles, tlog-checkpoint, tlog-proof)."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from remit.domain.caller import Call
+from remit.domain.errors import Absent, BadField
+from remit.formats import tlog
+from remit.log import tiles
+from remit.log.merkle import ProofInvalid, leaf_hash
+
+from .house import Asked, House
+from .problems import json_response, text_response
+
+PAGE = 1000
+
+
+async def checkpoint(house: House, call: Call, asked: Asked) -> Response:
+    """The newest signed checkpoint."""
+    _, note = await house.log.head()
+    if not note:
+        raise Absent(inside="nothing is sequenced yet")
+    return text_response(note)
+
+
+async def key(house: House, call: Call, asked: Asked) -> Response:
+    """The log's verifier key: what an auditor must get by another way than this."""
+    return text_response(f"{house.log_key}\n")
+
+
+async def tile(house: House, call: Call, asked: Asked) -> Response:
+    """A tile of hashes or a bundle of entries, full or partial, never more than is signed."""
+    size, _ = await house.log.head()
+    try:
+        wanted = tiles.TilePath.parse("tile/" + asked.path["tile"])
+    except ProofInvalid as bad:
+        raise Absent(inside=str(bad)) from bad
+    covers = 1 if wanted.level < 0 else tiles.WIDTH**wanted.level
+    signed = size // covers - wanted.index * tiles.WIDTH
+    if signed < wanted.width:
+        raise Absent(inside=f"{wanted} is beyond the signed tree")
+    if wanted.level >= 0:
+        content = await house.log.tile(wanted.level, wanted.index)
+        return text_response(content[: wanted.width * 32], media="application/octet-stream")
+    start = wanted.index * tiles.WIDTH
+    entries = await house.log.entries(start, start + wanted.width)
+    return text_response(tiles.encode_entries(entries), media="application/octet-stream")
+
+
+async def entries(house: House, call: Call, asked: Asked) -> Response:
+    """Sequenced events as JSON lines, exactly the bytes that are hashed; `?start=&limit=`."""
+    size, _ = await house.log.head()
+    start = asked.whole("start", 0, most=2**53)
+    limit = asked.whole("limit", PAGE, most=PAGE)
+    found = await house.log.entries(start, min(start + limit, size))
+    return text_response(b"".join(entry + b"\n" for entry in found), media="application/jsonl")
+
+
+async def proof(house: House, call: Call, asked: Asked) -> Response:
+    """A receipt that one event is under the newest checkpoint."""
+    if not asked.path["index"].isdecimal() or len(asked.path["index"]) > 15:
+        raise BadField("index", "must be a whole number")
+    index = int(asked.path["index"])
+    size, note = await house.log.head()
+    if index >= size:
+        raise Absent(inside=f"index {index} of {size}")
+    path = await tiles.with_tiles(lambda read: tiles.inclusion_proof(index, size, read), house.log.tile)
+    return text_response(tlog.write_proof(index, path, note))
+
+
+async def status(house: House, call: Call, asked: Asked) -> Response:
+    """Size and root of the newest checkpoint, and the hash of the last entry."""
+    size, note = await house.log.head()
+    last = await house.log.entries(size - 1, size) if size else []
+    return json_response({"size": size, "checkpoint": note, "last": leaf_hash(last[0]).hex() if last else ""})

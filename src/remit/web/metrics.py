@@ -1,0 +1,46 @@
+"""What is counted, in Prometheus' text format. Names never carry a task, an agent or a secret."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+
+class Metrics:
+    """One registry a server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "remit_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
+        )
+        self.latency = Histogram(
+            "remit_request_seconds", "Time to answer.", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self.decisions = Counter("remit_decisions", "Decisions by outcome.", ["decision"], registry=self.registry)
+        self.unauthenticated = Counter(
+            "remit_unauthenticated", "Callers refused before they were known, by code.", ["code"], registry=self.registry
+        )
+        self.passes = Counter(
+            "remit_reconciler_passes", "Reconciler passes by name and outcome.", ["name", "outcome"], registry=self.registry
+        )
+        self.kills = Counter("remit_kills", "Credential kills by outcome.", ["outcome"], registry=self.registry)
+        self.backlog = Gauge("remit_lease_backlog", "Leases due to end and not ended.", registry=self.registry)
+        self.oldest = Gauge(
+            "remit_lease_backlog_oldest_seconds", "How long the longest overdue lease waits.", registry=self.registry
+        )
+        self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
+
+    def text(self) -> bytes:
+        """The exposition."""
+        return generate_latest(self.registry)
+
+    def passed(self, name: str, *, ok: bool) -> None:
+        """A reconciler finished a pass."""
+        self.passes.labels(name, "ok" if ok else "failed").inc()
+
+    def killed(self, count: int, failed: int) -> None:
+        """Credentials whose kill was confirmed, and those whose was not."""
+        self.kills.labels("confirmed").inc(count)
+        self.kills.labels("failed").inc(failed)

@@ -1,0 +1,290 @@
+"""The authorization server: token endpoint with RAR and token exchange, introspection, revocation, metadata.
+
+RFC 6749, 7523 (client assertions), 9396 (authorization_details are proposals), 8693 (exchange), 9449 (DPoP),
+7662, 7009, 8414. Errors speak RFC 6749 section 5.2; one small table below says how.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.errors import (
+    Absent,
+    BadField,
+    BadProof,
+    BadToken,
+    Denied,
+    Forbidden,
+    Refusal,
+    Unauthenticated,
+    Unavailable,
+)
+from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.lease import Lease, LeaseState
+from remit.domain.task import Task
+from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396
+from remit.verbs.issue import issue
+from remit.verbs.propose import Proposal, propose
+from remit.verbs.revoke import end_task
+from remit.verbs.vouch import identify, vouch
+
+from .api_agents import initiator_of
+from .house import Asked, House
+from .problems import json_response
+
+_ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
+    (BadProof, "invalid_dpop_proof", 400),
+    (Unauthenticated, "invalid_client", 401),
+    (Denied, "access_denied", 403),
+    (Absent, "invalid_grant", 400),
+    (Forbidden, "unauthorized_client", 403),
+    (Unavailable, "temporarily_unavailable", 503),
+    (Refusal, "invalid_request", 400),
+)
+
+
+def oauth_error(refusal: Refusal, status: int = 0) -> Response:
+    """RFC 6749 section 5.2, with our stable code beside it."""
+    error, code = next((e, s) for kind, e, s in _ERRORS if isinstance(refusal, kind))
+    if isinstance(refusal, BadField):
+        names = {"authorization_details": "invalid_authorization_details", "grant_type": "unsupported_grant_type"}
+        names |= {"audience": "invalid_target", "resource": "invalid_target"}
+        error = names.get(refusal.field.partition("[")[0], error)
+    body: dict[str, Any] = {"error": error, "error_description": refusal.message, "code": refusal.code}
+    if isinstance(refusal, Denied):
+        body["reasons"] = refusal.reasons
+    if refusal.next_step:
+        body["next_step"] = refusal.next_step
+    headers = {"WWW-Authenticate": "DPoP"} if (status or code) == 401 else {}
+    return json_response(body, status or code, headers=headers)
+
+
+async def token(house: House, call: Call, asked: Asked) -> Response:
+    """POST /oauth/token."""
+    try:
+        if not asked.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            raise BadField("Content-Type", "must be application/x-www-form-urlencoded")
+        fields = form.parse(asked.body)
+        proof = await house.proof(asked, call.now)
+        grant = form.one(fields, "grant_type")
+        if grant == "client_credentials":
+            return await _client_credentials(house, call, fields, proof.jkt)
+        if grant == form.TOKEN_EXCHANGE:
+            return await _exchange(house, call, fields, proof.jkt)
+        raise BadField("grant_type", f"must be client_credentials or {form.TOKEN_EXCHANGE}")
+    except Refusal as refusal:
+        if not isinstance(refusal, Unavailable):
+            house.metrics.unauthenticated.labels(refusal.code).inc()
+        return oauth_error(refusal)
+
+
+async def _client_credentials(house: House, call: Call, fields: form.Fields, jkt: str) -> Response:
+    identity = await _client(house, call, fields, jkt)
+    call = Call(Caller(CallerKind.AGENT, identity.agent, jkt=jkt), call.now, call.trace)
+    text = form.one(fields, "authorization_details", required=False)
+    if not text:
+        signed, issued = await vouch(house.env, call, identity)
+        return _answer(call, signed, issued)
+    details = rfc9396.parse(text)
+    wanted = details.asked
+    if wanted.task:
+        task = await house.env.store.get(Task, wanted.task)
+        mine = task is not None and task.jkt == jkt and task.purpose == wanted.type
+        if task is None or not mine or not task.open_at(call.now):
+            raise BadField("authorization_details[0].task", "is not an open task of this agent")
+    else:
+        initiator = await initiator_of(house, call, form.one(fields, "subject_token", required=False))
+        asked = Proposal(wanted.type, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+        try:
+            task = await propose(house.env, call, asked, initiator)
+        except BadField as bad:
+            raise BadField(f"authorization_details[0].{bad.field}", bad.problem, next_step=bad.next_step) from bad
+        except Absent as absent:
+            raise BadField("authorization_details[0].type", "is no purpose of this agent") from absent
+    signed, issued = await vouch(house.env, call, identity, task, details.written)
+    return _answer(call, signed, issued)
+
+
+async def _client(house: House, call: Call, fields: form.Fields, jkt: str) -> Identity:
+    if form.one(fields, "client_assertion_type") != rfc7523.ASSERTION_TYPE:
+        raise BadField("client_assertion_type", f"must be {rfc7523.ASSERTION_TYPE}")
+    assertion = form.one(fields, "client_assertion")
+    named = rfc7523.claimed_key(assertion)
+    identity = await identify(house.env, call, named)
+    key = jwk.parse({**identity.jwk, "kid": identity.jkt})
+    proved = rfc7523.parse(assertion, audience=house.url, keys=[key], now=call.now)
+    if proved.client != identity.agent or jkt != identity.jkt:
+        raise BadToken("The client assertion is not valid.", inside="another agent's or another key's")
+    if not await house.env.store.spend(f"assertion:{identity.jkt}:{proved.jti}", proved.expires_at + 10_000):
+        raise BadToken("This client assertion was used before.", next_step="Sign a fresh one.")
+    return identity
+
+
+async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> Response:
+    """RFC 8693: the task's token for one that another resource server accepts."""
+    for name in ("subject_token_type", "requested_token_type"):
+        value = form.one(fields, name, required=name == "subject_token_type")
+        if value and value != form.ACCESS_TOKEN_TYPE:
+            raise BadField(name, f"must be {form.ACCESS_TOKEN_TYPE}")
+    if "actor_token" in fields:
+        raise BadField("actor_token", "is not taken here: the actor is who holds the subject token's key")
+    subject = house.token(form.one(fields, "subject_token"), call.now)
+    if not subject.task or subject.jkt != jkt:
+        raise BadToken("The subject token is not a task's, or not this key's.")
+    targets = (*fields.get("audience", ()), *fields.get("resource", ()))
+    if len(targets) != 1:
+        raise BadField("audience", "name exactly one audience or resource")
+    call = Call(Caller(CallerKind.AGENT, subject.client, subject.task, jkt), call.now, call.trace)
+    credential = await _credential_for(house, subject.task, targets[0])
+    lease, minted = await issue(house.env, call, subject.task, credential)
+    body = {
+        "access_token": minted.parts["access_token"],
+        "issued_token_type": form.ACCESS_TOKEN_TYPE,
+        "token_type": "DPoP",
+        "expires_in": (lease.expires_at - call.now) // 1000,
+        "lease": lease.id,
+    }
+    return json_response(body)
+
+
+async def _credential_for(house: House, task_id: str, audience: str) -> str:
+    task = await house.env.store.get(Task, task_id)
+    _, force = await house.env.in_force()
+    purpose = force.catalogue.purposes.get(task.purpose) if task else None
+    for rule in purpose.credentials if purpose else ():
+        if force.catalogue.issuers[rule.issuer].kind == "jwt" and rule.grants.get("audience") == audience:
+            return rule.name
+    raise BadField("audience", "is none that this task's purpose grants")
+
+
+def _answer(call: Call, signed: str, issued: rfc9068.AccessToken) -> Response:
+    body: dict[str, Any] = {
+        "access_token": signed,
+        "token_type": "DPoP",
+        "expires_in": (issued.expires_at - call.now) // 1000,
+    }
+    if issued.details:
+        body["authorization_details"] = list(issued.details)
+    return json_response(body)
+
+
+async def introspect(house: House, call: Call, asked: Asked) -> Response:
+    """RFC 7662; whatever is not wholly good is exactly `{"active": false}`."""
+    try:
+        text = form.one(form.parse(asked.body), "token")
+    except Refusal as refusal:
+        return oauth_error(refusal)
+    found = await _active(house, call, text)
+    return json_response(found or {"active": False})
+
+
+async def _active(house: House, call: Call, text: str) -> dict[str, Any] | None:
+    try:
+        token = await _ours(house, text, call.now)
+    except Refusal:
+        return None
+    if token is None:
+        return None
+    body: dict[str, Any] = {
+        "active": True,
+        "iss": token.issuer,
+        "sub": token.subject,
+        "aud": token.audience,
+        "client_id": token.client,
+        "token_type": "DPoP",
+        "iat": token.issued_at // 1000,
+        "exp": token.expires_at // 1000,
+        "jti": token.jti,
+        "cnf": {"jkt": token.jkt},
+    }
+    if token.task:
+        body |= {"txn": token.task, "authorization_details": list(token.details)}
+    return body
+
+
+async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None:
+    """The token, if everything behind it is alive: task, lease, agent and key."""
+    token = await _parsed(house, text, now)
+    if not token.jkt or now >= token.expires_at:
+        return None
+    identity = await house.env.store.get(Identity, token.jkt)
+    standing = await house.env.store.get(Standing, token.client)
+    if identity is None or identity.agent != token.client or now >= identity.expires_at:
+        return None
+    if standing is not None and standing.state is StandingState.FROZEN:
+        return None
+    if token.task:
+        task = await house.env.store.get(Task, token.task)
+        if task is None or not task.open_at(now):
+            return None
+    if token.audience != house.url:
+        lease = await house.env.store.get(Lease, _lease_id(token.jti))
+        if lease is None or lease.state is not LeaseState.LIVE:
+            return None
+    return token
+
+
+async def _parsed(house: House, text: str, now: int) -> rfc9068.AccessToken:
+    """One of ours for ourselves, or for an audience that a lease of ours names."""
+    try:
+        return house.token(text, now)
+    except BadToken:
+        from remit.formats.jws import peek
+
+        claims = peek(text).claims()
+        lease = await house.env.store.get(Lease, _lease_id(str(claims.get("jti", ""))))
+        if lease is None:
+            raise
+        audience = str(lease.grants.get("audience", ""))
+        return rfc9068.parse(text, issuer=house.url, audience=audience, keys=house.public_keys(), now=now)
+
+
+def _lease_id(handle: str) -> str:
+    return "lse_" + handle.removeprefix("remit_")
+
+
+async def revoke(house: House, call: Call, asked: Asked) -> Response:
+    """RFC 7009: the caller's own task token closes its task; anything else is a 200 that did nothing."""
+    try:
+        text = form.one(form.parse(asked.body), "token")
+    except Refusal as refusal:
+        return oauth_error(refusal)
+    try:
+        token = house.token(text, call.now)
+    except Refusal:
+        return json_response({})
+    if token.task and token.jkt == call.caller.jkt:
+        await end_task(house.env, call, token.task, "token revoked")
+    return json_response({})
+
+
+# --- metadata ---
+
+
+async def metadata(house: House, call: Call, asked: Asked) -> Response:
+    """RFC 8414."""
+    _, force = await house.env.in_force()
+    at = house.url
+    return json_response(
+        {
+            "issuer": at,
+            "token_endpoint": f"{at}/oauth/token",
+            "introspection_endpoint": f"{at}/oauth/introspect",
+            "revocation_endpoint": f"{at}/oauth/revoke",
+            "jwks_uri": f"{at}/.well-known/jwks.json",
+            "grant_types_supported": ["client_credentials", form.TOKEN_EXCHANGE],
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
+            "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+            "authorization_details_types_supported": sorted(force.catalogue.purposes),
+        }
+    )
+
+
+async def keys(house: House, call: Call, asked: Asked) -> Response:
+    """RFC 7517: the keys that verify our tokens."""
+    return json_response({"keys": [dict(key) for key in house.env.signer.public("token")]})

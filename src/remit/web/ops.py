@@ -1,0 +1,101 @@
+"""Health, readiness, metrics, and the description of this API (OpenAPI 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from remit.domain.caller import Call, CallerKind
+from remit.domain.lease import Lease
+
+from .house import Asked, House
+from .problems import json_response, text_response
+
+
+async def index(house: House, call: Call, asked: Asked) -> Response:
+    """What this is and where to look next."""
+    return json_response({"remit": house.url, "openapi": f"{house.url}/openapi.json"})
+
+
+async def healthz(house: House, call: Call, asked: Asked) -> Response:
+    """The process answers."""
+    return text_response("ok\n")
+
+
+async def readyz(house: House, call: Call, asked: Asked) -> Response:
+    """The store answers and a catalogue is in force; otherwise 503."""
+    await house.env.in_force()
+    return text_response("ready\n")
+
+
+async def metrics(house: House, call: Call, asked: Asked) -> Response:
+    """Prometheus text."""
+    now = house.clock()
+    late = await house.env.store.due(Lease, now, limit=1000)
+    house.metrics.backlog.set(len(late))
+    oldest = min((min(row.expires_at, row.retry_at or row.expires_at) for row in late), default=now)
+    house.metrics.oldest.set(max(0, now - oldest) / 1000)
+    house.metrics.log_size.set((await house.log.head())[0])
+    return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def openapi(house: House, call: Call, asked: Asked) -> Response:
+    """This document."""
+    from .routes import ROUTES
+
+    return json_response(describe(house.url, ROUTES))
+
+
+_PROBLEM = {"description": "Refused.", "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+
+
+def describe(url: str, routes: Any) -> dict[str, Any]:
+    """OpenAPI 3.1 from the route table: paths, bodies, who may call, and every status a route can answer."""
+    kinds = [route.body for route in routes if route.body is not None]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    by_kind = dict(zip(kinds, schemas, strict=True))
+    paths: dict[str, Any] = {}
+    for route in routes:
+        operation: dict[str, Any] = {
+            "operationId": route.handler.__module__.rsplit(".", 1)[1] + "." + route.handler.__name__,
+            "summary": (route.handler.__doc__ or "").strip().splitlines()[0],
+            "x-callers": sorted(kind.value for kind in route.callers),
+            "security": [] if CallerKind.ANYONE in route.callers else _security(route.callers),
+            "responses": {str(code): _PROBLEM if code >= 400 else {"description": "Done."} for code in route.statuses},
+        }
+        names = [part[1:-1].partition(":")[0] for part in route.path.split("/") if part.startswith("{")]
+        if names or route.query:
+            operation["parameters"] = [_parameter(n, "path") for n in names] + [_parameter(n, "query") for n in route.query]
+        if route.body is not None:
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_kind[route.body]}}}
+        elif route.form:
+            form_schema = {"type": "object", "properties": {n: {"type": "string"} for n in route.form}}
+            content = {"application/x-www-form-urlencoded": {"schema": form_schema}}
+            operation["requestBody"] = {"required": True, "content": content}
+        elif route.raw:
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+        path = route.path.replace(":path}", "}")
+        paths.setdefault(path, {})[route.method.lower()] = operation
+    schemes = {
+        "dpop": {"type": "http", "scheme": "DPoP", "description": "RFC 9449, with a DPoP proof header"},
+        "key": {"type": "http", "scheme": "bearer", "description": "A key of a person, operator, auditor or enforcer"},
+    }
+    info = {"title": "Remit", "version": "1", "description": "Access for AI agents, by the task, not by the role."}
+    return {
+        "openapi": "3.1.0",
+        "info": info,
+        "servers": [{"url": url}],
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": schemes},
+    }
+
+
+def _security(callers: frozenset[CallerKind]) -> list[dict[str, list[str]]]:
+    dpop: list[dict[str, list[str]]] = [{"dpop": []}] if CallerKind.AGENT in callers else []
+    return dpop + ([{"key": []}] if callers - {CallerKind.AGENT} else [])
+
+
+def _parameter(name: str, place: str) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}

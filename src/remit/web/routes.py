@@ -1,0 +1,131 @@
+"""Every route, and who may call it: data. What is not in this table does not exist.
+
+The authorisation matrix in the tests is a golden file made from it; a change here is a change there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from remit.domain.caller import Call, CallerKind
+
+from . import api_agents as agents
+from . import api_people as people
+from . import authzen, log, oauth, ops, shapes
+from .house import Asked, House
+
+Handler = Callable[[House, Call, Asked], Awaitable[Response]]
+KIB = 1024
+
+ANYONE = frozenset({CallerKind.ANYONE})
+AGENT = frozenset({CallerKind.AGENT})
+ENFORCER = frozenset({CallerKind.ENFORCER})
+PERSON = frozenset({CallerKind.PERSON})
+OPERATOR = frozenset({CallerKind.OPERATOR})
+READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
+
+
+@dataclass(frozen=True)
+class Route:
+    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read)."""
+
+    method: str
+    path: str
+    callers: frozenset[CallerKind]
+    handler: Handler
+    body: type | None = None
+    form: tuple[str, ...] = ()
+    raw: bool = False
+    query: tuple[str, ...] = ()
+    limit: int = 0
+    creates: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.callers:
+            raise ValueError(f"{self.method} {self.path} says nobody may call it; a route needs its callers")
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a body is read at all."""
+        return self.body is not None or bool(self.form) or self.raw
+
+    @property
+    def largest(self) -> int:
+        """The largest body, in bytes."""
+        return (self.limit or 64 * KIB) if self.takes_body else 0
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """Everything it can answer."""
+        done = 201 if self.creates else 204 if self.method == "PUT" else 200
+        return (done, 400, 401, 403, 404, 409, 413, 429, 503)
+
+
+_TOKEN_FORM = (
+    "grant_type",
+    "client_assertion_type",
+    "client_assertion",
+    "authorization_details",
+    "subject_token",
+    "subject_token_type",
+    "audience",
+    "resource",
+    "requested_token_type",
+)
+_PAGE = ("after", "limit")
+
+ROUTES: tuple[Route, ...] = (
+    # The hot ones first: the table is walked in order.
+    Route("POST", "/v1/tasks/{task}/calls", AGENT | ENFORCER, agents.call_tool, body=shapes.CallRequest),
+    Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
+    Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
+    Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
+    Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
+    Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
+    Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
+    Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
+    Route("GET", "/.well-known/authzen-configuration", ANYONE, authzen.metadata),
+    Route("POST", "/v1/attest", ANYONE, agents.attest, body=shapes.AttestRequest, creates=True),
+    Route("POST", "/v1/tasks", AGENT, agents.propose, body=shapes.ProposeRequest, creates=True),
+    Route("GET", "/v1/tasks", AGENT | PERSON | READERS, agents.list_tasks, query=(*_PAGE, "state", "agent", "purpose")),
+    Route("GET", "/v1/tasks/{task}", AGENT | PERSON | ENFORCER | READERS, agents.show_task),
+    Route(
+        "POST", "/v1/tasks/{task}/end", AGENT | PERSON | OPERATOR, agents.end, body=shapes.ReasonRequest, query=("wait",)
+    ),
+    Route("POST", "/v1/tasks/{task}/credentials", AGENT, agents.credential, body=shapes.CredentialRequest, creates=True),
+    Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | READERS, agents.task_leases, query=("after",)),
+    Route("GET", "/v1/approvals", AGENT | PERSON | ENFORCER | READERS, people.list_approvals, query=(*_PAGE, "state")),
+    Route(
+        "GET", "/v1/approvals/{approval}", AGENT | PERSON | ENFORCER | READERS, people.show_approval, query=("wait",)
+    ),
+    Route("POST", "/v1/approvals/{approval}/answer", PERSON, people.answer, body=shapes.AnswerRequest),
+    Route("POST", "/v1/subject-tokens", PERSON, people.subject_token, body=shapes.SubjectTokenRequest, creates=True),
+    Route("GET", "/v1/leases", READERS, people.list_leases, query=(*_PAGE, "state")),
+    Route("GET", "/v1/agents", PERSON | READERS, people.list_agents),
+    Route("GET", "/v1/agents/{agent}", PERSON | READERS, people.show_agent),
+    Route("POST", "/v1/agents/{agent}/join-tokens", OPERATOR, people.invite, body=shapes.InviteRequest, creates=True),
+    Route("POST", "/v1/agents/{agent}/freeze", OPERATOR, people.freeze, body=shapes.FreezeRequest),
+    Route("GET", "/v1/purposes", AGENT | PERSON | READERS, people.list_purposes),
+    Route("GET", "/v1/purposes/{purpose}", AGENT | PERSON | READERS, people.show_purpose),
+    Route("GET", "/v1/tools", AGENT | PERSON | ENFORCER | READERS, people.list_tools),
+    Route("GET", "/v1/tools/{tool}", AGENT | PERSON | ENFORCER | READERS, people.show_tool),
+    Route("GET", "/v1/catalogue", READERS, people.show_catalogue),
+    Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
+    Route("PUT", "/v1/secrets/{secret}", OPERATOR, people.seal, body=shapes.SecretRequest, limit=128 * KIB),
+    Route("GET", "/v1/log", READERS | ENFORCER, log.status),
+    Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
+    Route("GET", "/v1/log/proof/{index}", READERS, log.proof),
+    Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
+    Route("GET", "/log/key", ANYONE, log.key),
+    Route("GET", "/log/tile/{tile:path}", READERS, log.tile),
+    Route("GET", "/metrics", READERS | ENFORCER, ops.metrics),
+    Route("GET", "/healthz", ANYONE, ops.healthz),
+    Route("GET", "/readyz", ANYONE, ops.readyz),
+    Route("GET", "/openapi.json", ANYONE, ops.openapi),
+    Route("GET", "/", ANYONE, ops.index),
+)

@@ -1,0 +1,178 @@
+"""The JSON shapes of the first-party API: requests as typed structs, answers rendered from domain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from remit.domain.approval import Approval
+from remit.domain.decision import Decision, Hold, word
+from remit.domain.lease import Lease
+from remit.domain.task import Task
+
+
+class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Unknown members are errors with the member's name."""
+
+
+class AttestRequest(Strict):
+    """Exactly one kind of evidence."""
+
+    join_token: str = ""
+    oidc_token: str = ""
+
+
+class ProposeRequest(Strict):
+    """A proposal; `subject_token` names the person it is for."""
+
+    purpose: str
+    goal: str
+    parameters: dict[str, Any] = {}
+    duration_ms: int = 0
+    max_calls: int = 0
+    subject_token: str = ""
+
+
+class CallRequest(Strict):
+    """One attempted call."""
+
+    tool: str
+    arguments: dict[str, Any] = {}
+    pin: str = ""
+
+
+class CredentialRequest(Strict):
+    """A credential by the name the purpose gives it."""
+
+    credential: str
+
+
+class ReasonRequest(Strict):
+    """Why, for the log."""
+
+    reason: str = ""
+
+
+class AnswerRequest(Strict):
+    """A person's answer to exactly this digest."""
+
+    digest: str
+    yes: bool
+    note: str = ""
+
+
+class FilesRequest(Strict):
+    """A catalogue: text by relative path."""
+
+    files: dict[str, str]
+
+
+class InviteRequest(Strict):
+    """How long a join token is good."""
+
+    ttl_ms: int = 3_600_000
+
+
+class FreezeRequest(Strict):
+    """Freeze, or make active again."""
+
+    reason: str
+    frozen: bool = True
+
+
+class KeyRequest(Strict):
+    """A bearer key for a person, operator, auditor or enforcement point."""
+
+    kind: str
+    name: str
+    ttl_ms: int = 30 * 86_400_000
+
+
+class SecretRequest(Strict):
+    """A static secret to seal."""
+
+    value: str
+
+
+class SubjectTokenRequest(Strict):
+    """Which agent may begin a task for the caller."""
+
+    agent: str
+
+
+class ExplainRequest(Strict):
+    """An access to explain, as the task would be decided now."""
+
+    task: str
+    tool: str
+    arguments: dict[str, Any] = {}
+
+
+def task(row: Task) -> dict[str, Any]:
+    """A task, without its internals."""
+    return {
+        "id": row.id,
+        "agent": row.agent,
+        "purpose": row.purpose,
+        "purpose_revision": row.purpose_revision,
+        "goal": row.goal,
+        "parameters": dict(row.parameters),
+        "initiator": str(row.initiator),
+        "state": row.state.value,
+        "opened_at": row.opened_at,
+        "deadline": row.deadline,
+        "calls": row.calls,
+        "max_calls": row.max_calls,
+        "label": {
+            "trust": row.label.trust.word,
+            "sensitivity": row.label.sensitivity.word,
+            "sources": list(row.label.sources),
+        },
+        "ended_at": row.ended_at,
+        "end_reason": row.end_reason,
+        "settled_at": row.settled_at,
+    }
+
+
+def lease(row: Lease) -> dict[str, Any]:
+    """A lease; what it stands for is named, never shown."""
+    names = ("id", "task", "agent", "credential", "issuer", "handle", "reserved_at", "minted_at", "expires_at")
+    shown: dict[str, Any] = {name: getattr(row, name) for name in names}
+    late = ("ended_at", "end_reason", "attempts", "retry_at", "last_error")
+    return {**shown, "state": row.state.value, **{name: getattr(row, name) for name in late}}
+
+
+def approval(row: Approval) -> dict[str, Any]:
+    """An approval, with the digest that an answer must repeat."""
+    return {
+        "id": row.id,
+        "state": row.state.value,
+        "task": row.task,
+        "agent": row.chain.agents()[-1],
+        "initiator": str(row.chain.initiator),
+        "digest": row.digest,
+        "shown": asdict(row.shown),
+        "needs": [asdict(need) for need in row.needs],
+        "approvers": list(row.approvers),
+        "asked_at": row.asked_at,
+        "expires_at": row.expires_at,
+        "answers": [{"person": a.person, "yes": a.yes, "at": a.at, "note": a.note} for a in row.answers],
+    }
+
+
+def decision(found: Decision, base_url: str) -> dict[str, Any]:
+    """A decision, with where a person can answer when it is held."""
+    shown: dict[str, Any] = {
+        "decision": word(found),
+        "why": [
+            {"code": w.reason.value, "sentence": w.sentence, "policy": w.policy, "control": w.control}
+            for w in found.why
+        ],
+    }
+    if isinstance(found, Hold):
+        approvers = dict.fromkeys(name for need in found.needs for name in need.approvers)
+        url = f"{base_url}/v1/approvals/{found.approval}"
+        shown["approval"] = {"id": found.approval, "url": url, "approvers": list(approvers)}
+    return shown

@@ -1,0 +1,96 @@
+"""Runs the reconcilers beside the server: when nudged, and every half second in any case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from remit.formats.tlog import NoteKey
+from remit.ports import Env
+
+from .end_leases import end_leases
+from .sequence import Log, sequence
+
+IDLE = 0.5
+SEQUENCE_EVERY = 0.1
+FORGET_EVERY = 60.0
+_log = structlog.get_logger("remit.work")
+
+
+class Observer(Protocol):
+    """Told what passes do; the web's metrics are one."""
+
+    def passed(self, name: str, *, ok: bool) -> None: ...
+
+    def killed(self, count: int, failed: int) -> None: ...
+
+
+class Driver:
+    """`nudge()` from any verb wakes the lease reconciler at once; `stop()` lets the running pass finish."""
+
+    def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._woken = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def nudge(self) -> None:
+        """There may be something to do now."""
+        self._woken.set()
+
+    def start(self, env: Env, log: Log, key: NoteKey, forget: Callable[[int], Awaitable[None]]) -> None:
+        """Begin; needs a running loop."""
+
+        async def leases() -> bool:
+            done = await end_leases(env, self._clock())
+            self._observer.killed(done.killed, done.failed)
+            for error in done.errors:
+                _log.warning("kill failed, will be retried", lease=error)
+            return not done.idle
+
+        async def extend() -> bool:
+            return bool(await sequence(log, env.signer, key))
+
+        async def tidy() -> bool:
+            await forget(self._clock())
+            return False
+
+        self._tasks = [
+            asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
+            asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
+            asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
+        ]
+
+    async def stop(self) -> None:
+        """Finish the passes that run, then return."""
+        self._stopping.set()
+        self._woken.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(
+        self, name: str, one_pass: Callable[[], Awaitable[bool]], idle: float, woken: asyncio.Event | None
+    ) -> None:
+        while not self._stopping.is_set():
+            moved = False
+            try:
+                if woken is not None:
+                    woken.clear()
+                moved = await one_pass()
+                self._observer.passed(name, ok=True)
+            except Exception as failure:  # a reconciler never dies: it is what everything else relies on
+                self._observer.passed(name, ok=False)
+                _log.error("pass failed", name=name, error=type(failure).__name__, exc_info=failure)
+            if not moved:
+                await self._wait(idle, woken)
+
+    async def _wait(self, seconds: float, woken: asyncio.Event | None) -> None:
+        waits = [asyncio.ensure_future(self._stopping.wait())]
+        if woken is not None:
+            waits.append(asyncio.ensure_future(woken.wait()))
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
