@@ -1,0 +1,131 @@
+"""The asynchronous client: the same conversations over `httpx.AsyncClient`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from .dpop import DPoPAuth
+from .errors import RemitError
+from .protocol import Agent, Answer, Permit, Secret, Talk, Work, unreachable
+
+T = TypeVar("T")
+
+
+class AsyncRemit:
+    """One agent process. Everything not given comes from REMIT_URL, REMIT_AGENT_DIR, REMIT_JOIN_TOKEN."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        agent_dir: str | Path | None = None,
+        join_token: str | None = None,
+        oidc_token: str | None = None,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self.agent = Agent.configured(url, agent_dir, join_token, oidc_token)
+        self._http = http or httpx.AsyncClient(follow_redirects=False, trust_env=False)
+
+    async def prove(self) -> str:
+        """Bind this process's key now; returns the agent's name."""
+        await self.run(self.agent.prove())
+        return self.agent.name
+
+    def task(
+        self,
+        purpose: str,
+        *,
+        goal: str,
+        on_behalf_of: str = "",
+        duration_s: float = 0,
+        max_calls: int = 0,
+        **parameters: Any,
+    ) -> AsyncTask:
+        """A task to enter with `async with`."""
+        work = Work(self.agent, purpose, goal, parameters)
+        return AsyncTask(self, work, on_behalf_of, duration_s, max_calls)
+
+    async def run(self, talk: Talk[T]) -> T:
+        """Drive one conversation; no answer means no."""
+        try:
+            send = next(talk)
+            while True:
+                try:
+                    answer = await self._http.request(
+                        send.method,
+                        send.url,
+                        headers=dict(send.headers),
+                        content=send.body,
+                        timeout=httpx.Timeout(send.patience, connect=2.0),
+                    )
+                    body = answer.json() if answer.content else None
+                except (httpx.TransportError, ValueError) as failure:
+                    talk.close()
+                    raise unreachable(self.agent.url, failure) from failure
+                send = talk.send(Answer(answer.status_code, body))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class AsyncTask:
+    """An open task. Leaving the block ends it, and with it every credential it holds."""
+
+    def __init__(self, remit: AsyncRemit, work: Work, on_behalf_of: str, duration_s: float, max_calls: int) -> None:
+        self._remit = remit
+        self._work = work
+        self._proposal = (on_behalf_of, duration_s, max_calls)
+
+    @property
+    def id(self) -> str:
+        """The task's id; empty before the block is entered."""
+        return self._work.id
+
+    async def __aenter__(self) -> AsyncTask:
+        await self._remit.run(self._work.open(*self._proposal))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reason = "done" if kind is None else f"failed: {kind.__name__}"
+        try:
+            await self.end(reason)
+        except RemitError:
+            if kind is None:
+                raise  # otherwise the block's own exception matters more; the deadline ends the task
+
+    async def call(self, tool: str, *, wait: float = 300, pin: str = "", **arguments: Any) -> Permit:
+        """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`."""
+        return await self._remit.run(self._work.call(tool, arguments, wait=wait, pin=pin))
+
+    async def credential(self, name: str) -> Secret:
+        """A credential that exists for this task alone, as named parts."""
+        return await self._remit.run(self._work.credential(name))
+
+    async def token(self, audience: str) -> str:
+        """A key-bound access token for another resource server."""
+        return str((await self._remit.run(self._work.exchange(audience)))["access_token"])
+
+    async def auth(self, audience: str, origin: str = "") -> DPoPAuth:
+        """httpx authentication for that resource server, and for no other origin."""
+        token = await self.token(audience)
+        return DPoPAuth(self._remit.agent.key, lambda: token, origin or audience)
+
+    async def end(self, reason: str = "done", *, settled: bool = True) -> dict[str, Any]:
+        """End it now; with `settled`, wait until every credential is dead."""
+        ended: dict[str, Any] = await self._remit.run(self._work.end(reason, settled=settled))
+        return ended
+
+
+def atask(purpose: str, *, goal: str, **rest: Any) -> AsyncTask:
+    """`AsyncRemit().task(…)`, configured by the environment."""
+    return AsyncRemit().task(purpose, goal=goal, **rest)
