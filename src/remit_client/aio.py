@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -46,8 +47,23 @@ class AsyncRemit:
         **parameters: Any,
     ) -> AsyncTask:
         """A task to enter with `async with`."""
-        work = Work(self.agent, purpose, goal, parameters)
-        return AsyncTask(self, work, on_behalf_of, duration_s, max_calls)
+        return self.propose(purpose, goal, parameters, on_behalf_of, duration_s, max_calls)
+
+    def propose(
+        self,
+        purpose: str,
+        goal: str,
+        parameters: Mapping[str, Any],
+        on_behalf_of: str = "",
+        duration_s: float = 0,
+        max_calls: int = 0,
+    ) -> AsyncTask:
+        """The same as `task`, with the parameters as a mapping."""
+        return AsyncTask(self, Work(self.agent, purpose, goal, parameters), on_behalf_of, duration_s, max_calls)
+
+    def adopt(self, purpose: str, task_id: str) -> AsyncTask:
+        """An open task of this agent; leaving its block does not end it."""
+        return AsyncTask(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
 
     async def run(self, talk: Talk[T]) -> T:
         """Drive one conversation; no answer means no."""
@@ -83,6 +99,7 @@ class AsyncTask:
         self._remit = remit
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
+        self._adopted = bool(work.id)
 
     @property
     def id(self) -> str:
@@ -90,12 +107,15 @@ class AsyncTask:
         return self._work.id
 
     async def __aenter__(self) -> AsyncTask:
-        await self._remit.run(self._work.open(*self._proposal))
+        if not self._adopted:
+            await self._remit.run(self._work.open(*self._proposal))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._adopted:
+            return
         reason = "done" if kind is None else f"failed: {kind.__name__}"
         try:
             await self.end(reason)
@@ -103,13 +123,30 @@ class AsyncTask:
             if kind is None:
                 raise  # otherwise the block's own exception matters more; the deadline ends the task
 
-    async def call(self, tool: str, *, wait: float = 300, pin: str = "", **arguments: Any) -> Permit:
-        """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`."""
-        return await self._remit.run(self._work.call(tool, arguments, wait=wait, pin=pin))
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any] | None = None, /, *, wait: float = 300, pin: str = "", **named: Any
+    ) -> Permit:
+        """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`.
+
+        Arguments go by name, or as a mapping where a name would clash with `wait` or `pin`.
+        """
+        return await self._remit.run(self._work.call(tool, {**(arguments or {}), **named}, wait=wait, pin=pin))
+
+    async def wait_for(self, approval: str, seconds: float) -> bool:
+        """Wait until a held call's approval is answered; False when nobody did in time."""
+        return await self._remit.run(self._work.wait_for(approval, seconds))
+
+    async def get(self, path: str) -> Any:
+        """Read something of Remit's API as this task, such as `/v1/purposes/NAME`."""
+        return await self._remit.run(self._work.get(path))
 
     async def credential(self, name: str) -> Secret:
         """A credential that exists for this task alone, as named parts."""
         return await self._remit.run(self._work.credential(name))
+
+    async def access_token(self) -> str:
+        """This task's own token, for Remit and nobody else; useless without this process's key."""
+        return await self._remit.run(self._work.token())
 
     async def token(self, audience: str) -> str:
         """A key-bound access token for another resource server."""

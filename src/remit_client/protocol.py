@@ -197,20 +197,25 @@ class Work:
             if answer["decision"] != "hold":
                 raise Denied(" ".join(why) or "Denied.", reasons=[reason["code"] for reason in answer["why"]])
             held = answer["approval"]
-            if not (yield from self._answered(held["id"], deadline)):
+            if not (yield from self.wait_for(held["id"], deadline - time.monotonic())):
                 raise Held(" ".join(why), approval=held["id"], url=held["url"], approvers=held["approvers"])
 
-    def _answered(self, approval: str, deadline: float) -> Talk[bool]:
+    def wait_for(self, approval: str, seconds: float) -> Talk[bool]:
         """Wait until the approval is no longer pending; False when the time is over."""
+        deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            seconds = max(1, min(_WAIT_STEP, int(left)))
+            step = max(1, min(_WAIT_STEP, int(left)))
             path, token = f"/v1/approvals/{approval}", (yield from self.token())
-            found = yield from self.agent.get(path, token, query=f"?wait={seconds}", patience=seconds + 5)
+            found = yield from self.agent.get(path, token, query=f"?wait={step}", patience=step + 5)
             if found["state"] == "expired":
                 raise Denied("Nobody answered in time.", reasons=("approval_expired",))
             if found["state"] != "pending":
                 return True
         return False
+
+    def get(self, path: str) -> Talk[Any]:
+        """Read with the task's token."""
+        return (yield from self.agent.get(path, (yield from self.token())))
 
     def credential(self, name: str) -> Talk[Secret]:
         """A credential for this task alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -46,8 +47,23 @@ class Remit:
         **parameters: Any,
     ) -> Task:
         """A task to enter with `with`; `on_behalf_of` is the subject token of the person who asked."""
-        work = Work(self.agent, purpose, goal, parameters)
-        return Task(self, work, on_behalf_of, duration_s, max_calls)
+        return self.propose(purpose, goal, parameters, on_behalf_of, duration_s, max_calls)
+
+    def propose(
+        self,
+        purpose: str,
+        goal: str,
+        parameters: Mapping[str, Any],
+        on_behalf_of: str = "",
+        duration_s: float = 0,
+        max_calls: int = 0,
+    ) -> Task:
+        """The same as `task`, with the parameters as a mapping."""
+        return Task(self, Work(self.agent, purpose, goal, parameters), on_behalf_of, duration_s, max_calls)
+
+    def adopt(self, purpose: str, task_id: str) -> Task:
+        """An open task of this agent; leaving its block does not end it."""
+        return Task(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
 
     def run(self, talk: Talk[T]) -> T:
         """Drive one conversation; no answer means no."""
@@ -83,6 +99,7 @@ class Task:
         self._remit = remit
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
+        self._adopted = bool(work.id)
 
     @property
     def id(self) -> str:
@@ -90,10 +107,13 @@ class Task:
         return self._work.id
 
     def __enter__(self) -> Task:
-        self._remit.run(self._work.open(*self._proposal))
+        if not self._adopted:
+            self._remit.run(self._work.open(*self._proposal))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._adopted:
+            return
         reason = "done" if kind is None else f"failed: {kind.__name__}"
         try:
             self.end(reason)
@@ -101,13 +121,30 @@ class Task:
             if kind is None:
                 raise  # otherwise the block's own exception matters more; the deadline ends the task
 
-    def call(self, tool: str, *, wait: float = 300, pin: str = "", **arguments: Any) -> Permit:
-        """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`."""
-        return self._remit.run(self._work.call(tool, arguments, wait=wait, pin=pin))
+    def call(
+        self, tool: str, arguments: Mapping[str, Any] | None = None, /, *, wait: float = 300, pin: str = "", **named: Any
+    ) -> Permit:
+        """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`.
+
+        Arguments go by name, or as a mapping where a name would clash with `wait` or `pin`.
+        """
+        return self._remit.run(self._work.call(tool, {**(arguments or {}), **named}, wait=wait, pin=pin))
+
+    def wait_for(self, approval: str, seconds: float) -> bool:
+        """Wait until a held call's approval is answered; False when nobody did in time."""
+        return self._remit.run(self._work.wait_for(approval, seconds))
+
+    def get(self, path: str) -> Any:
+        """Read something of Remit's API as this task, such as `/v1/purposes/NAME`."""
+        return self._remit.run(self._work.get(path))
 
     def credential(self, name: str) -> Secret:
         """A credential that exists for this task alone, as named parts."""
         return self._remit.run(self._work.credential(name))
+
+    def access_token(self) -> str:
+        """This task's own token, for Remit and nobody else; useless without this process's key."""
+        return self._remit.run(self._work.token())
 
     def token(self, audience: str) -> str:
         """A key-bound access token for another resource server."""

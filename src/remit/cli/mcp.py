@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 
@@ -11,16 +12,25 @@ from .exits import Exit, Failure
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--purpose", default="", help="Open a task for this purpose …")
-@click.option("--goal", default="", help="… with this goal …")
-@click.option("--param", "-p", multiple=True, metavar="NAME=VALUE", help="… and these parameters.")
-@click.option("--task", "task_id", default="", help="Or act within an open task.  [REMIT_TASK]")
+@click.option("--purpose", default="", help="A task of this purpose:")
+@click.option("--goal", default="", help="a new one with this goal")
+@click.option("--param", "-p", multiple=True, metavar="NAME=VALUE", help="and these parameters,")
+@click.option("--task", "task_id", default="", help="or one that is open.  [REMIT_TASK]")
 @click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
 @click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
+@click.option("--env", "passed", multiple=True, metavar="NAME", help="A variable of yours that COMMAND gets too.")
 @click.argument("command", nargs=-1, required=True)
 @click.pass_obj
 def mcp(
-    obj: Context, purpose: str, goal: str, param: tuple[str, ...], task_id: str, server: str, wait: int, command: tuple[str, ...]
+    obj: Context,
+    purpose: str,
+    goal: str,
+    param: tuple[str, ...],
+    task_id: str,
+    server: str,
+    wait: int,
+    passed: tuple[str, ...],
+    command: tuple[str, ...],
 ) -> None:
     """Run COMMAND, an MCP server on stdio, with every tools/call decided by Remit.
 
@@ -36,8 +46,9 @@ def mcp(
         if not sep:
             raise Failure(f"--param wants NAME=VALUE, not {pair!r}", Exit.USAGE)
         parameters[name] = value
-    if not (purpose or task_id):
-        raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME --goal TEXT, or --task ID.")
+    task_id = task_id or os.environ.get("REMIT_TASK", "")
+    if not purpose or not (goal or task_id):
+        raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME with --goal TEXT or --task ID.")
     asyncio.run(
         gateway.run(
             list(command),
@@ -47,5 +58,6 @@ def mcp(
             task=task_id,
             server=server,
             wait_budget_s=wait,
+            env={name: os.environ[name] for name in passed if name in os.environ},
         )
     )

@@ -120,6 +120,25 @@ def tool_show(obj: Context, name: str) -> None:
     obj.out.one(Api(obj.person).get(f"/v1/tools/{name}"))
 
 
+@tool.command("pin", context_settings={"ignore_unknown_options": True})
+@click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
+@click.argument("command", nargs=-1, required=True)
+@click.pass_obj
+def tool_pin(obj: Context, server: str, command: tuple[str, ...]) -> None:
+    """Start an MCP server and print each tool's pin: the digest of what it tells a model.
+
+    \b
+    Example:  remit tool pin --server payments -- python payments_server.py
+    """
+    import asyncio
+
+    from remit.gateway.mcp import describe
+
+    for name, described, pinned in asyncio.run(describe(list(command), server)):
+        text = f"{name}\n  {described.get('description', '')}\n  pin = \"{pinned}\""
+        obj.out.one({"tool": name, "pin": pinned, "described": described}, text)
+
+
 @click.group()
 def task() -> None:
     """Tasks: what agents have been asked to do."""

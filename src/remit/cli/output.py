@@ -94,7 +94,7 @@ def _pairs(value: Mapping[str, Any]) -> str:
     for key, part in value.items():
         if isinstance(part, Mapping | list):
             part = json.dumps(part, ensure_ascii=False)
-        elif key.endswith("_at") and isinstance(part, int):
+        elif (key.endswith("_at") or key == "deadline") and isinstance(part, int):
             part = ago(part)
         lines.append(f"{key.ljust(width)}  {part}")
     return "\n".join(lines)

@@ -98,10 +98,11 @@ def _case(file: str, line: int, entry: Mapping[str, Any], tools: Mapping[str, To
         raise BadCatalogue(file, line, f"case {name!r}: there is no tool {entry['tool']!r}{hint}")
     if "action" in entry and entry["action"] not in ("propose", "issue"):
         raise BadCatalogue(file, line, f"case {name!r}: action is propose or issue; for a call say tool")
-    return Case(name, _facts(entry, tools), expect, entry.get("because", ""))
+    return Case(name, facts_of(entry, tools), expect, entry.get("because", ""))
 
 
-def _facts(entry: Mapping[str, Any], tools: Mapping[str, Tool]) -> Facts:
+def facts_of(entry: Mapping[str, Any], tools: Mapping[str, Tool]) -> Facts:
+    """Facts of an ordinary moment, with what the entry says otherwise."""
     tier, owner, purpose = entry.get("tier", "assistant"), entry.get("owner", "owner"), entry.get("purpose", "purpose")
     arguments: Mapping[str, Json] = entry.get("arguments", {})
     environment = "production"

@@ -226,7 +226,7 @@ def _sentence(task: Task, tool: Tool, arguments: object) -> str:
     behalf = f", for {initiator.name}," if initiator.name != task.agent else ""
     listed = ", ".join(f"{k}={v}" for k, v in arguments.items()) if isinstance(arguments, dict) else ""
     once = " This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ""
-    return f"{task.agent}{behalf} asks to use {tool.title or tool.name} ({listed}) once.{once}"
+    return f"{task.agent}{behalf} asks: {tool.title or tool.name} ({listed}), once.{once}"
 
 
 def _deny(reason: Reason, sentence: str) -> Deny:

@@ -1,0 +1,65 @@
+# Everything sets itself up into .venv/ and touches nothing outside this folder.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types architecture bench soak docs coverage clean system-packages
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Remit needs Python 3.11 or newer; $(PYTHON) is older. Try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up .venv (a minute, the first time only)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "setting up .venv for development (a minute, the first time only)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.demo ## The whole loop on a real database, a real agent process, real tokens; HUMAN=1 waits for you
+	@$(BIN)/python examples/demo/run.py $(if $(HUMAN),--human)
+
+test: $(VENV)/.dev ## All tests
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak"
+
+check: format lint types architecture coverage ## Format, lint, types, architecture, tests: what CI calls
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy --no-error-summary
+
+architecture: $(VENV)/.dev
+	@$(BIN)/lint-imports > $(VENV)/architecture.txt || { cat $(VENV)/architecture.txt; exit 1; }
+
+coverage: $(VENV)/.dev ## Tests, with domain and verbs covered whole
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+
+bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
+	@$(BIN)/python benchmarks/run.py $(ONLY)
+
+soak: $(VENV)/.dev ## The slow lanes
+	@$(BIN)/python -m pytest -q -m soak
+
+docs: $(VENV)/.docs ## Build the documentation into site/
+	@$(BIN)/zensical build
+
+system-packages: ## Debian packages that some tests use when present (needs root)
+	apt-get update && apt-get install -y postgresql
+
+clean: ## Remove what was built
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,102 @@
+"""`remit doctor` and `remit config`: what is wrong here, and what is in effect."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from remit import __version__
+
+from .api import Api, data_dir, find_key, server_url
+from .app import Context
+from .exits import Exit, Failure
+from .output import table
+from .settings import effective
+
+Check = tuple[str, bool, str]
+
+
+@click.command()
+@click.pass_obj
+def doctor(obj: Context) -> None:
+    """Check version, keys, server, clock, store, log and the kill backlog; say what to do about each."""
+    checks = list(_checks(obj))
+    if obj.out.as_json:
+        for name, ok, said in checks:
+            obj.out.one({"check": name, "ok": ok, "said": said})
+    else:
+        rows = [("ok" if ok else "FIX", name, said) for name, ok, said in checks]
+        click.echo("\n".join(table(("", "CHECK", ""), rows)))
+    if not all(ok for _, ok, _ in checks):
+        raise Failure("something needs fixing", Exit.ERROR)
+
+
+def _checks(obj: Context) -> Iterator[Check]:
+    yield "version", True, f"remit {__version__}, Python {sys.version.split()[0]}"
+    yield from _files(data_dir())
+    try:
+        _, source = find_key(obj.person)
+        yield "key", True, f"from {source}"
+        api = Api(obj.person)
+    except Failure as failure:
+        yield "key", False, f"{failure.message}. {failure.next_step}"
+        return
+    for name, check in (("server", _server), ("clock", _clock), ("log", _log), ("leases", _leases)):
+        yield _tried(name, check, api)
+
+
+def _tried(name: str, check: Callable[[Api], tuple[bool, str]], api: Api) -> Check:
+    try:
+        ok, said = check(api)
+    except Failure as failure:
+        return name, False, f"{failure.message}. {failure.next_step}"
+    return name, ok, said
+
+
+def _files(data: Path) -> Iterator[Check]:
+    for name in ("root.key", "operator.key"):
+        path = data / name
+        if path.is_file():
+            private = not path.stat().st_mode & 0o077
+            yield name, private, f"{path}" if private else f"{path} can be read by others: chmod 600 {path}"
+
+
+def _server(api: Api) -> tuple[bool, str]:
+    started = time.perf_counter()
+    api.request("GET", "/readyz")
+    return True, f"{api.url} is ready ({(time.perf_counter() - started) * 1000:.1f} ms)"
+
+
+def _clock(api: Api) -> tuple[bool, str]:
+    date = api.request("GET", "/healthz").headers.get("date", "")
+    if not date:
+        return True, "the server does not tell its time"
+    skew = abs(time.time() - parsedate_to_datetime(date).timestamp())
+    return skew < 5, f"{skew:.0f} s from the server's; more than 5 s and proofs are refused"
+
+
+def _log(api: Api) -> tuple[bool, str]:
+    status = api.get("/v1/log")
+    return bool(status["size"]), f"{status['size']} events under the newest checkpoint"
+
+
+def _leases(api: Api) -> tuple[bool, str]:
+    late: list[dict[str, Any]] = [row for row in api.every("/v1/leases", 500, state="ending") if row["attempts"]]  # type: ignore[misc]
+    if not late:
+        return True, "no kill is overdue"
+    return False, f"{len(late)} kills failed and are retried; {late[0]['issuer']}: {late[0]['last_error']}"
+
+
+@click.command()
+@click.pass_obj
+def config(obj: Context) -> None:
+    """Show every server setting, its value, and where it came from; and where the CLI would call."""
+    rows = [{"setting": n, "value": str(v), "from": source} for n, (v, source) in effective({}).items()]
+    rows.append({"setting": "(client) url", "value": server_url(), "from": "REMIT_URL, data/url, or default"})
+    obj.out.many(rows, {"SETTING": "setting", "VALUE": "value", "FROM": "from"}, empty="")

@@ -1,0 +1,175 @@
+"""`remit log`: read it, keep it, and check it without trusting whoever runs the server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from remit.formats.tlog import NoteKey, parse_checkpoint
+from remit.log.audit import Head, audit
+from remit.log.merkle import ProofInvalid, leaf_hash
+
+from .api import Api
+from .app import Context
+from .exits import Exit, Failure
+from .output import ago
+
+_PAGE = 1000
+
+
+@click.group()
+def log() -> None:
+    """The log: every decision and change, provable."""
+
+
+@log.command()
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The newest N.")
+@click.option("--type", "kind", default="", help="Only events of this type, such as AccessDecided.")
+@click.option("--task", default="", help="Only events of this task.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing new events.")
+@click.pass_obj
+def show(obj: Context, limit: int, kind: str, task: str, follow: bool) -> None:
+    """Show events, oldest first."""
+    import time
+
+    api = Api(obj.person)
+    size = api.get("/v1/log")["size"]
+    start = 0 if kind or task else max(0, size - limit)
+    chosen = [e for e in _entries(api, start, size) if _fits(e[1], kind, task)][-limit:]
+    while True:
+        for index, event in chosen:
+            obj.out.one({"index": index, **event}, _line(index, event))
+        if not follow:
+            return
+        time.sleep(0.3)
+        start, size = size, api.get("/v1/log")["size"]
+        chosen = [e for e in _entries(api, start, size) if _fits(e[1], kind, task)]
+
+
+def _fits(event: dict[str, Any], kind: str, task: str) -> bool:
+    return (not kind or event["type"] == kind) and (not task or event["data"].get("task") == task)
+
+
+def _line(index: int, event: dict[str, Any]) -> str:
+    data = {k: v for k, v in event["data"].items() if v not in ("", [], 0)}
+    said = "  ".join(f"{k}={_short(v)}" for k, v in data.items())
+    return f"{index:>6}  {ago(event['at']):>9}  {event['type']:<17} {event['by']:<22} {said}"
+
+
+def _short(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:19] + "…" if text.startswith("sha256:") else text
+
+
+def _entries(api: Api, start: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index, line in _lines(api, start, end):
+        yield index, json.loads(line)
+
+
+def _lines(api: Api, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    while start < end:
+        body = api.request("GET", "/v1/log/entries", start=start, limit=min(_PAGE, end - start)).content
+        lines = body.split(b"\n")[:-1]
+        if not lines:
+            raise Failure(f"the server has fewer than the {end} events it signed", Exit.ERROR)
+        for line in lines:
+            yield start, line
+            start += 1
+
+
+@log.command()
+@click.pass_obj
+def checkpoint(obj: Context) -> None:
+    """Print the newest signed checkpoint. Keep it: it lets you find out if history is ever rewritten."""
+    note = Api(obj.person).request("GET", "/log/checkpoint").text
+    obj.out.one({"checkpoint": note}, note.rstrip("\n"))
+
+
+@log.command("key")
+@click.pass_obj
+def log_key(obj: Context) -> None:
+    """Print the log's public key. Get it once, keep it somewhere the server's operators cannot change."""
+    text = Api(obj.person).request("GET", "/log/key").text.strip()
+    obj.out.one({"key": text}, text)
+
+
+@log.command()
+@click.argument("index", type=click.IntRange(0))
+@click.pass_obj
+def proof(obj: Context, index: int) -> None:
+    """Print a receipt that event INDEX is in the log (C2SP tlog-proof)."""
+    text = Api(obj.person).request("GET", f"/v1/log/proof/{index}").text
+    obj.out.one({"index": index, "proof": text}, text.rstrip("\n"))
+
+
+@log.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def export(obj: Context, file: Path) -> None:
+    """Write every event to FILE (JSON lines) and the checkpoint that covers them to FILE.checkpoint."""
+    api = Api(obj.person)
+    note = api.get("/v1/log")["checkpoint"]
+    if not note:
+        raise Failure("the log is empty", Exit.NOT_FOUND)
+    size = int(note.split("\n")[1])
+    with file.open("wb") as out:
+        for index, line in _lines(api, 0, size):
+            out.write(line + b"\n")
+            if index % 10_000 == 9_999:
+                obj.out.say(f"{index + 1} of {size} events")
+    file.with_name(file.name + ".checkpoint").write_text(note)
+    obj.out.one({"file": str(file), "events": size}, f"Wrote {size} events to {file} and its checkpoint beside it.")
+
+
+@log.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False)
+@click.option("--key", "key_text", required=True, help="The log's public key, or a file that holds it.")
+@click.option("--checkpoint", "note_file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--older", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True)
+@click.pass_obj
+def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | None, older: tuple[Path, ...]) -> None:
+    """Check an exported FILE (or the server, without FILE) against its checkpoint and older ones you kept.
+
+    \b
+    Needs nothing but the file and the public key:
+      remit log export log.jsonl
+      remit log verify log.jsonl --key remit.local/log+1a2b3c4d+AQ…
+    """
+    key = _key(key_text)
+    if file is not None:
+        note = (note_file or file.with_name(file.name + ".checkpoint")).read_text()
+        entries = file.read_bytes().split(b"\n")[:-1]
+    else:
+        api = Api(obj.person)
+        note = note_file.read_text() if note_file else api.get("/v1/log")["checkpoint"]
+        entries = []
+    try:
+        head = parse_checkpoint(note, [key], origin=key.name)
+        heads = [parse_checkpoint(path.read_text(), [key], origin=key.name) for path in older]
+    except ProofInvalid as bad:
+        raise Failure(f"the checkpoint is not good: {bad}", Exit.ERROR) from bad
+    if file is None:
+        entries = [line for _, line in _lines(api, 0, head.size)]
+    found = audit(entries, Head(head.size, head.root), [Head(h.size, h.root) for h in heads])
+    if not found.ok:
+        raise Failure(f"NOT verified: {found.problem}", Exit.ERROR)
+    extra = len(entries) - head.size
+    text = f"Verified: {head.size} events are exactly those signed as {key.name}"
+    text += f", and extend {len(heads)} older checkpoint(s)" if heads else ""
+    text += f"; {extra} newer lines are not covered by this checkpoint" if extra else ""
+    last = leaf_hash(entries[head.size - 1]).hex() if head.size else ""
+    obj.out.one({"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra}, text + ".")
+
+
+def _key(text: str) -> NoteKey:
+    path = Path(text)
+    try:
+        if len(text) < 250 and path.is_file():
+            text = path.read_text()
+        return NoteKey.parse(text)
+    except (ProofInvalid, OSError) as bad:
+        raise Failure(f"--key is not a verifier key: {bad}", Exit.USAGE, next_step="`remit log key` prints it.") from bad
