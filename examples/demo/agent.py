@@ -10,11 +10,15 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 import psycopg
 from mcp import Client, StdioServerParameters, stdio_client
 
 import remit_client as remit
+
+
+HERE = Path(__file__).resolve().parent
 
 
 def say(**what: object) -> None:
@@ -24,12 +28,11 @@ def say(**what: object) -> None:
 
 async def pay(task: remit.Task, invoice: int, amount: str) -> None:
     """Call the payments tool as any MCP client would; the enforcement point stands in between."""
-    here = os.path.dirname(os.path.abspath(__file__))
     gateway = ["mcp", "--purpose", "pay-invoices", "--task", task.id, "--server", "payments", "--wait", "600"]
     gateway += ["--env", "PAYMENTS_DSN", "--"]
     command = StdioServerParameters(
-        command=os.path.join(os.path.dirname(sys.executable), "remit"),
-        args=[*gateway, sys.executable, os.path.join(here, "payments_server.py")],
+        command=str(Path(sys.executable).parent / "remit"),
+        args=[*gateway, sys.executable, str(HERE / "payments_server.py")],
         env=dict(os.environ),
     )
     async with Client(stdio_client(command), read_timeout_seconds=700) as client:

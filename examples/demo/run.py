@@ -31,7 +31,8 @@ COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 DATA = """
 CREATE TABLE customers (name text PRIMARY KEY, iban text NOT NULL);
-CREATE TABLE invoices (id int PRIMARY KEY, customer text REFERENCES customers, amount numeric(10,2), due date, paid bool);
+CREATE TABLE invoices (id int PRIMARY KEY, customer text REFERENCES customers, amount numeric(10,2), due date,
+  paid bool);
 CREATE TABLE payments (id int GENERATED ALWAYS AS IDENTITY, invoice int REFERENCES invoices, amount numeric(10,2));
 CREATE TABLE salaries (employee text, amount numeric(10,2));
 INSERT INTO customers VALUES ('acme', 'DE02120300000000202051'), ('globex', 'DE02500105170137075030');
@@ -53,7 +54,9 @@ WORDS = {
     "AccessKeyCreated": lambda d: f"{d['kind']} {d['name']} has a key",
     "AgentProved": lambda d: f"{d['agent']} proved itself by {d['method']}: {d['spiffe_id']}",
     "TaskProposed": lambda d: f"{d['agent']} opened a task for {d['initiator']}, purpose {d['purpose']}",
-    "TokenIssued": lambda d: f"a token left, bound to the agent's key {d['jkt'][:8]}…" if d["jkt"] else "dana asked invoice-bot",
+    "TokenIssued": lambda d: (
+        f"a token left, bound to the agent's key {d['jkt'][:8]}…" if d["jkt"] else "dana asked invoice-bot"
+    ),
     "LeaseReserved": lambda d: f"a lease stands before its credential exists: role {d['handle'][:14]}…",
     "LeaseMinted": lambda d: "the database role exists, for this task alone",
     "AccessDecided": lambda d: f"{d['decision'].upper():<6} {d['tool']} ({', '.join(d['reasons'])})",
@@ -100,7 +103,10 @@ class Timeline(threading.Thread):
             self._began = self._began or event["at"]
             said = WORDS.get(event["type"], lambda d: "")(event["data"]) or event["type"]
             mark = {"HOLD": "33", "DENY": "31", "PERMIT": "32"}.get(said.split(" ")[0], "0")
-            print(f"{(event['at'] - self._began) / 1000:>7.3f} s {event['by']:<20} {paint(said, mark)}", flush=True)
+            print(
+                f"{(event['at'] - self._began) / 1000:>7.3f} s {event['by']:<20} {paint(said, mark)}",
+                flush=True,
+            )
 
     def settle(self) -> None:
         """Wait until everything committed has been sequenced and printed."""
@@ -119,7 +125,7 @@ class Timeline(threading.Thread):
 
 def cli(env: dict[str, str], *words: str) -> str:
     """Run the CLI as a person at a terminal would."""
-    done = subprocess.run([REMIT, *words], env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run([REMIT, *words], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"remit {' '.join(words)} failed:\n{done.stderr}")
     return done.stdout.strip()
@@ -128,7 +134,7 @@ def cli(env: dict[str, str], *words: str) -> str:
 @contextmanager
 def server(env: dict[str, str]) -> Iterator[str]:
     """`remit up` on a free port."""
-    process = subprocess.Popen([REMIT, "up", "--port", "0", "--json"], env=env, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen([REMIT, "up", "--port", "0", "--json"], env=env, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -143,7 +149,17 @@ def server(env: dict[str, str]) -> Iterator[str]:
 def review(env: dict[str, str], folder: Path) -> None:
     """The operator: look at what the payments server offers, pin it, put the catalogue in force."""
     shutil.copytree(HERE.parent / "billing", folder)
-    offered = cli(env, "tool", "pin", "--json", "--server", "payments", "--", sys.executable, str(HERE / "payments_server.py"))
+    offered = cli(
+        env,
+        "tool",
+        "pin",
+        "--json",
+        "--server",
+        "payments",
+        "--",
+        sys.executable,
+        str(HERE / "payments_server.py"),
+    )
     pin = json.loads(offered.splitlines()[0])["pin"]
     tool = folder / "tools" / "payments.send.toml"
     tool.write_text(f'server = "payments"\npin = "{pin}"\n' + tool.read_text())
@@ -163,14 +179,17 @@ def approve(env: dict[str, str], done: threading.Event, human: bool) -> None:
             note(f"frank reads: {found['shown']['sentence']}")
             if human:
                 data = env["REMIT_DATA"]
-                print(f"\n  Your turn:  REMIT_DATA={data} {REMIT} approve {found['id']} --as frank\n", flush=True)
+                print(
+                    f"\n  Your turn:  REMIT_DATA={data} {REMIT} approve {found['id']} --as frank\n",
+                    flush=True,
+                )
             else:
                 cli(env, "approve", found["id"], "--as", "frank", "--digest", found["digest"])
 
 
 def act(env: dict[str, str]) -> tuple[str, str]:
     """The agent process; returns its last token and the role it used."""
-    agent = subprocess.Popen([sys.executable, str(HERE / "agent.py")], env=env, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    agent = subprocess.Popen([sys.executable, str(HERE / "agent.py")], env=env, stdout=subprocess.PIPE, text=True)
     assert agent.stdout is not None
     token = role = ""
     for line in agent.stdout:
@@ -187,11 +206,16 @@ def act(env: dict[str, str]) -> tuple[str, str]:
 def aftermath(env: dict[str, str], url: str, admin: str, token: str, role: str) -> None:
     """Nothing is left, and it can be proved to somebody who trusts nobody here."""
     with psycopg.connect(admin) as db:
-        left = db.execute("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'remit\\_%' AND rolname <> 'remit_admin'").fetchone()
+        left = db.execute(
+            "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'remit\\_%' AND rolname <> 'remit_admin'"
+        ).fetchone()
         paid = db.execute("SELECT invoice, amount FROM payments").fetchall()
     assert left == (0,), f"{left} roles are left"
     note(f"database: {paid[0][1]} EUR paid for invoice {paid[0][0]}; role {role[:14]}… is gone, none is left")
-    for whose, key in (("another key", AgentKey.generate()), ("its own key", AgentKey.load_or_create(Path(env["REMIT_AGENT_DIR"])))):
+    for whose, key in (
+        ("another key", AgentKey.generate()),
+        ("its own key", AgentKey.load_or_create(Path(env["REMIT_AGENT_DIR"]))),
+    ):
         path = f"{url}/oauth/introspect"
         body = httpx.post(path, data={"token": token}, headers={"Authorization": f"Bearer {operator_key(env)}"})
         assert body.json() == {"active": False}, body.text
@@ -262,7 +286,9 @@ def main() -> None:
             note(cli(env, "log", "verify", str(log), "--key", key))
             text = log.read_text().replace('"decision":"hold"', '"decision":"permit"', 1)
             log.write_text(text)
-            tampered = subprocess.run([REMIT, "log", "verify", str(log), "--key", key], capture_output=True, text=True, check=False)  # noqa: S603
+            tampered = subprocess.run(
+                [REMIT, "log", "verify", str(log), "--key", key], capture_output=True, text=True, check=False
+            )
             assert tampered.returncode == 1, "a changed log verified"
             note(f"one word changed in the log: {tampered.stderr.strip().removeprefix('remit: ')}")
     except NoPostgres as missing:

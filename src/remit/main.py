@@ -41,11 +41,28 @@ def main() -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         from remit import __version__
 
-        print(f"remit {__version__}")  # noqa: T201
+        print(f"remit {__version__}")
         sys.exit(0)
-    from remit.cli.app import run
+    from remit.cli.app import Parts, run
 
-    run(serve)
+    run(Parts(serve, _enforce, _describe))
+
+
+def _enforce(command: list[str], **options: Any) -> None:
+    """An MCP enforcement point on this process's stdio."""
+    import asyncio
+
+    from remit.gateway.mcp import run
+
+    asyncio.run(run(command, **options))
+
+
+def _describe(command: list[str], server: str) -> list[tuple[str, dict[str, Any], str]]:
+    import asyncio
+
+    from remit.gateway.mcp import describe
+
+    return asyncio.run(describe(command, server))
 
 
 def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
@@ -70,7 +87,9 @@ def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
         listener.bind((settings.host, settings.port))
     except OSError as taken:
         step = "Is another server running there? --port 0 picks a free one."
-        raise BadField("port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step) from taken
+        raise BadField(
+            "port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step
+        ) from taken
     settings = Settings(**{**given, "port": listener.getsockname()[1]})
     uvloop.run(_serve(settings, listener, announce))
 
@@ -167,6 +186,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             sealer=sealer,
             attestor=OidcAttestor(),
             issuer=issuer,
+            clock=now,
             new_id=lambda kind: f"{kind}_{secrets.token_hex(16)}",
             nudge=driver.nudge,
             trust_domain=settings.trust_domain,

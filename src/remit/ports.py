@@ -24,9 +24,7 @@ class Reader(Protocol):
         """One row, or None."""
         ...
 
-    async def find(
-        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
-    ) -> Sequence[R]:
+    async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """Rows whose indexed columns equal `where`, in key order, keys greater than `after`."""
         ...
 
@@ -94,7 +92,7 @@ class Issuer(Protocol):
     """A system that mints and kills credentials. Both raise `IssuerUnavailable` when it did not answer."""
 
     async def mint(self, lease: Lease) -> Minted:
-        """Make the credential named `lease.handle`, no wider than `lease.grants`, dead at the latest at `expires_at`."""
+        """Make the credential named `lease.handle`, no wider than `lease.grants`, dead by `expires_at`."""
         ...
 
     async def kill(self, lease: Lease) -> None:
@@ -161,13 +159,18 @@ def compiled(digest: str, files: tuple[tuple[str, str], ...]) -> InForce:
 
 @dataclass(frozen=True)
 class Env:
-    """What a verb is given. `new_id("tsk")` returns a fresh unguessable id; `nudge` wakes the reconcilers."""
+    """What a verb is given.
+
+    `clock` is ms since the epoch, for what takes time; everything else goes by `Call.now`. `new_id("tsk")` returns
+    a fresh unguessable id; `nudge` wakes the reconcilers.
+    """
 
     store: Store
     signer: Signer
     sealer: Sealer
     attestor: Attestor
     issuer: Callable[[IssuerConfig], Issuer]
+    clock: Callable[[], int]
     new_id: Callable[[str], str]
     nudge: Callable[[], None]
     trust_domain: str

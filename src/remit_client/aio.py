@@ -124,7 +124,14 @@ class AsyncTask:
                 raise  # otherwise the block's own exception matters more; the deadline ends the task
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any] | None = None, /, *, wait: float = 300, pin: str = "", **named: Any
+        self,
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wait: float = 300,
+        pin: str = "",
+        **named: Any,
     ) -> Permit:
         """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`.
 

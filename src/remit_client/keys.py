@@ -80,7 +80,12 @@ class AgentKey:
         """A DPoP proof for one request (RFC 9449 section 4.2)."""
         parts = urlsplit(url)
         htu = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", ""))
-        claims: dict[str, Any] = {"jti": secrets.token_urlsafe(16), "htm": method, "htu": htu, "iat": int(time.time())}
+        claims: dict[str, Any] = {
+            "jti": secrets.token_urlsafe(16),
+            "htm": method,
+            "htu": htu,
+            "iat": int(time.time()),
+        }
         if access_token:
             claims["ath"] = b64(sha256(access_token.encode()).digest())
         return self.sign({"typ": "dpop+jwt", "jwk": dict(self.jwk)}, claims)

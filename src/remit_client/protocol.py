@@ -102,9 +102,7 @@ class Agent:
 
     def get(self, path: str, token: str, *, query: str = "", patience: float = 5.0) -> Talk[Any]:
         """GET JSON with a bound token."""
-        return (
-            yield from checked(Send("GET", self.url + path + query, self.bound("GET", path, token), b"", patience))
-        )
+        return (yield from checked(Send("GET", self.url + path + query, self.bound("GET", path, token), b"", patience)))
 
     def bound(self, method: str, path: str, token: str) -> dict[str, str]:
         """Authorization and its proof."""
@@ -120,7 +118,10 @@ class Agent:
                 "This agent has not proved who it is.",
                 next_step="Set REMIT_JOIN_TOKEN to what `remit agent invite NAME` prints.",
             )
-        headers = {"Content-Type": "application/json", "DPoP": self.key.proof("POST", f"{self.url}/v1/attest")}
+        headers = {
+            "Content-Type": "application/json",
+            "DPoP": self.key.proof("POST", f"{self.url}/v1/attest"),
+        }
         answer = yield from checked(Send("POST", f"{self.url}/v1/attest", headers, json.dumps(evidence).encode()))
         self.name, self.join_token = answer["agent"], ""
         if self.directory is not None:
@@ -129,7 +130,10 @@ class Agent:
     def ask_token(self, fields: Mapping[str, str]) -> Talk[Any]:
         """POST /oauth/token as this agent."""
         path = "/oauth/token"
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "DPoP": self.key.proof("POST", self.url + path)}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "DPoP": self.key.proof("POST", self.url + path),
+        }
         return (yield from checked(Send("POST", self.url + path, headers, urlencode(fields).encode())))
 
     def credentials(self, details: Mapping[str, Any] | None, subject_token: str = "") -> Talk[Any]:
@@ -161,7 +165,11 @@ class Work:
 
     def open(self, subject_token: str = "", duration_s: float = 0, max_calls: int = 0) -> Talk[None]:
         """Propose."""
-        details: dict[str, Any] = {"type": self.purpose, "goal": self.goal, "parameters": dict(self.parameters)}
+        details: dict[str, Any] = {
+            "type": self.purpose,
+            "goal": self.goal,
+            "parameters": dict(self.parameters),
+        }
         if duration_s:
             details["duration_ms"] = int(duration_s * 1000)
         if max_calls:

@@ -111,7 +111,9 @@ class Task:
             self._remit.run(self._work.open(*self._proposal))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._adopted:
             return
         reason = "done" if kind is None else f"failed: {kind.__name__}"
@@ -122,7 +124,14 @@ class Task:
                 raise  # otherwise the block's own exception matters more; the deadline ends the task
 
     def call(
-        self, tool: str, arguments: Mapping[str, Any] | None = None, /, *, wait: float = 300, pin: str = "", **named: Any
+        self,
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wait: float = 300,
+        pin: str = "",
+        **named: Any,
     ) -> Permit:
         """Return when permitted; wait up to `wait` seconds for a person; raise `Denied` or `Held`.
 

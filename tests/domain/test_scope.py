@@ -4,11 +4,11 @@ from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
-from tests.domain.strategies import attempts, grants, patterns, resources, scopes
 
 from remit.domain.errors import BadField
 from remit.domain.flow import Sensitivity
 from remit.domain.scope import NOTHING, Attempt, Between, Bound, Grant, Matching, OneOf, Pattern, Scope, meet
+from tests.domain.strategies import attempts, grants, patterns, resources, scopes
 
 
 @settings(max_examples=400)

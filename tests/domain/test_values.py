@@ -5,7 +5,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.domain.strategies import labels
 
 from remit.domain import errors
 from remit.domain.caller import Caller, CallerKind
@@ -17,6 +16,7 @@ from remit.domain.identity import Person, SpiffeId, checked_name
 from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
 from remit.domain.scope import NOTHING
 from remit.domain.tool import Effect, Tool, canonical_scalar
+from tests.domain.strategies import labels
 
 
 @given(labels, labels, labels)
@@ -30,12 +30,14 @@ def test_labels_join_and_never_lighten(a, b, c):
 
 def test_a_label_says_what_it_read():
     read = Label() | Label(Trust.UNTRUSTED, Sensitivity.CONFIDENTIAL, ("mail.read",))
-    assert (read.trust.word, read.sensitivity.word, read.sources) == ("untrusted", "confidential", ("mail.read",))
+    assert (read.trust.word, read.sensitivity.word, read.sources) == (
+        "untrusted",
+        "confidential",
+        ("mail.read",),
+    )
 
 
-@pytest.mark.parametrize(
-    "text", ["spiffe://example.org/agent/x", "spiffe://example.org", "spiffe://a.b_c-d/x.y/Z_1"]
-)
+@pytest.mark.parametrize("text", ["spiffe://example.org/agent/x", "spiffe://example.org", "spiffe://a.b_c-d/x.y/Z_1"])
 def test_a_spiffe_id_reads_back(text):
     assert str(SpiffeId.parse(text)) == text
 
@@ -97,7 +99,11 @@ def test_an_argument_cannot_change_the_shape_of_a_resource(value):
 
 def test_what_a_tool_returns_labels_its_reader():
     assert TOOL.label() == Label(Trust.UNTRUSTED, Sensitivity.INTERNAL, ("pay",))
-    assert (Effect.IRREVERSIBLE.word, canonical_scalar(False), canonical_scalar([1])) == ("irreversible", "false", None)
+    assert (Effect.IRREVERSIBLE.word, canonical_scalar(False), canonical_scalar([1])) == (
+        "irreversible",
+        "false",
+        None,
+    )
 
 
 PURPOSE = Purpose(
@@ -138,7 +144,8 @@ def test_a_rule_about_an_unstated_parameter_grants_nothing():
 
 
 @pytest.mark.parametrize(
-    "stated", [{}, {"customer": "ACME"}, {"customer": "a", "x": 1}, {"customer": ["a"]}, {"customer": "a" * 1025}]
+    "stated",
+    [{}, {"customer": "ACME"}, {"customer": "a", "x": 1}, {"customer": ["a"]}, {"customer": "a" * 1025}],
 )
 def test_parameters_are_checked(stated):
     with pytest.raises(BadField):

@@ -1,16 +1,17 @@
 """Trees, tiles and proofs: other people's vectors, and laws against a naive tree."""
 
 import base64
+import contextlib
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vectors import vectors
 
+from remit.domain.errors import ProofInvalid
 from remit.log import merkle, tiles
 from remit.log.audit import Head, audit
-from remit.log.merkle import ProofInvalid
+from tests.vectors import vectors
 
 MERKLE = vectors("merkle")
 
@@ -24,18 +25,14 @@ def test_inclusion_vectors(path):
     case = json.loads(path.read_text())
     proof = [_b64(h) for h in case["proof"] or []]
     try:
-        merkle.verify_inclusion(
-            _b64(case["leafHash"]), case["leafIdx"], case["treeSize"], proof, _b64(case["root"])
-        )
+        merkle.verify_inclusion(_b64(case["leafHash"]), case["leafIdx"], case["treeSize"], proof, _b64(case["root"]))
         accepted = True
     except ProofInvalid:
         accepted = False
     assert accepted is not case["wantErr"], case["desc"]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((MERKLE / "consistency").rglob("*.json")), ids=lambda p: "/".join(p.parts[-2:])
-)
+@pytest.mark.parametrize("path", sorted((MERKLE / "consistency").rglob("*.json")), ids=lambda p: "/".join(p.parts[-2:]))
 def test_consistency_vectors(path):
     case = json.loads(path.read_text())
     proof = [_b64(h) for h in case["proof"] or []]
@@ -77,7 +74,9 @@ def test_any_split_of_appends_gives_the_same_tree_and_true_proofs(splits, data):
     merkle.verify_consistency(older, size, tiles.consistency_proof(older, size, read), old_root, new_root)
     if index + 1 < older:
         with pytest.raises(ProofInvalid):
-            merkle.verify_inclusion(LEAVES[index], index + 1, older, tiles.inclusion_proof(index, older, read), old_root)
+            merkle.verify_inclusion(
+                LEAVES[index], index + 1, older, tiles.inclusion_proof(index, older, read), old_root
+            )
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 511, 512, 513, 65_535, 65_536, 65_537])
@@ -147,10 +146,8 @@ def test_entry_bundles_read_back(entries):
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_bundle_or_refused(data):
-    try:
+    with contextlib.suppress(ProofInvalid):
         assert tiles.encode_entries(tiles.decode_entries(data)) == data
-    except ProofInvalid:
-        pass
 
 
 def test_an_entry_over_the_limit_is_refused():

@@ -88,7 +88,11 @@ async def _resolve(host: str, port: int) -> list[str]:
 
 async def _get(url: str, host: str, address: str) -> bytes:
     parts = httpx.URL(url)
-    headers = {"Host": parts.netloc.decode("ascii"), "Accept": "application/json", "Accept-Encoding": "identity"}
+    headers = {
+        "Host": parts.netloc.decode("ascii"),
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+    }
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT) as client:
         request = client.build_request("GET", parts.copy_with(host=address), headers=headers)
         request.extensions["sni_hostname"] = host

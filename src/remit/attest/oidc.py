@@ -83,5 +83,7 @@ class OidcAttestor:
 
 
 def _unavailable(federation: Federation, refusal: Refusal | None) -> Unavailable:
-    inside = f"{federation.name}: {refusal.inside or refusal.message}" if refusal else f"{federation.name}: keys too old"
+    inside = (
+        f"{federation.name}: {refusal.inside or refusal.message}" if refusal else f"{federation.name}: keys too old"
+    )
     return Unavailable("The identity provider's keys cannot be had.", next_step="Try again shortly.", inside=inside)

@@ -1,1 +1,1 @@
-"""A shell over the same HTTP surface everybody else uses: noun-verb, `--json` everywhere, exit codes that mean something."""
+"""A shell over the HTTP surface everybody uses: noun-verb, `--json` everywhere, exit codes that mean something."""

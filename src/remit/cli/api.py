@@ -65,7 +65,10 @@ class Api:
         self.url = server_url()
         self.key, self.key_source = find_key(person)
         self._http = httpx.Client(
-            base_url=self.url, timeout=TIMEOUT, headers={"Authorization": f"Bearer {self.key}"}, trust_env=False
+            base_url=self.url,
+            timeout=TIMEOUT,
+            headers={"Authorization": f"Bearer {self.key}"},
+            trust_env=False,
         )
 
     def request(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -47,12 +47,21 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What the composition root lends: run a server, run an MCP enforcement point, describe a live MCP server."""
+
+    serve: Callable[..., None]
+    enforce: Callable[..., None]
+    describe: Callable[[list[str], str], list[tuple[str, dict[str, Any], str]]]
+
+
 @dataclass
 class Context:
     """What every command is given."""
 
     out: Output
-    serve: Callable[..., None]
+    parts: Parts
     person: str = ""
 
 
@@ -121,12 +130,17 @@ def hoisted(arguments: list[str]) -> list[str]:
     return ours + rest
 
 
-def run(serve: Callable[..., None], arguments: list[str] | None = None) -> NoReturn:
+def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; a traceback is never shown."""
     words = hoisted(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        cli.main(args=words, prog_name="remit", standalone_mode=False, obj=Context(Output(as_json=False, quiet=False), serve))
+        cli.main(
+            args=words,
+            prog_name="remit",
+            standalone_mode=False,
+            obj=Context(Output(as_json=False, quiet=False), parts),
+        )
     except Failure as failure:
         _report(failure, as_json)
         sys.exit(int(failure.exit_code))
@@ -144,18 +158,21 @@ def run(serve: Callable[..., None], arguments: list[str] | None = None) -> NoRet
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from remit.domain.errors import Refusal
-
-        if isinstance(error, Refusal):
-            failure = Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
-        elif os.environ.get("REMIT_TRACEBACK"):
-            raise
-        else:
-            step = "This is a bug in Remit; REMIT_TRACEBACK=1 shows where."
-            failure = Failure(f"{type(error).__name__}: {error}", Exit.ERROR, next_step=step)
-        _report(failure, as_json)
-        sys.exit(int(failure.exit_code))
+        told = _told(error)
+        _report(told, as_json)
+        sys.exit(int(told.exit_code))
     sys.exit(0)
+
+
+def _told(error: Exception) -> Failure:
+    from remit.domain.errors import Refusal
+
+    if isinstance(error, Refusal):
+        return Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
+    if os.environ.get("REMIT_TRACEBACK"):
+        raise error
+    step = "This is a bug in Remit; REMIT_TRACEBACK=1 shows where."
+    return Failure(f"{type(error).__name__}: {error}", Exit.ERROR, next_step=step)
 
 
 def _usage_hint(usage: click.ClickException) -> str:
@@ -171,4 +188,3 @@ def _report(failure: Failure, as_json: bool) -> None:
     click.echo(f"remit: {failure.message}{code}", err=True)
     if failure.next_step:
         click.echo(f"       {failure.next_step}", err=True)
-

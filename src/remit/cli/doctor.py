@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _log(api: Api) -> tuple[bool, str]:
 
 
 def _leases(api: Api) -> tuple[bool, str]:
-    late: list[dict[str, Any]] = [row for row in api.every("/v1/leases", 500, state="ending") if row["attempts"]]  # type: ignore[misc]
+    late: list[Mapping[str, Any]] = [row for row in api.every("/v1/leases", 500, state="ending") if row["attempts"]]
     if not late:
         return True, "no kill is overdue"
     return False, f"{len(late)} kills failed and are retried; {late[0]['issuer']}: {late[0]['last_error']}"

@@ -51,5 +51,10 @@ class Failure(Exception):
 
     def as_json(self) -> dict[str, Any]:
         """One object with stable keys."""
-        said = {"error": self.message, "code": self.code, "next_step": self.next_step, "exit": int(self.exit_code)}
+        said = {
+            "error": self.message,
+            "code": self.code,
+            "next_step": self.next_step,
+            "exit": int(self.exit_code),
+        }
         return {**dict(self.problem), **said}

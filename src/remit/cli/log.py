@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
+from remit.domain.errors import ProofInvalid
 from remit.formats.tlog import NoteKey, parse_checkpoint
 from remit.log.audit import Head, audit
-from remit.log.merkle import ProofInvalid, leaf_hash
+from remit.log.merkle import leaf_hash
 
 from .api import Api
 from .app import Context
@@ -172,4 +173,6 @@ def _key(text: str) -> NoteKey:
             text = path.read_text()
         return NoteKey.parse(text)
     except (ProofInvalid, OSError) as bad:
-        raise Failure(f"--key is not a verifier key: {bad}", Exit.USAGE, next_step="`remit log key` prints it.") from bad
+        raise Failure(
+            f"--key is not a verifier key: {bad}", Exit.USAGE, next_step="`remit log key` prints it."
+        ) from bad

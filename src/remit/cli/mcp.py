@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import click
@@ -38,8 +37,6 @@ def mcp(
     Example:
       remit mcp --purpose tidy-notes --goal "File today's notes" -- mcp-server-filesystem ./notes
     """
-    from remit.gateway import mcp as gateway
-
     parameters: dict[str, str] = {}
     for pair in param:
         name, sep, value = pair.partition("=")
@@ -49,15 +46,13 @@ def mcp(
     task_id = task_id or os.environ.get("REMIT_TASK", "")
     if not purpose or not (goal or task_id):
         raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME with --goal TEXT or --task ID.")
-    asyncio.run(
-        gateway.run(
-            list(command),
-            purpose=purpose,
-            goal=goal,
-            parameters=parameters,
-            task=task_id,
-            server=server,
-            wait_budget_s=wait,
-            env={name: os.environ[name] for name in passed if name in os.environ},
-        )
+    obj.parts.enforce(
+        list(command),
+        purpose=purpose,
+        goal=goal,
+        parameters=parameters,
+        task=task_id,
+        server=server,
+        wait_budget_s=wait,
+        env={name: os.environ[name] for name in passed if name in os.environ},
     )

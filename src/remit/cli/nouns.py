@@ -27,7 +27,13 @@ def agent() -> None:
 def agent_list(obj: Context, limit: int) -> None:
     """List the registered agents."""
     columns = {"AGENT": "name", "OWNER": "owner", "TIER": "tier", "STATE": "state", "TITLE": "title"}
-    _list(obj, "/v1/agents", columns, "No agents yet. Describe one in agents/NAME.toml and `remit apply`.", limit)
+    _list(
+        obj,
+        "/v1/agents",
+        columns,
+        "No agents yet. Describe one in agents/NAME.toml and `remit apply`.",
+        limit,
+    )
 
 
 @agent.command("show")
@@ -79,7 +85,13 @@ def purpose() -> None:
 @click.pass_obj
 def purpose_list(obj: Context, limit: int) -> None:
     """List the purposes in force."""
-    columns = {"PURPOSE": "name", "OWNER": "owner", "AGENTS": "agents", "REVISION": "revision", "TITLE": "title"}
+    columns = {
+        "PURPOSE": "name",
+        "OWNER": "owner",
+        "AGENTS": "agents",
+        "REVISION": "revision",
+        "TITLE": "title",
+    }
     _list(obj, "/v1/purposes", columns, "No purposes yet. Describe one in purposes/NAME.toml.", limit)
 
 
@@ -130,12 +142,8 @@ def tool_pin(obj: Context, server: str, command: tuple[str, ...]) -> None:
     \b
     Example:  remit tool pin --server payments -- python payments_server.py
     """
-    import asyncio
-
-    from remit.gateway.mcp import describe
-
-    for name, described, pinned in asyncio.run(describe(list(command), server)):
-        text = f"{name}\n  {described.get('description', '')}\n  pin = \"{pinned}\""
+    for name, described, pinned in obj.parts.describe(list(command), server):
+        text = f'{name}\n  {described.get("description", "")}\n  pin = "{pinned}"'
         obj.out.one({"tool": name, "pin": pinned, "described": described}, text)
 
 

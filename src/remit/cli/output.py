@@ -55,7 +55,14 @@ def colour() -> bool:
 
 def paint(word: str) -> str:
     """Colour means state and nothing else."""
-    shades = {"permit": "green", "hold": "yellow", "deny": "red", "live": "green", "ending": "yellow", "frozen": "red"}
+    shades = {
+        "permit": "green",
+        "hold": "yellow",
+        "deny": "red",
+        "live": "green",
+        "ending": "yellow",
+        "frozen": "red",
+    }
     return click.style(word, fg=shades[word]) if colour() and word in shades else word
 
 

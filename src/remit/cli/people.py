@@ -22,13 +22,21 @@ def approval() -> None:
 
 @approval.command("list")
 @click.option(
-    "--state", type=click.Choice(["pending", "granted", "refused", "used", "expired", "all"]), default="pending"
+    "--state",
+    type=click.Choice(["pending", "granted", "refused", "used", "expired", "all"]),
+    default="pending",
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
 @click.pass_obj
 def approval_list(obj: Context, state: str, limit: int) -> None:
     """List approvals."""
-    columns = {"APPROVAL": "id", "STATE": "state", "FOR": "approvers", "EXPIRES": "expires_at", "ASKS": "shown.sentence"}
+    columns = {
+        "APPROVAL": "id",
+        "STATE": "state",
+        "FOR": "approvers",
+        "EXPIRES": "expires_at",
+        "ASKS": "shown.sentence",
+    }
     query = "" if state == "all" else state
     obj.out.many(list(Api(obj.person).every("/v1/approvals", limit, state=query)), columns, empty="Nothing waits.")
 

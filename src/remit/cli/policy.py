@@ -37,7 +37,9 @@ def policy() -> None:
 def check(obj: Context, folder: Path) -> None:
     """Parse and strictly validate everything in FOLDER."""
     force = _compiled(folder)
-    found = [{"id": p.id, "file": p.file, "effect": p.effect, "approvers": list(p.approvers)} for p in force.bundle.policies]
+    found = [
+        {"id": p.id, "file": p.file, "effect": p.effect, "approvers": list(p.approvers)} for p in force.bundle.policies
+    ]
     text = f"{len(found)} policies and {len(force.catalogue.tools)} tools are valid ({force.bundle.revision[7:19]})."
     obj.out.one({"ok": True, "revision": force.bundle.revision, "policies": found}, text)
 
@@ -78,7 +80,12 @@ def test(obj: Context, folder: Path, cases: tuple[Path, ...]) -> None:
 
 def _print(obj: Context, result: CaseResult) -> None:
     case = result.case
-    shown: dict[str, Any] = {"case": case.name, "ok": result.ok, "expected": case.expect, "decision": result.decision}
+    shown: dict[str, Any] = {
+        "case": case.name,
+        "ok": result.ok,
+        "expected": case.expect,
+        "decision": result.decision,
+    }
     shown |= {"policies": list(result.policies), "sentences": list(result.sentences)}
     line = f"{'ok  ' if result.ok else 'FAIL'} {case.name}: {paint(result.decision)}"
     if not result.ok:
@@ -92,19 +99,33 @@ def _print(obj: Context, result: CaseResult) -> None:
 @FOLDER
 @click.option("--tool", required=True, help="The tool to call.")
 @click.option("--arguments", default="{}", help="Its arguments, as JSON.")
-@click.option("--context", default="{}", help="What differs from an ordinary moment, as JSON, such as {\"trust\": \"untrusted\"}.")
+@click.option(
+    "--context",
+    default="{}",
+    help='What differs from an ordinary moment, as JSON, such as {"trust": "untrusted"}.',
+)
 @click.pass_obj
 def explain(obj: Context, folder: Path, tool: str, arguments: str, context: str) -> None:
     """Say what would be decided, which policies could match, and which decided."""
     force = _compiled(folder)
-    entry = {"name": "explain", "tool": tool, "arguments": _object("--arguments", arguments), "expect": "permit"}
+    entry = {
+        "name": "explain",
+        "tool": tool,
+        "arguments": _object("--arguments", arguments),
+        "expect": "permit",
+    }
     entry["context"] = _object("--context", context)
     if tool not in force.catalogue.tools:
         known = ", ".join(sorted(force.catalogue.tools))
         raise Failure(f"there is no tool {tool!r}", Exit.NOT_FOUND, next_step=f"Tools: {known}.")
     found = force.bundle.explain(facts_of(entry, force.catalogue.tools))
     whys = [{**asdict(why), "reason": why.reason.value} for why in found.decision.why]
-    shown = {"decision": word(found.decision), "why": whys, "considered": found.considered, "reads": found.reads}
+    shown = {
+        "decision": word(found.decision),
+        "why": whys,
+        "considered": found.considered,
+        "reads": found.reads,
+    }
     shown |= {"first_look": found.first, "as_if_approved": found.as_if_approved}
     lines = [f"{paint(word(found.decision))}: {' '.join(why.sentence for why in found.decision.why)}"]
     lines += [f"  could match     {', '.join(found.considered) or 'none'}"]

@@ -22,7 +22,7 @@ from .settings import effective
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM key.  [REMIT_TLS_KEY]")
 @click.option("--trust-domain", help="SPIFFE trust domain of the agents.  [REMIT_TRUST_DOMAIN]")
 @click.pass_obj
-def up(obj: Context, **flags: Any) -> None:
+def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.
 
     \b
@@ -30,7 +30,9 @@ def up(obj: Context, **flags: Any) -> None:
       remit up
       remit up --port 8443 --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem
     """
-    settings = {name: value for name, (value, _) in effective({k: v for k, v in flags.items() if v is not None}).items()}
+    settings = {
+        name: value for name, (value, _) in effective({k: v for k, v in flags.items() if v is not None}).items()
+    }
 
     def announce(url: str, data: Path, operator_key: Path) -> None:
         if obj.out.as_json:
@@ -43,4 +45,4 @@ def up(obj: Context, **flags: Any) -> None:
         click.echo("sign in          the CLI on this machine finds that key by itself")
         click.echo(f"next             {export}remit plan examples/billing && remit apply examples/billing")
 
-    obj.serve(announce=announce, **settings)
+    obj.parts.serve(announce=announce, **settings)

@@ -1,8 +1,8 @@
 """A human's single-use yes to the digest of exactly what was shown (law 7).
 
-    PENDING ──► GRANTED ──► USED
-            ├─► REFUSED
-            └─► EXPIRED  (also from GRANTED)
+PENDING ──► GRANTED ──► USED
+        ├─► REFUSED
+        └─► EXPIRED  (also from GRANTED)
 """
 
 from __future__ import annotations

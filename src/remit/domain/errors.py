@@ -4,7 +4,9 @@
     ├── Malformed            400  the request cannot be read
     │   ├── BadField              one named field is wrong
     │   ├── TooLarge         413  over a stated limit
-    │   └── BadCatalogue          a catalogue file is wrong: file, line, nearest known key
+    │   ├── BadCatalogue          a catalogue file is wrong: file, line, nearest known key
+    │   ├── BadPolicy             a policy does not parse, or not validate strictly
+    │   └── ProofInvalid          a log, checkpoint or receipt does not prove what it claims
     ├── Unauthenticated      401  we do not know who this is
     │   ├── NoCredentials         nothing was presented
     │   ├── BadToken              a token, assertion or certificate does not verify
@@ -96,6 +98,13 @@ class BadPolicy(Malformed):
     title = "The policy bundle is not valid"
 
 
+class ProofInvalid(Malformed):
+    """A proof, checkpoint or log does not prove what it claims; the message says which part."""
+
+    code = "RMT-1006"
+    title = "The proof does not hold"
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 
@@ -160,9 +169,7 @@ class Denied(Forbidden):
     code = "RMT-3002"
     title = "Denied"
 
-    def __init__(
-        self, message: str, *, reasons: tuple[str, ...] = (), next_step: str = "", inside: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), next_step: str = "", inside: str = "") -> None:
         super().__init__(message, next_step=next_step, inside=inside)
         self.reasons = reasons
 

@@ -70,9 +70,7 @@ def of_credential(agent: Agent, task: Task, rule: CredentialRule, now: int) -> F
     )
 
 
-def of_call(
-    agent: Agent, task: Task, tool: Tool, resource: str, arguments: Mapping[str, Json], now: int
-) -> Facts:
+def of_call(agent: Agent, task: Task, tool: Tool, resource: str, arguments: Mapping[str, Json], now: int) -> Facts:
     """Facts of calling a tool."""
     return Facts(
         agent.name,

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import IntEnum
 from typing import TypeAlias
 
-Scalar: TypeAlias = str | int | bool | Decimal | None
-Json: TypeAlias = "str | int | float | bool | None | list[Json] | tuple[Json, ...] | Mapping[str, Json]"
+Json: TypeAlias = "str | int | float | bool | list[Json] | tuple[Json, ...] | Mapping[str, Json] | None"
 
 
 class Sensitivity(IntEnum):

@@ -1,8 +1,8 @@
 """One instance of a purpose: opened once, spent a little at a time, ended once.
 
-    OPEN ──► CLOSED    its agent said it is done
-         ├─► REVOKED   somebody or something withdrew it
-         └─► EXPIRED   its deadline passed
+OPEN ──► CLOSED    its agent said it is done
+     ├─► REVOKED   somebody or something withdrew it
+     └─► EXPIRED   its deadline passed
 """
 
 from __future__ import annotations

@@ -105,9 +105,7 @@ def _federation(name: str, s: Section) -> Federation:
     issuer = s.text("issuer")
     if not re.match(r"https://[^\s?#@]+\Z", issuer) and not s.flag("allow_private_network", False):
         s.fail("issuer", "'issuer' must be an https:// URL")
-    return Federation(
-        name, issuer, s.text("audience"), s.text("jwks_uri", ""), s.flag("allow_private_network", False)
-    )
+    return Federation(name, issuer, s.text("audience"), s.text("jwks_uri", ""), s.flag("allow_private_network", False))
 
 
 def _agent(name: str, s: Section) -> Agent:

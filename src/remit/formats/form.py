@@ -1,4 +1,7 @@
-"""OAuth request bodies (RFC 6749 section 3.2): form fields, each at most once unless it may repeat (RFC 8693 section 2.1)."""
+"""OAuth request bodies (RFC 6749 section 3.2): form fields, each at most once.
+
+Only `resource` and `audience` may repeat (RFC 8693 section 2.1).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,13 @@ def parse(body: bytes) -> Fields:
     if len(body) > LIMIT:
         raise TooLarge(f"The body is over {LIMIT} bytes.")
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=40, errors="strict")
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            max_num_fields=40,
+            errors="strict",
+        )
     except (UnicodeDecodeError, ValueError) as bad:
         raise Malformed("The body is not application/x-www-form-urlencoded.") from bad
     fields: dict[str, tuple[str, ...]] = {}

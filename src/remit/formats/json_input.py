@@ -91,7 +91,7 @@ def _constant(name: str) -> Any:
 
 def _check(value: Any, path: str) -> None:
     if isinstance(value, str):
-        if "\x00" in value or not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        if "\x00" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)):
             raise BadField(path or "body", "has a character that is not allowed (NUL or half a surrogate pair)")
     elif isinstance(value, bool) or value is None:
         return

@@ -28,7 +28,7 @@ _Key: TypeAlias = ECKey | OKPKey | RSAKey
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that verifies signatures. `jwk` holds the required members only; `algorithms` are all it may be used with."""
+    """A key that verifies signatures. `jwk` holds the required members only; `algorithms` are all it may sign with."""
 
     kid: str
     thumbprint: str
@@ -42,9 +42,11 @@ def parse(jwk: Any) -> PublicKey:
     if not isinstance(jwk, Mapping) or len(jwk) > 20:
         raise _bad("not a JWK")
     kty, crv = jwk.get("kty"), jwk.get("crv", "")
+    if not isinstance(kty, str) or not isinstance(crv, str):
+        raise _bad("kty or crv is not text")
     if _PRIVATE & jwk.keys():
         raise _bad("a private or symmetric key")
-    allowed = _ALGORITHMS.get((kty, "" if kty == "RSA" else crv)) if isinstance(kty, str) and isinstance(crv, str) else None
+    allowed = _ALGORITHMS.get((kty, "" if kty == "RSA" else crv))
     if allowed is None:
         raise _bad("a kind of key that is not accepted")
     if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
@@ -53,7 +55,7 @@ def parse(jwk: Any) -> PublicKey:
         allowed = tuple(a for a in allowed if a == jwk["alg"])
         if not allowed:
             raise _bad("a key whose algorithm does not fit it")
-    members = {"kty": kty, **{name: jwk.get(name) for name in _MEMBERS[kty]}}
+    members: dict[str, Any] = {"kty": kty, **{name: jwk.get(name) for name in _MEMBERS[kty]}}
     for name, value in members.items():
         if not isinstance(value, str) or len(value) > 1400:
             raise _bad(f"member {name} is missing or not text")

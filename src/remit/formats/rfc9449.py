@@ -71,7 +71,7 @@ def ath(access_token: str) -> str:
 
 
 def normal_url(url: str) -> str:
-    """Scheme and host lower-case, default port dropped, query and fragment dropped, empty path `/` (RFC 3986 section 6.2)."""
+    """Scheme and host lower-case; default port, query and fragment dropped; empty path `/` (RFC 3986 section 6.2)."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -86,7 +86,14 @@ def normal_url(url: str) -> str:
 
 
 def make(
-    key: SigningKey, public: Mapping[str, str], *, method: str, url: str, now: int, jti: str, access_token: str = ""
+    key: SigningKey,
+    public: Mapping[str, str],
+    *,
+    method: str,
+    url: str,
+    now: int,
+    jti: str,
+    access_token: str = "",
 ) -> str:
     """Sign a proof, as an agent does."""
     claims: dict[str, Any] = {"jti": jti, "htm": method, "htu": url, "iat": now // 1000}

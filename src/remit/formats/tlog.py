@@ -12,10 +12,11 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from remit.log.merkle import HASH_SIZE, ProofInvalid, verify_inclusion
+from remit.domain.errors import ProofInvalid
 
 ED25519 = 0x01
 NOTE_LIMIT = 16_384
+HASH_SIZE = 32
 _NAME = re.compile(r"[^\s+]{1,200}\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z", re.ASCII)
 
@@ -128,8 +129,17 @@ def write_proof(index: int, path: Sequence[bytes], note: str) -> str:
     return f"c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{note}"
 
 
-def verify_proof(proof: str, leaf: bytes, keys: Sequence[NoteKey], *, origin: str = "") -> tuple[int, Checkpoint]:
-    """Check a receipt for a leaf hash; returns its index and the checkpoint that covers it."""
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receipt claims: this index, by this path, under this (verified) checkpoint."""
+
+    index: int
+    path: tuple[bytes, ...]
+    checkpoint: Checkpoint
+
+
+def parse_proof(proof: str, keys: Sequence[NoteKey], *, origin: str = "") -> Receipt:
+    """Parse a receipt and verify its checkpoint; `log.merkle.verify_inclusion` then checks an entry against it."""
     if len(proof) > NOTE_LIMIT:
         raise ProofInvalid("the receipt is too long")
     head, _, rest = proof.partition("\n")
@@ -140,10 +150,8 @@ def verify_proof(proof: str, leaf: bytes, keys: Sequence[NoteKey], *, origin: st
     hashes, sep, note = ("", "\n", rest[1:]) if rest.startswith("\n") else rest.partition("\n\n")
     if not sep:
         raise ProofInvalid("the receipt has no checkpoint")
-    path = [_b64(text) for text in hashes.split("\n") if text]
-    checkpoint = parse_checkpoint(note, keys, origin=origin)
-    verify_inclusion(leaf, int(number), checkpoint.size, path, checkpoint.root)
-    return int(number), checkpoint
+    path = tuple(_b64(text) for text in hashes.split("\n") if text)
+    return Receipt(int(number), path, parse_checkpoint(note, keys, origin=origin))
 
 
 def _b64(text: str) -> bytes:

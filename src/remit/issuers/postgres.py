@@ -1,4 +1,4 @@
-"""PostgreSQL roles that exist for one task: least grants, `VALID UNTIL`, sessions ended and objects handed back at the kill.
+"""PostgreSQL roles that exist for one task: least grants, `VALID UNTIL`, nothing left after the kill.
 
 The admin role needs CREATEROLE, and the privileges it hands out WITH GRANT OPTION (or ownership of the tables);
 it need not be a superuser. Its DSN comes from the environment or a file, never from the catalogue.
@@ -71,7 +71,10 @@ class PostgresIssuer:
                 f" CONNECTION LIMIT {self._connection_limit} PASSWORD '{scram}'"
                 f" VALID UNTIL '{_timestamp(lease.expires_at)}'",
                 f"GRANT CONNECT ON DATABASE {_quoted(database)} TO {role}",
-                *(f"GRANT USAGE ON SCHEMA {_quoted(s)} TO {role}" for s in sorted({t.name.split(".")[0] for t in tables})),
+                *(
+                    f"GRANT USAGE ON SCHEMA {_quoted(s)} TO {role}"
+                    for s in sorted({t.name.split(".")[0] for t in tables})
+                ),
                 *(_grant(table, role) for table in tables),
             ]
             # One simple-protocol message is one transaction.
@@ -110,7 +113,11 @@ class PostgresIssuer:
                     timeout=5,
                     command_timeout=_TIMEOUT,
                     statement_cache_size=0,
-                    server_settings={"application_name": "remit", "statement_timeout": "10000", "lock_timeout": "5000"},
+                    server_settings={
+                        "application_name": "remit",
+                        "statement_timeout": "10000",
+                        "lock_timeout": "5000",
+                    },
                 )
         return self._pool.acquire(timeout=_TIMEOUT)
 
@@ -153,9 +160,7 @@ class _translated:  # noqa: N801 - reads as a phrase: `async with _translated()`
 
 async def _end_sessions(connection: Any, role: str) -> None:
     for round_ in range(_TERMINATE_ROUNDS):
-        left = await connection.fetch(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role
-        )
+        left = await connection.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
         if not left:
             return
         await asyncio.sleep(0.002 * min(round_ + 1, 25))

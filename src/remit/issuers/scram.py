@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 verifiers (RFC 5802, RFC 7677) as PostgreSQL stores them, so a clear password never reaches its logs."""
+"""SCRAM-SHA-256 verifiers (RFC 5802, RFC 7677) as PostgreSQL stores them: no clear password reaches its logs."""
 
 from __future__ import annotations
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from remit.domain.errors import ProofInvalid
+
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
-
-
-class ProofInvalid(Exception):
-    """A proof, checkpoint or log does not prove what it claims; the message says which part."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -62,9 +60,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise ProofInvalid("the inclusion proof leads to another root")
 
 
-def verify_consistency(
-    size1: int, size2: int, proof: Sequence[bytes], root1: bytes, root2: bytes
-) -> None:
+def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: bytes, root2: bytes) -> None:
     """Raise `ProofInvalid` unless the tree (size2, root2) extends the tree (size1, root1)."""
     if not 0 < size1 <= size2:
         raise ProofInvalid("the older tree must not be empty, nor larger than the newer")

@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .merkle import EMPTY_ROOT, HASH_SIZE, ProofInvalid, node_hash, root_of
+from remit.domain.errors import ProofInvalid
+
+from .merkle import EMPTY_ROOT, HASH_SIZE, node_hash, root_of
 
 WIDTH = 256
 HEIGHT = 8

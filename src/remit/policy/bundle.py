@@ -96,7 +96,14 @@ class Bundle:
         try:
             context = self._context(facts)
             found = self._slices.of(facts)
-            key = (approved, facts.agent, facts.tier, facts.owner, facts.purpose, facts.action)
+            key: tuple[Any, ...] = (
+                approved,
+                facts.agent,
+                facts.tier,
+                facts.owner,
+                facts.purpose,
+                facts.action,
+            )
             key += (facts.resource_type, facts.resource, *facts.attributes.values())
             key += (id(found), *(_freeze(_at(context, path)) for path in found.reads))
             known = self._memo.get(key)
@@ -148,7 +155,14 @@ class Bundle:
         return Look(result.allowed and not errors, determining, errors)
 
     def _entities_of(self, facts: Facts) -> cedarpy.Entities:
-        key = (facts.agent, facts.tier, facts.owner, facts.purpose, facts.resource_type, facts.resource)
+        key: tuple[Any, ...] = (
+            facts.agent,
+            facts.tier,
+            facts.owner,
+            facts.purpose,
+            facts.resource_type,
+            facts.resource,
+        )
         key += tuple(facts.attributes.values())
         known = self._entities.get(key)
         if known is None:

@@ -1,11 +1,11 @@
 """Tests a policy author writes: given this task and access, expect this decision, because of this policy.
 
-    [[case]]
-    name = "paying is held"
-    tool = "payments.send"            # or action = "propose" | "issue", with resource = "…"
-    arguments = { invoice = 17, amount = "120.00" }
-    expect = "hold"
-    because = "irreversible-needs-a-person"
+[[case]]
+name = "paying is held"
+tool = "payments.send"            # or action = "propose" | "issue", with resource = "…"
+arguments = { invoice = 17, amount = "120.00" }
+expect = "hold"
+because = "irreversible-needs-a-person"
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def _case(file: str, line: int, entry: Mapping[str, Any], tools: Mapping[str, To
 
 def facts_of(entry: Mapping[str, Any], tools: Mapping[str, Tool]) -> Facts:
     """Facts of an ordinary moment, with what the entry says otherwise."""
-    tier, owner, purpose = entry.get("tier", "assistant"), entry.get("owner", "owner"), entry.get("purpose", "purpose")
+    tier, owner, purpose = (
+        entry.get("tier", "assistant"),
+        entry.get("owner", "owner"),
+        entry.get("purpose", "purpose"),
+    )
     arguments: Mapping[str, Json] = entry.get("arguments", {})
     environment = "production"
     if "tool" in entry:

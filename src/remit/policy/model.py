@@ -138,7 +138,8 @@ def schema_text(tools: Mapping[str, Tool]) -> str:
 def _action(name: str, arguments: Mapping[str, Argument], moment: str) -> str:
     typed = ", ".join(f"{json.dumps(a)}{'' if t.required else '?'}: {t.cedar}" for a, t in sorted(arguments.items()))
     context = "{" + moment + "  arguments: {" + typed + "}\n}"
-    return f'action {json.dumps(name)} in [Action::"call"] appliesTo {{ principal: [Agent], resource: [Tool], context: {context} }};'
+    applies = f"principal: [Agent], resource: [Tool], context: {context}"
+    return f'action {json.dumps(name)} in [Action::"call"] appliesTo {{ {applies} }};'
 
 
 def checked(values: Mapping[str, Any], types: Mapping[str, type]) -> None:

@@ -87,7 +87,9 @@ def _info(file: str, key: str, body: Mapping[str, Any]) -> PolicyInfo:
     where = f"{file}: @id({name!r})"
     unknown = notes.keys() - _ANNOTATIONS
     if unknown:
-        raise BadPolicy(f"{where}: unknown annotation @{sorted(unknown)[0]}; known: @{', @'.join(sorted(_ANNOTATIONS))}.")
+        raise BadPolicy(
+            f"{where}: unknown annotation @{sorted(unknown)[0]}; known: @{', @'.join(sorted(_ANNOTATIONS))}."
+        )
     approvers = notes.get("approvers", "").replace(" ", "")
     if ("approvers" in notes and not _NAMES.match(approvers)) or (approvers and body["effect"] != "forbid"):
         raise BadPolicy(f"{where}: @approvers wants group names with commas between, on a forbid.")

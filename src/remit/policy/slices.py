@@ -83,7 +83,11 @@ class Slices:
         names = tuple(sorted(policies))
         same = self._interned.get(names)
         if same is None:
-            document = {"staticPolicies": {n: policies[n].body for n in names}, "templates": {}, "templateLinks": []}
+            document = {
+                "staticPolicies": {n: policies[n].body for n in names},
+                "templates": {},
+                "templateLinks": [],
+            }
             chosen = tuple(policies[n] for n in names)
             reads = frozenset(path for info in chosen for path in context_reads(info.body))
             same = Slice(chosen, cedarpy.PolicySet.from_json_str(json.dumps(document)), reads)

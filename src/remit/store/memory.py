@@ -29,9 +29,7 @@ class MemoryStore:
         found = self._rows.get((KIND_OF[kind].table, key))
         return decode(kind, found.body) if found else None
 
-    async def find(
-        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
-    ) -> Sequence[R]:
+    async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
         known = KIND_OF[kind]
         names = list(known.columns)

@@ -88,9 +88,7 @@ class SqliteStore:
         row = self._select(_SQL[table].get, (key,)).fetchone()
         return self._decoded(kind, table, key, row[1]) if row else None
 
-    async def find(
-        self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100
-    ) -> Sequence[R]:
+    async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
         table, names = KIND_OF[kind].table, tuple(where)
         sql = self._finds.get((table, names))
@@ -216,7 +214,9 @@ class SqliteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=512)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=512
+    )
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")

@@ -6,6 +6,7 @@ SQLAlchemy Core describes and compiles; statements are turned into text once, ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -89,8 +90,8 @@ def row_sql(kind: Kind, dialect: Dialect) -> RowSql:
     limit = sa.bindparam("limit_", type_=sa.Integer)
     now = sa.bindparam("now_", type_=_BIG)
     due = sa.select(table.c.key, table.c.body).where(table.c.due > sa.literal_column("0"), table.c.due <= now)
-    values = {name: sa.bindparam(name) for name in names}
-    changed = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names[1:]}
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    changed: dict[str, Any] = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names[1:]}
     update = sa.update(table).values(changed).where(table.c.key == key, table.c.version == sa.bindparam("expected_"))
     return RowSql(
         text(sa.select(table.c.version, table.c.body).where(table.c.key == key), dialect),
@@ -109,7 +110,9 @@ def find_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
         raise ValueError(f"{kind.table} cannot be found by {', '.join(sorted(unknown))}")
     table = ROWS[kind.table]
     conditions = [table.c[name] == sa.bindparam(f"{name}_") for name in where]
-    statement = sa.select(table.c.key, table.c.body).where(*conditions, table.c.key > sa.bindparam("after_", type_=sa.Text))
+    statement = sa.select(table.c.key, table.c.body).where(
+        *conditions, table.c.key > sa.bindparam("after_", type_=sa.Text)
+    )
     return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
 
 

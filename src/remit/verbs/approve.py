@@ -24,7 +24,9 @@ async def answer(env: Env, call: Call, approval_id: str, digest: str, *, yes: bo
         raise Absent(inside=f"approval {approval_id} or person {call.caller.name}")
     if digest != approval.digest:
         raise BadField(
-            "digest", "is not of what this approval shows", next_step="Read the approval again before you answer."
+            "digest",
+            "is not of what this approval shows",
+            next_step="Read the approval again before you answer.",
         )
     task = await env.store.get(Task, approval.task)
     if task is None or not task.open_at(call.now):

@@ -63,7 +63,11 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     match evidence:
         case JoinEvidence():
             join = await _unused(env, digest, call.now)
-            agent, method, expires_at = force.catalogue.agents.get(join.agent), "join_token", call.now + JOINED_FOR
+            agent, method, expires_at = (
+                force.catalogue.agents.get(join.agent),
+                "join_token",
+                call.now + JOINED_FOR,
+            )
         case OidcEvidence():
             agent, method, expires_at = await _federated(env, force, evidence, call.now)
             spent_before = not await env.store.spend(f"evidence:{digest}", expires_at)
@@ -90,9 +94,7 @@ async def _unused(env: Env, digest: str, now: int) -> JoinToken:
     return join
 
 
-async def _federated(
-    env: Env, force: InForce, evidence: OidcEvidence, now: int
-) -> tuple[Agent | None, str, int]:
+async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int) -> tuple[Agent | None, str, int]:
     failures: list[str] = []
     found: list[tuple[Agent, str, int]] = []
     federations = [f for f in force.catalogue.federations.values() if f.issuer == evidence.issuer]

@@ -72,8 +72,7 @@ async def decide(env: Env, call: Call, access: Access) -> Decision:
 async def _read(env: Env, call: Call, access: Access) -> Situation:
     task = await env.store.get(Task, access.task)
     mine = task is not None and (
-        call.caller.kind is CallerKind.ENFORCER
-        or (task.agent == call.caller.name and task.jkt == call.caller.jkt)
+        call.caller.kind is CallerKind.ENFORCER or (task.agent == call.caller.name and task.jkt == call.caller.jkt)
     )
     if task is None or not mine:
         raise Absent(inside=f"task {access.task} for {call.caller}")
@@ -134,18 +133,14 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     return Candidate(agent, tool, resource, asked, digest(shown))
 
 
-async def _conclude(
-    env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate
-) -> Decision:
+async def _conclude(env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate) -> Decision:
     # 5. Cedar; a second look inside tells Deny from Hold.
     verdict = situation.force.bundle.verdict(candidate.facts)
     approval: Approval | None = None
     if isinstance(verdict, Hold):
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
         verdict, approval = await _with_approval(env, call, situation, candidate, verdict)
-    change = Change(
-        _decided(situation, access, verdict, candidate.digest, approval.id if approval else ""), call
-    )
+    change = Change(_decided(situation, access, verdict, candidate.digest, approval.id if approval else ""), call)
     change = change.check(situation.head)
     standing = situation.standing
     change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)

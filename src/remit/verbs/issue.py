@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from remit.domain import events, facts
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.decision import Permit, Reason, Why
-from remit.domain.errors import Absent, Conflict, Denied, IssuerUnavailable, Refusal, WrongState
+from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, Standing, StandingState
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.purpose import CredentialRule
 from remit.domain.task import Task
-from remit.ports import Env, InForce
+from remit.ports import Env, InForce, Issuer
 
 MINT_WINDOW = 30_000
+ROUNDS = 24
 
 
 async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Minted]:
     """Return a live lease and its secret, which exists nowhere else.
 
     If the task ends while the mint is in flight, the secret is thrown away, the credential dies, and
-    the caller gets `Denied` (law 5). `settle` uses the clock of `call`; the mint itself has `MINT_WINDOW` ms.
+    the caller gets `Denied` (law 5). The mint has `MINT_WINDOW` ms.
     """
+    for _ in range(ROUNDS):
+        try:
+            stored, issuer = await _reserve(env, call, task_id, credential)
+            break
+        except Conflict:
+            continue
+    else:
+        raise Busy("The task is very busy.", next_step="Try again in a moment.")
+    try:
+        async with asyncio.timeout((stored.mint_until - call.now) / 1000):
+            minted = await issuer.mint(stored)
+    except TimeoutError as late:
+        await _end(env, call, stored.id, "mint timed out")
+        raise IssuerUnavailable("The issuer did not answer in time.", next_step="Try again.") from late
+    except BaseException:
+        await _end(env, call, stored.id, "mint failed")
+        raise
+    return await _settle(env, call, stored, minted)
+
+
+async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Issuer]:
     task = await env.store.get(Task, task_id)
     if task is None or task.agent != call.caller.name or task.jkt != call.caller.jkt:
         raise Absent(inside=f"task {task_id} for {call.caller}")
@@ -33,46 +57,32 @@ async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Le
     identity = await env.store.get(Identity, task.jkt)
     rule, whys, policies = _judge(force, task, identity, standing, credential, call)
     if whys or rule is None:
-        await _deny(env, call, task, credential, whys, policies)
-        raise AssertionError("unreachable")  # pragma: no cover
-
+        raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
     because = events.LeaseReserved(
         lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head)
     change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
-    try:
-        await env.store.commit(change)
-    except Conflict:
-        return await issue(env, call, task_id, credential)
-    stored = await env.store.get(Lease, lease.id)
-    if stored is None:  # pragma: no cover - committed above
-        raise WrongState("the lease vanished")
-    issuer = env.issuer(force.catalogue.issuers[rule.issuer])
-    try:
-        minted = await issuer.mint(stored)
-    except Refusal as refusal:
-        await _end(env, call, stored.id, "mint failed")
-        raise refusal
-    except BaseException:
-        await _end(env, call, stored.id, "mint failed")
-        raise
-    return await _settle(env, call, stored, minted)
+    await env.store.commit(change)
+    return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
 
 
 async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[Lease, Minted]:
+    call = replace(call, now=env.clock())
     because = events.LeaseMinted(lease.id, lease.task)
-    task = await env.store.get(Task, lease.task)
-    if task is not None and task.open_at(call.now):
+    for _ in range(ROUNDS):
+        task = await env.store.get(Task, lease.task)
+        if task is None or not task.open_at(call.now):
+            break
         live = lease.live(call.now)
         try:
             await env.store.commit(Change(because, call).put(live, was=lease).check(task))
             return live, minted
         except Conflict:
             fresh = await env.store.get(Lease, lease.id)
-            if fresh is not None and fresh.state is LeaseState.RESERVED:
-                return await _settle(env, call, fresh, minted)  # only the task moved: look again
+            if fresh is None or fresh.state is not LeaseState.RESERVED:
+                break
     await _end(env, call, lease.id, "task ended while minting")
     raise Denied("The task ended before its credential was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
 
@@ -92,7 +102,12 @@ async def _end(env: Env, call: Call, lease_id: str, reason: str) -> None:
 
 
 def _judge(
-    force: InForce, task: Task, identity: Identity | None, standing: Standing | None, credential: str, call: Call
+    force: InForce,
+    task: Task,
+    identity: Identity | None,
+    standing: Standing | None,
+    credential: str,
+    call: Call,
 ) -> tuple[CredentialRule | None, list[Why], tuple[str, ...]]:
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
@@ -156,13 +171,10 @@ def _filled(grants: Mapping[str, Json], parameters: Mapping[str, str]) -> dict[s
     return {key: fill(value) for key, value in grants.items()}
 
 
-async def _deny(
+async def _denial(
     env: Env, call: Call, task: Task, credential: str, whys: list[Why], policies: tuple[str, ...]
-) -> None:
+) -> Denied:
     reasons = tuple(why.reason.value for why in whys)
     because = events.IssueDenied(task.id, task.agent, credential[:128], reasons, policies)
     await env.store.commit(Change(because, call))
-    raise Denied(" ".join(why.sentence for why in whys), reasons=reasons)
-
-
-__all__ = ["IssuerUnavailable", "issue"]
+    return Denied(" ".join(why.sentence for why in whys), reasons=reasons)

@@ -110,9 +110,7 @@ def _refusals(
     found: list[Why] = []
     if standing is not None and standing.state is StandingState.FROZEN:
         found.append(Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}"))
-    if now >= identity.expires_at or (
-        purpose.identity_max_age and now - identity.proved_at > purpose.identity_max_age
-    ):
+    if now >= identity.expires_at or (purpose.identity_max_age and now - identity.proved_at > purpose.identity_max_age):
         found.append(Why(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again."))
     if purpose.initiators and not _may_begin(force, purpose, begun_by):
         asked = ", ".join(purpose.initiators)

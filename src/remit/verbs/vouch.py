@@ -19,7 +19,11 @@ TOKEN_TTL = 600_000
 
 
 async def vouch(
-    env: Env, call: Call, identity: Identity, task: Task | None = None, details: Mapping[str, Any] | None = None
+    env: Env,
+    call: Call,
+    identity: Identity,
+    task: Task | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> tuple[str, AccessToken]:
     """Sign a token for Remit's own audience, after the event that says so is durable.
 
@@ -48,7 +52,7 @@ async def vouch(
 
 
 async def speak_for(env: Env, call: Call, agent: str) -> tuple[str, AccessToken]:
-    """A subject token (RFC 8693 section 2.1): its bearer, this agent only, may begin one task for the calling person."""
+    """A subject token (RFC 8693 section 2.1): this agent alone may begin one task with it, for the calling person."""
     token = AccessToken(
         issuer=env.issuer_url,
         subject=f"person:{call.caller.name}",
@@ -73,9 +77,7 @@ async def identify(env: Env, call: Call, jkt: str) -> Identity:
     """The identity a key is bound to, if its agent is still registered."""
     identity = await env.store.get(Identity, jkt)
     if identity is None or call.now >= identity.expires_at:
-        raise NotAttested(
-            "This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=f"jkt {jkt}"
-        )
+        raise NotAttested("This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=f"jkt {jkt}")
     _, force = await env.in_force()
     if identity.agent not in force.catalogue.agents:
         raise NotAttested("This key proves no agent.", inside=f"{identity.agent} is not registered")

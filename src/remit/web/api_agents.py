@@ -64,7 +64,11 @@ async def initiator_of(house: House, call: Call, subject_token: str) -> Principa
     if not subject_token:
         return None
     token = rfc9068.parse(
-        subject_token, issuer=house.url, audience=f"{house.url}/initiate", keys=house.public_keys(), now=call.now
+        subject_token,
+        issuer=house.url,
+        audience=f"{house.url}/initiate",
+        keys=house.public_keys(),
+        now=call.now,
     )
     kind, _, name = token.subject.partition(":")
     if kind != "person" or token.client != call.caller.name:
@@ -130,7 +134,9 @@ async def task_leases(house: House, call: Call, asked: Asked) -> Response:
     """The leases of one task."""
     task = await visible(house, call, asked.path["task"])
     rows = await house.env.store.find(Lease, {"task": task.id}, after=asked.query.get("after", ""), limit=1000)
-    return json_response({"items": [shapes.lease(row) for row in rows], "next": rows[-1].id if len(rows) == 1000 else ""})
+    return json_response(
+        {"items": [shapes.lease(row) for row in rows], "next": rows[-1].id if len(rows) == 1000 else ""}
+    )
 
 
 async def list_tasks(house: House, call: Call, asked: Asked) -> Response:
@@ -163,7 +169,14 @@ async def may_see(house: House, call: Call, task: Task) -> bool:
             return task.agent == call.caller.name and task.jkt == call.caller.jkt
         case CallerKind.PERSON:
             _, force = await house.env.in_force()
-            agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
-            answers_for = {task.initiator.name, agent.owner if agent else "", purpose.owner if purpose else ""}
+            agent, purpose = (
+                force.catalogue.agents.get(task.agent),
+                force.catalogue.purposes.get(task.purpose),
+            )
+            answers_for = {
+                task.initiator.name,
+                agent.owner if agent else "",
+                purpose.owner if purpose else "",
+            }
             return call.caller.name in answers_for
     return False

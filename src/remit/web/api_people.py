@@ -54,14 +54,20 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
 async def show_approval(house: House, call: Call, asked: Asked) -> Response:
     """One approval; `?wait=SECONDS` (≤ 30) returns when it is no longer pending."""
     patience = asked.whole("wait", 0, most=30)
-    for _ in range(patience * 20 + 1):
-        row = await house.env.store.get(Approval, asked.path["approval"])
-        if row is None or not await _may_see(house, call, row):
-            raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
+    row = await _approval(house, call, asked)
+    for _ in range(patience * 20):
         if not row.pending_at(house.clock()):
             break
-        await asyncio.sleep(0.05 if patience else 0)
+        await asyncio.sleep(0.05)
+        row = await _approval(house, call, asked)
     return json_response(shapes.approval(row))
+
+
+async def _approval(house: House, call: Call, asked: Asked) -> Approval:
+    row = await house.env.store.get(Approval, asked.path["approval"])
+    if row is None or not await _may_see(house, call, row):
+        raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
+    return row
 
 
 async def _may_see(house: House, call: Call, row: Approval) -> bool:
@@ -73,16 +79,17 @@ async def _may_see(house: House, call: Call, row: Approval) -> bool:
             return task is not None and task.agent == call.caller.name and task.jkt == call.caller.jkt
         case CallerKind.PERSON:
             mine = {call.caller.name, *call.caller.groups}
-            return bool(mine & set(row.approvers)) or call.caller.name in (row.owner, row.chain.initiator.name)
+            return bool(mine & set(row.approvers)) or call.caller.name in (
+                row.owner,
+                row.chain.initiator.name,
+            )
     return False
 
 
 async def answer(house: House, call: Call, asked: Asked) -> Response:
     """A person's yes or no to exactly the digest shown."""
     wanted = asked.json(shapes.AnswerRequest)
-    row = await house.env.store.get(Approval, asked.path["approval"])
-    if row is None or not await _may_see(house, call, row):
-        raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
+    row = await _approval(house, call, asked)
     found = await answer_verb(house.env, call, row.id, wanted.digest, yes=wanted.yes, note=wanted.note)
     return json_response(shapes.approval(found))
 
@@ -121,7 +128,13 @@ async def _agent(house: House, agent: Agent) -> dict[str, Any]:
     methods = sorted({a.method for a in agent.attestations})
     state, why = (standing.state.value, standing.reason) if standing else ("active", "")
     shown = {"name": agent.name, "title": agent.title, "owner": agent.owner, "tier": agent.tier.value}
-    return {**shown, "escalation": list(agent.escalation), "attests_by": methods, "state": state, "state_reason": why}
+    return {
+        **shown,
+        "escalation": list(agent.escalation),
+        "attests_by": methods,
+        "state": state,
+        "state_reason": why,
+    }
 
 
 async def list_purposes(house: House, call: Call, asked: Asked) -> Response:

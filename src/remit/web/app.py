@@ -13,7 +13,15 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp
 
 from remit.domain.caller import CallerKind
-from remit.domain.errors import Absent, BadField, NoCredentials, Refusal, TooLarge, Unauthenticated, WrongCaller
+from remit.domain.errors import (
+    Absent,
+    BadField,
+    NoCredentials,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+    WrongCaller,
+)
 
 from .authenticate import NOBODY, authenticate
 from .house import Asked, House

@@ -93,7 +93,10 @@ async def _evaluate(house: House, call: Call, body: Mapping[str, Any]) -> dict[s
 
 
 def _no(code: str, sentence: str) -> dict[str, Any]:
-    return {"decision": False, "context": {"decision": "deny", "reasons": [{"code": code, "sentence": sentence}]}}
+    return {
+        "decision": False,
+        "context": {"decision": "deny", "reasons": [{"code": code, "sentence": sentence}]},
+    }
 
 
 def _entity(body: Mapping[str, Any], name: str) -> tuple[str, str]:
@@ -128,5 +131,3 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
         "access_evaluations_endpoint": f"{at}/access/v1/evaluations",
     }
     return json_response(document)
-
-

@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from remit.domain.caller import Call
-from remit.domain.errors import Absent, BadField
+from remit.domain.errors import Absent, BadField, ProofInvalid
 from remit.formats import tlog
 from remit.log import tiles
-from remit.log.merkle import ProofInvalid, leaf_hash
+from remit.log.merkle import leaf_hash
 
 from .house import Asked, House
 from .problems import json_response, text_response

@@ -20,15 +20,23 @@ class Metrics:
         )
         self.decisions = Counter("remit_decisions", "Decisions by outcome.", ["decision"], registry=self.registry)
         self.unauthenticated = Counter(
-            "remit_unauthenticated", "Callers refused before they were known, by code.", ["code"], registry=self.registry
+            "remit_unauthenticated",
+            "Callers refused before they were known, by code.",
+            ["code"],
+            registry=self.registry,
         )
         self.passes = Counter(
-            "remit_reconciler_passes", "Reconciler passes by name and outcome.", ["name", "outcome"], registry=self.registry
+            "remit_reconciler_passes",
+            "Reconciler passes by name and outcome.",
+            ["name", "outcome"],
+            registry=self.registry,
         )
         self.kills = Counter("remit_kills", "Credential kills by outcome.", ["outcome"], registry=self.registry)
         self.backlog = Gauge("remit_lease_backlog", "Leases due to end and not ended.", registry=self.registry)
         self.oldest = Gauge(
-            "remit_lease_backlog_oldest_seconds", "How long the longest overdue lease waits.", registry=self.registry
+            "remit_lease_backlog_oldest_seconds",
+            "How long the longest overdue lease waits.",
+            registry=self.registry,
         )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 

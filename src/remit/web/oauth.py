@@ -50,7 +50,10 @@ def oauth_error(refusal: Refusal, status: int = 0) -> Response:
     """RFC 6749 section 5.2, with our stable code beside it."""
     error, code = next((e, s) for kind, e, s in _ERRORS if isinstance(refusal, kind))
     if isinstance(refusal, BadField):
-        names = {"authorization_details": "invalid_authorization_details", "grant_type": "unsupported_grant_type"}
+        names = {
+            "authorization_details": "invalid_authorization_details",
+            "grant_type": "unsupported_grant_type",
+        }
         names |= {"audience": "invalid_target", "resource": "invalid_target"}
         error = names.get(refusal.field.partition("[")[0], error)
     body: dict[str, Any] = {"error": error, "error_description": refusal.message, "code": refusal.code}

@@ -48,7 +48,10 @@ async def openapi(house: House, call: Call, asked: Asked) -> Response:
     return json_response(describe(house.url, ROUTES))
 
 
-_PROBLEM = {"description": "Refused.", "content": {"application/problem+json": {"schema": {"type": "object"}}}}
+_PROBLEM = {
+    "description": "Refused.",
+    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+}
 
 
 def describe(url: str, routes: Any) -> dict[str, Any]:
@@ -67,22 +70,38 @@ def describe(url: str, routes: Any) -> dict[str, Any]:
         }
         names = [part[1:-1].partition(":")[0] for part in route.path.split("/") if part.startswith("{")]
         if names or route.query:
-            operation["parameters"] = [_parameter(n, "path") for n in names] + [_parameter(n, "query") for n in route.query]
+            operation["parameters"] = [_parameter(n, "path") for n in names] + [
+                _parameter(n, "query") for n in route.query
+            ]
         if route.body is not None:
-            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_kind[route.body]}}}
+            operation["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": by_kind[route.body]}},
+            }
         elif route.form:
             form_schema = {"type": "object", "properties": {n: {"type": "string"} for n in route.form}}
             content = {"application/x-www-form-urlencoded": {"schema": form_schema}}
             operation["requestBody"] = {"required": True, "content": content}
         elif route.raw:
-            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+            operation["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            }
         path = route.path.replace(":path}", "}")
         paths.setdefault(path, {})[route.method.lower()] = operation
     schemes = {
         "dpop": {"type": "http", "scheme": "DPoP", "description": "RFC 9449, with a DPoP proof header"},
-        "key": {"type": "http", "scheme": "bearer", "description": "A key of a person, operator, auditor or enforcer"},
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of a person, operator, auditor or enforcer",
+        },
     }
-    info = {"title": "Remit", "version": "1", "description": "Access for AI agents, by the task, not by the role."}
+    info = {
+        "title": "Remit",
+        "version": "1",
+        "description": "Access for AI agents, by the task, not by the role.",
+    }
     return {
         "openapi": "3.1.0",
         "info": info,

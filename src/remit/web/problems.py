@@ -17,7 +17,9 @@ _HEADERS = {
 }
 
 
-def json_response(value: Any, status: int = 200, *, headers: dict[str, str] | None = None, media: str = "application/json") -> Response:
+def json_response(
+    value: Any, status: int = 200, *, headers: dict[str, str] | None = None, media: str = "application/json"
+) -> Response:
     """Render; nothing here is ever cached by anybody."""
     return Response(msgspec.json.encode(value), status, {**_HEADERS, **(headers or {})}, media_type=media)
 

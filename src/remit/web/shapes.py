@@ -17,14 +17,14 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Unknown members are errors with the member's name."""
 
 
-class AttestRequest(Strict):
+class AttestRequest(Strict, frozen=True):
     """Exactly one kind of evidence."""
 
     join_token: str = ""
     oidc_token: str = ""
 
 
-class ProposeRequest(Strict):
+class ProposeRequest(Strict, frozen=True):
     """A proposal; `subject_token` names the person it is for."""
 
     purpose: str
@@ -35,7 +35,7 @@ class ProposeRequest(Strict):
     subject_token: str = ""
 
 
-class CallRequest(Strict):
+class CallRequest(Strict, frozen=True):
     """One attempted call."""
 
     tool: str
@@ -43,19 +43,19 @@ class CallRequest(Strict):
     pin: str = ""
 
 
-class CredentialRequest(Strict):
+class CredentialRequest(Strict, frozen=True):
     """A credential by the name the purpose gives it."""
 
     credential: str
 
 
-class ReasonRequest(Strict):
+class ReasonRequest(Strict, frozen=True):
     """Why, for the log."""
 
     reason: str = ""
 
 
-class AnswerRequest(Strict):
+class AnswerRequest(Strict, frozen=True):
     """A person's answer to exactly this digest."""
 
     digest: str
@@ -63,26 +63,26 @@ class AnswerRequest(Strict):
     note: str = ""
 
 
-class FilesRequest(Strict):
+class FilesRequest(Strict, frozen=True):
     """A catalogue: text by relative path."""
 
     files: dict[str, str]
 
 
-class InviteRequest(Strict):
+class InviteRequest(Strict, frozen=True):
     """How long a join token is good."""
 
     ttl_ms: int = 3_600_000
 
 
-class FreezeRequest(Strict):
+class FreezeRequest(Strict, frozen=True):
     """Freeze, or make active again."""
 
     reason: str
     frozen: bool = True
 
 
-class KeyRequest(Strict):
+class KeyRequest(Strict, frozen=True):
     """A bearer key for a person, operator, auditor or enforcement point."""
 
     kind: str
@@ -90,19 +90,19 @@ class KeyRequest(Strict):
     ttl_ms: int = 30 * 86_400_000
 
 
-class SecretRequest(Strict):
+class SecretRequest(Strict, frozen=True):
     """A static secret to seal."""
 
     value: str
 
 
-class SubjectTokenRequest(Strict):
+class SubjectTokenRequest(Strict, frozen=True):
     """Which agent may begin a task for the caller."""
 
     agent: str
 
 
-class ExplainRequest(Strict):
+class ExplainRequest(Strict, frozen=True):
     """An access to explain, as the task would be decided now."""
 
     task: str
@@ -138,7 +138,17 @@ def task(row: Task) -> dict[str, Any]:
 
 def lease(row: Lease) -> dict[str, Any]:
     """A lease; what it stands for is named, never shown."""
-    names = ("id", "task", "agent", "credential", "issuer", "handle", "reserved_at", "minted_at", "expires_at")
+    names = (
+        "id",
+        "task",
+        "agent",
+        "credential",
+        "issuer",
+        "handle",
+        "reserved_at",
+        "minted_at",
+        "expires_at",
+    )
     shown: dict[str, Any] = {name: getattr(row, name) for name in names}
     late = ("ended_at", "end_reason", "attempts", "retry_at", "last_error")
     return {**shown, "state": row.state.value, **{name: getattr(row, name) for name in late}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from remit.domain import events
 from remit.domain.approval import Approval
@@ -104,6 +104,7 @@ async def _end(env: Env, call: Call, lease: Lease, gate: asyncio.Semaphore) -> s
             because = events.LeaseKillFailed(current.id, current.task, current.attempts + 1, error)
             await _try(env, Change(because, call).put(current.kill_failed(call.now, error), was=current))
             return f"{current.id}: {error}"
+        call = replace(call, now=env.clock())
         if current.may_end_at(call.now):
             ended = Change(events.LeaseEnded(current.id, current.task), call)
             await _try(env, ended.put(current.ended(call.now), was=current))

@@ -48,9 +48,7 @@ def upgrade() -> None:
     )
     waiting = sa.text("log_index IS NULL")
     op.create_index("events_unsequenced", "events", ["number"], sqlite_where=waiting, postgresql_where=waiting)
-    op.create_table(
-        "spent", sa.Column("token", sa.Text, primary_key=True), sa.Column("until", big, nullable=False)
-    )
+    op.create_table("spent", sa.Column("token", sa.Text, primary_key=True), sa.Column("until", big, nullable=False))
     op.create_index("ix_spent_until", "spent", ["until"])
     op.create_table(
         "tiles",

@@ -1,0 +1,344 @@
+"""PostgreSQL: any number of processes on one database. Changes of many callers share one durable transaction.
+
+A committer takes what waits, locks the rows it names in one order, decides each change by itself, and writes all
+that hold in a few statements of many rows. Rows that must not exist yet are raced by `ON CONFLICT DO NOTHING`; a
+batch that loses such a race is taken back and its changes are tried one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
+
+from remit.domain.change import Change, R
+from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.formats.record import KIND_OF, KINDS, EncodedChange, EncodedPut, Kind, decode, encode, pack
+from remit.ports import Appended
+
+from .migrate import migrate
+from .tables import RowSql, find_sql, row_sql
+
+_DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
+_SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
+_BATCH = 256
+_CACHE = 16_384
+_MIGRATION_LOCK = 0x52454D4954
+_RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+T = TypeVar("T")
+
+
+class _LostRace(Exception):
+    """A row that was to be new appeared in between; nothing of the batch was kept."""
+
+
+@dataclass(frozen=True)
+class _Waiter:
+    encoded: EncodedChange
+    future: asyncio.Future[int]
+
+
+class PostgresStore:
+    """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._cache: OrderedDict[tuple[str, str], tuple[bytes, Any]] = OrderedDict()
+        self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
+        self._committer = asyncio.create_task(self._run())
+
+    @classmethod
+    async def open(cls, dsn: str) -> PostgresStore:
+        """Migrate when needed, under a lock, and connect."""
+        try:
+            await _migrate(dsn)
+            pool = await asyncpg.create_pool(dsn, min_size=1, max_size=10, timeout=5, command_timeout=15)
+        except (*_LOST, sa.exc.SQLAlchemyError) as failure:
+            step = "Is it running, and is --database right?"
+            raise StoreUnavailable("PostgreSQL cannot be opened.", next_step=step, inside=str(failure)) from failure
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Flush and disconnect."""
+        self._queue.put_nowait(None)
+        await self._committer
+        await self._pool.close()
+
+    # --- reading ---
+
+    async def get(self, kind: type[R], key: str) -> R | None:
+        """See `ports.Reader`."""
+        table = KIND_OF[kind].table
+        row = await self._ask(lambda: self._pool.fetchrow(_SQL[table].get, key))
+        return self._decoded(kind, table, key, row[1]) if row else None
+
+    async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
+        """See `ports.Reader`."""
+        table, names = KIND_OF[kind].table, tuple(where)
+        sql = self._finds.get((table, names))
+        if sql is None:
+            sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
+        rows = await self._ask(lambda: self._pool.fetch(sql, *where.values(), after, min(limit, 1000)))
+        return [self._decoded(kind, table, row[0], row[1]) for row in rows]
+
+    async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
+        """See `ports.Reader`."""
+        table = KIND_OF[kind].table
+        rows = await self._ask(lambda: self._pool.fetch(_SQL[table].due, now, min(limit, 1000)))
+        return [self._decoded(kind, table, row[0], row[1]) for row in rows]
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await call()
+        except _LOST as failure:
+            raise _unavailable(failure) from failure
+
+    def _decoded(self, kind: type[R], table: str, key: str, body: bytes) -> R:
+        known = self._cache.get((table, key))
+        if known is not None and known[0] == body:
+            row: R = known[1]
+            return row
+        row = decode(kind, body)
+        self._cache[(table, key)] = (body, row)
+        if len(self._cache) > _CACHE:
+            self._cache.popitem(last=False)
+        return row
+
+    # --- writing ---
+
+    async def commit(self, change: Change) -> int:
+        """See `ports.Store`."""
+        if self._committer.done():
+            raise StoreUnavailable("The store is closed.")
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiter(encode(change), future))
+        return await future
+
+    async def spend(self, token: str, until: int) -> bool:
+        """See `ports.Store`."""
+        sql = "INSERT INTO spent (token, until) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        done: str = await self._ask(lambda: self._pool.execute(sql, token, until))
+        return done == "INSERT 0 1"
+
+    async def forget_spent(self, now: int) -> None:
+        """Drop single-use identifiers whose time is over, a bounded number at a time."""
+        sql = "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < $1 LIMIT 5000)"
+        await self._ask(lambda: self._pool.execute(sql, now))
+
+    async def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            batch = [await self._queue.get()]
+            while batch[-1] is not None and len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            stopping = batch[-1] is None
+            waiters = [waiter for waiter in batch if waiter is not None]
+            if waiters:
+                await self._commit_batch(waiters)
+
+    async def _commit_batch(self, waiters: Sequence[_Waiter]) -> None:
+        try:
+            results = await self._attempt([waiter.encoded for waiter in waiters])
+        except _LostRace:
+            if len(waiters) == 1:
+                results = [Conflict("A row appeared in between.", next_step="Read it again and try again.")]
+            else:
+                for waiter in waiters:
+                    await self._commit_batch([waiter])
+                return
+        except Exception as failure:
+            results = [_unavailable(failure)] * len(waiters)
+        for waiter, result in zip(waiters, results, strict=True):
+            if waiter.future.done():
+                continue
+            if isinstance(result, Refusal):
+                waiter.future.set_exception(result)
+            else:
+                waiter.future.set_result(result)
+
+    async def _attempt(self, changes: Sequence[EncodedChange]) -> list[Any]:
+        for last in (False, False, True):
+            try:
+                async with self._pool.acquire(timeout=5) as connection, connection.transaction():
+                    return await _apply(connection, changes)
+            except _RETRIED:
+                if last:
+                    raise
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    # --- the log ---
+
+    async def head(self) -> tuple[int, str]:
+        """See `ports.LogReader`."""
+        row = await self._ask(lambda: self._pool.fetchrow("SELECT size, note FROM log_head WHERE id = 1"))
+        return (row[0], row[1]) if row else (0, "")
+
+    async def tile(self, level: int, index: int) -> bytes:
+        """See `ports.LogReader`."""
+        sql = "SELECT hashes FROM tiles WHERE level = $1 AND position = $2"
+        row = await self._ask(lambda: self._pool.fetchrow(sql, level, index))
+        return bytes(row[0]) if row else b""
+
+    async def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """See `ports.LogReader`."""
+        sql = "SELECT leaf FROM events WHERE log_index >= $1 AND log_index < $2 ORDER BY log_index"
+        return [row[0] for row in await self._ask(lambda: self._pool.fetch(sql, start, end))]
+
+    async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
+        """See `ports.LogWriter`."""
+        sql = "SELECT number, leaf FROM events WHERE log_index IS NULL ORDER BY number LIMIT $1"
+        return [(row[0], row[1]) for row in await self._ask(lambda: self._pool.fetch(sql, limit))]
+
+    async def append(self, extension: Appended) -> None:
+        """See `ports.LogWriter`."""
+        await self._ask(lambda: self._append(extension))
+
+    async def _append(self, extension: Appended) -> None:
+        async with self._pool.acquire(timeout=5) as connection, connection.transaction():
+            await connection.execute("INSERT INTO log_head (id, size, note) VALUES (1, 0, '') ON CONFLICT DO NOTHING")
+            size = await connection.fetchval("SELECT size FROM log_head WHERE id = 1 FOR UPDATE")
+            if size != extension.first:
+                raise Conflict("The log has moved on.")
+            places = list(range(extension.first, extension.first + len(extension.events)))
+            await connection.execute(
+                "UPDATE events SET log_index = p.place FROM unnest($1::bigint[], $2::bigint[]) AS p(number, place)"
+                " WHERE events.number = p.number",
+                list(extension.events),
+                places,
+            )
+            tiles = [(level, index, hashes) for (level, index), hashes in extension.tiles.items()]
+            await connection.executemany(
+                "INSERT INTO tiles (level, position, hashes) VALUES ($1, $2, $3)"
+                " ON CONFLICT (level, position) DO UPDATE SET hashes = excluded.hashes",
+                tiles,
+            )
+            sql = "UPDATE log_head SET size = $1, note = $2 WHERE id = 1"
+            await connection.execute(sql, extension.size, extension.note)
+
+    async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
+        """Events in commit order: (number, leaf, packed bodies)."""
+        sql = "SELECT number, leaf, bodies FROM events WHERE number > $1 ORDER BY number LIMIT $2"
+        return [(row[0], row[1], row[2]) for row in await self._ask(lambda: self._pool.fetch(sql, after, limit))]
+
+    async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
+        """Every row body of one kind, by key."""
+        rows = await self._ask(lambda: self._pool.fetch(f"SELECT key, body FROM {kind.table}"))  # noqa: S608
+        return {row[0]: row[1] for row in rows}
+
+
+async def _apply(connection: Any, changes: Sequence[EncodedChange]) -> list[Any]:
+    stored = await _lock(connection, changes)
+    results: list[Any] = [None] * len(changes)
+    holding: list[int] = []
+    writes: dict[tuple[str, str], EncodedPut] = {}
+    fresh: set[tuple[str, str]] = set()
+    for place, change in enumerate(changes):
+        wanted = [(put.kind.table, put.key, put.expected) for put in change.puts]
+        wanted += [(kind.table, key, expected) for kind, key, expected in change.checks]
+        moved = next((w for w in wanted if stored.get(w[:2], 0) != w[2]), None)
+        if moved is not None:
+            results[place] = Conflict(f"{moved[0]} {moved[1]} has changed.", next_step="Read it again and try again.")
+            continue
+        holding.append(place)
+        for put in change.puts:
+            at = (put.kind.table, put.key)
+            if put.expected == 0:
+                fresh.add(at)
+            stored[at], writes[at] = put.version, put
+    for table in sorted({table for table, _ in writes}):
+        rows = {at: put for at, put in writes.items() if at[0] == table}
+        await _insert(connection, table, [put for at, put in rows.items() if at in fresh])
+        await _update(connection, table, [put for at, put in rows.items() if at not in fresh])
+    if holding:
+        numbers = await connection.fetch(
+            "INSERT INTO events (leaf, bodies) SELECT leaf, bodies FROM"
+            " unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS e(leaf, bodies, n) ORDER BY n RETURNING number",
+            [changes[place].leaf for place in holding],
+            [pack([put.body for put in changes[place].puts]) for place in holding],
+        )
+        for place, row in zip(holding, sorted(row[0] for row in numbers), strict=True):
+            results[place] = row
+    return results
+
+
+async def _lock(connection: Any, changes: Sequence[EncodedChange]) -> dict[tuple[str, str], int]:
+    """Versions of every row named, locked table by table and key by key so that no two batches can wait for each other.
+
+    Rows that are only checked take a share lock: many decisions may check one catalogue head at once.
+    """
+    written: dict[str, set[str]] = defaultdict(set)
+    checked: dict[str, set[str]] = defaultdict(set)
+    for change in changes:
+        for put in change.puts:
+            written[put.kind.table].add(put.key)
+        for kind, key, _ in change.checks:
+            checked[kind.table].add(key)
+    found: dict[tuple[str, str], int] = {}
+    for table in sorted({*written, *checked}):
+        for keys, mode in ((written[table], "UPDATE"), (checked[table] - written[table], "SHARE")):
+            if not keys:
+                continue
+            sql = f"SELECT key, version FROM {table} WHERE key = ANY($1::text[]) ORDER BY key FOR {mode}"  # noqa: S608
+            found |= {(table, row[0]): row[1] for row in await connection.fetch(sql, sorted(keys))}
+    return found
+
+
+async def _insert(connection: Any, table: str, puts: Sequence[EncodedPut]) -> None:
+    if not puts:
+        return
+    names = _SQL[table].columns
+    columns, arrays = ", ".join(f'"{n}"' for n in names), _arrays(len(names))
+    sql = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
+    done = await connection.execute(sql, *_columns(puts))
+    if done != f"INSERT 0 {len(puts)}":
+        raise _LostRace
+
+
+async def _update(connection: Any, table: str, puts: Sequence[EncodedPut]) -> None:
+    if not puts:
+        return
+    names = _SQL[table].columns
+    changed = ", ".join(f'"{name}" = new."{name}"' for name in names[1:])
+    columns, arrays = ", ".join(f'"{n}"' for n in names), _arrays(len(names))
+    sql = f"UPDATE {table} SET {changed} FROM unnest({arrays}) AS new({columns}) WHERE {table}.key = new.key"  # noqa: S608
+    await connection.execute(sql, *_columns(puts))
+
+
+def _arrays(count: int) -> str:
+    types = ["text", "bigint", "bytea", "bigint", *["text"] * (count - 4)]
+    return ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types, 1))
+
+
+def _columns(puts: Sequence[EncodedPut]) -> list[list[Any]]:
+    rows = [(put.key, put.version, put.body, put.due, *put.columns) for put in puts]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def _migrate(dsn: str) -> None:
+    """Alembic speaks to a synchronous connection; SQLAlchemy lends it one over asyncpg."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    url = sa.engine.make_url(dsn).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()
+
+
+def _unavailable(failure: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        "The store did not confirm, so nothing leaves.",
+        next_step="Try again; what was not confirmed may or may not have happened.",
+        inside=f"{type(failure).__name__}: {failure}",
+    )
