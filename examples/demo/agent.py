@@ -17,7 +17,6 @@ from mcp import Client, StdioServerParameters, stdio_client
 
 import remit_client as remit
 
-
 HERE = Path(__file__).resolve().parent
 
 

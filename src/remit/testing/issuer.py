@@ -1,0 +1,52 @@
+"""An issuer in memory with faults before and after each effect, and gates to hold a mint or a kill in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from remit.domain.errors import IssuerUnavailable
+from remit.domain.flow import Json
+from remit.domain.lease import Lease, Minted
+
+
+@dataclass
+class FakeIssuer:
+    """`live` are the handles that exist. Each named fault happens once: `mint-before`, `mint-after`, `kill-before`, …
+
+    "Before" fails with nothing done; "after" fails although it was done, which is the nasty one.
+    """
+
+    live: set[str] = field(default_factory=set)
+    ever: set[str] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    down: bool = False
+    mint_gate: asyncio.Event | None = None
+    minting: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def checked(self, grants: Mapping[str, Json]) -> None:
+        """Anything goes."""
+
+    async def mint(self, lease: Lease) -> Minted:
+        """See `ports.Issuer`."""
+        self._fault("mint-before")
+        self.minting.set()
+        if self.mint_gate is not None:
+            await self.mint_gate.wait()
+        self.live.add(lease.handle)
+        self.ever.add(lease.handle)
+        self._fault("mint-after")
+        return Minted({"user": lease.handle, "password": f"canary-{lease.handle}"})
+
+    async def kill(self, lease: Lease) -> None:
+        """See `ports.Issuer`."""
+        self._fault("kill-before")
+        self.live.discard(lease.handle)
+        self._fault("kill-after")
+
+    def _fault(self, name: str) -> None:
+        if self.down or name in self.faults:
+            if not self.down:
+                self.faults.remove(name)
+            raise IssuerUnavailable("The issuer did not answer.", inside=name)

@@ -1,0 +1,274 @@
+"""One suite for every store: memory, SQLite, PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from dataclasses import replace
+from functools import partial
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remit.domain import events
+from remit.domain.approval import Approval
+from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.change import Change
+from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.identity import Standing, StandingState
+from remit.domain.keys import SigningKey
+from remit.domain.lease import Lease
+from remit.domain.task import Task
+from remit.formats.record import KIND_OF
+from remit.issuers.keyring import Keyring, RootSealer
+from remit.log import merkle
+from remit.store.memory import MemoryStore
+from remit.store.postgres import PostgresStore
+from remit.store.replay import replay
+from remit.store.sqlite import SqliteStore
+from remit.work.sequence import sequence
+
+CALL = Call(Caller(CallerKind.SYSTEM, "test"), 1_000)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def opened(request, tmp_path):
+    """A function that opens the same (empty at first) store again and again."""
+    if request.param == "memory":
+        kept = MemoryStore()
+
+        async def open_memory():
+            return kept
+
+        return open_memory
+    if request.param == "sqlite":
+
+        async def open_sqlite():
+            return SqliteStore.open(tmp_path / "data" / "remit.db")
+
+        return open_sqlite
+    server = request.getfixturevalue("postgres")
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server.dsn(), autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+    return partial(PostgresStore.open, server.dsn(database=name))
+
+
+def standing(agent, reason="r", state=StandingState.FROZEN):
+    return Standing(agent, state, 5, reason)
+
+
+def frozen(agent, row=None, was=None):
+    because = events.StandingChanged(agent, "frozen", "r")
+    return Change(because, CALL).put(row or standing(agent), was=was)
+
+
+def lease(name, task="tsk_1", expires_at=100):
+    return Lease(name, task, "bot", "db", "pg", f"remit_{name}", 0, 30, expires_at)
+
+
+def with_store(test):
+    """Run a coroutine test against a store that is closed afterwards."""
+
+    def wrapped(opened):
+        async def main():
+            store = await opened()
+            try:
+                await test(store)
+            finally:
+                if not isinstance(store, MemoryStore):
+                    await store.close()
+
+        asyncio.run(main())
+
+    wrapped.__name__ = test.__name__
+    return wrapped
+
+
+@with_store
+async def test_what_was_put_is_read_back(store):
+    assert await store.get(Standing, "a") is None
+    first = await store.commit(frozen("a"))
+    row = await store.get(Standing, "a")
+    assert row == replace(standing("a"), version=1)
+    second = await store.commit(frozen("a", standing("a", "other"), was=row))
+    assert second > first
+    assert (await store.get(Standing, "a")).reason == "other"
+
+
+@with_store
+async def test_compare_and_swap_refuses_the_whole_change(store):
+    await store.commit(frozen("a"))
+    row = await store.get(Standing, "a")
+    await store.commit(frozen("a", standing("a", "newer"), was=row))
+    stale = frozen("b").put(standing("a", "stale"), was=row)
+    for change in (stale, frozen("a"), frozen("b").check(row), frozen("b").check_absent(Standing, "a")):
+        with pytest.raises(Conflict):
+            await store.commit(change)
+    assert await store.get(Standing, "b") is None
+    assert (await store.get(Standing, "a")).reason == "newer"
+    assert len(await store.history(0, 100)) == 2
+
+
+@with_store
+async def test_checks_that_hold_let_the_change_through(store):
+    await store.commit(frozen("a"))
+    row = await store.get(Standing, "a")
+    await store.commit(frozen("b").check(row).check_absent(Standing, "c"))
+    assert await store.get(Standing, "b") is not None
+
+
+@with_store
+async def test_of_many_at_once_exactly_one_wins(store):
+    await store.commit(frozen("a"))
+    row = await store.get(Standing, "a")
+    changes = [frozen("a", standing("a", str(i)), was=row) for i in range(30)] + [frozen("new") for _ in range(30)]
+    results = await asyncio.gather(*(store.commit(change) for change in changes), return_exceptions=True)
+    assert sum(isinstance(result, int) for result in results[:30]) == 1
+    assert sum(isinstance(result, int) for result in results[30:]) == 1
+    assert all(isinstance(result, int | Conflict) for result in results)
+
+
+@with_store
+async def test_each_of_a_batch_stands_for_itself(store):
+    await store.commit(frozen("taken"))
+    changes = [frozen("taken" if i % 3 == 0 else f"n{i}") for i in range(60)]
+    results = await asyncio.gather(*(store.commit(change) for change in changes), return_exceptions=True)
+    for i, result in enumerate(results):
+        assert isinstance(result, Conflict if i % 3 == 0 else int)
+    numbers = [result for result in results if isinstance(result, int)]
+    assert len(set(numbers)) == len(numbers)
+    assert await replay(store) == []
+
+
+@with_store
+async def test_a_chain_of_changes_in_one_batch(store):
+    first, second = standing("a", "1"), standing("a", "2")
+    stored = replace(first, version=1)
+    results = await asyncio.gather(
+        store.commit(frozen("a", first)), store.commit(frozen("a", second, was=stored)), return_exceptions=True
+    )
+    assert isinstance(results[0], int)
+    assert isinstance(results[1], int | Conflict)
+    assert await replay(store) == []
+
+
+@with_store
+async def test_find_pages_in_key_order(store):
+    for i in range(7):
+        state = StandingState.FROZEN if i % 2 else StandingState.ACTIVE
+        await store.commit(frozen(f"a{i}", standing(f"a{i}", state=state)))
+    found = await store.find(Standing, {"state": "frozen"}, limit=2)
+    assert [row.agent for row in found] == ["a1", "a3"]
+    found = await store.find(Standing, {"state": "frozen"}, after=found[-1].key, limit=2)
+    assert [row.agent for row in found] == ["a5"]
+    assert len(await store.find(Standing, {})) == 7
+    with pytest.raises(ValueError, match="cannot be found by"):
+        await store.find(Standing, {"reason": "r"})
+
+
+@with_store
+async def test_due_gives_the_longest_due_first(store):
+    for name, expires_at in (("c", 50), ("a", 70), ("b", 60), ("later", 500)):
+        because = events.LeaseReserved(name, "tsk_1", "bot", "db", "pg", name, expires_at, ())
+        live = lease(name, expires_at=expires_at).live(1)
+        await store.commit(Change(because, CALL).put(live, was=None))
+    assert [row.id for row in await store.due(Lease, 100)] == ["c", "b", "a"]
+    assert [row.id for row in await store.due(Lease, 100, limit=1)] == ["c"]
+    assert await store.due(Lease, 49) == []
+    assert await store.due(Task, 10**15) == await store.due(Approval, 10**15) == []
+
+
+@with_store
+async def test_a_token_is_spent_exactly_once(store):
+    results = await asyncio.gather(*(store.spend("jti", 500) for _ in range(50)))
+    assert sum(results) == 1
+    await store.forget_spent(499)
+    assert not await store.spend("jti", 500)
+    await store.forget_spent(10_000)
+    assert await store.spend("jti", 20_000)
+
+
+def test_what_was_acknowledged_is_there_after_reopening(opened):
+    async def main():
+        store = await opened()
+        if isinstance(store, MemoryStore):
+            return
+        await store.commit(frozen("a"))
+        assert await store.spend("jti", 500)
+        await store.close()
+        again = await opened()
+        assert (await again.get(Standing, "a")).agent == "a"
+        assert not await again.spend("jti", 500)
+        assert await replay(again) == []
+        await again.close()
+        with pytest.raises(StoreUnavailable):
+            await again.commit(frozen("b"))
+
+    asyncio.run(main())
+
+
+@with_store
+async def test_the_log_is_sequenced_and_cannot_fork(store):
+    keyring = await Keyring.open(store, RootSealer(b"k" * 32), 1)
+    key = keyring.log_key("test/log")
+    for i in range(300):
+        await store.commit(frozen(f"a{i}"))
+    waiting = await store.unsequenced(1000)
+    assert [number for number, _ in waiting] == sorted(number for number, _ in waiting)
+    added = await asyncio.gather(*(sequence(store, keyring, key) for _ in range(3)))
+    assert sorted(added)[-1] == sum(added) == 302
+    assert await sequence(store, keyring, key) == 0
+    size, note = await store.head()
+    entries = await store.entries(0, size)
+    assert (size, len(entries)) == (302, 302)
+    assert entries == [leaf for _, leaf in waiting]
+    assert note.split("\n")[1] == "302"
+    assert await store.tile(0, 0) == b"".join(merkle.leaf_hash(e) for e in entries[:256])
+    assert await store.tile(9, 9) == b""
+    rows = await store.find(SigningKey, {"use": "log"})
+    assert len(rows) == 1
+
+
+@with_store
+async def test_a_caller_that_gives_up_breaks_nothing(store):
+    tasks = [asyncio.ensure_future(store.commit(frozen(f"a{i}"))) for i in range(20)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await store.commit(frozen("after"))
+    assert await replay(store) == []
+
+
+def test_every_kind_of_row_has_a_table():
+    assert {kind.table for kind in KIND_OF.values()} >= {"tasks", "leases", "approvals"}
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.booleans()), max_size=25))
+def test_sqlite_agrees_with_the_model(tmp_path_factory, steps):
+    async def main():
+        sqlite = SqliteStore.open(tmp_path_factory.mktemp("m") / "remit.db")
+        memory = MemoryStore()
+        for key, guess, together in steps:
+            was = replace(standing(key), version=guess) if guess else None
+            change = frozen(key, standing(key, str(guess)), was=was)
+            if together:
+                change = change.check_absent(Standing, "z")
+            outcomes = []
+            for store in (sqlite, memory):
+                try:
+                    outcomes.append(await store.commit(change))
+                except Conflict:
+                    outcomes.append("conflict")
+            assert outcomes[0] == outcomes[1]
+            assert await sqlite.get(Standing, key) == await memory.get(Standing, key)
+        assert await replay(sqlite) == await replay(memory) == []
+        await sqlite.close()
+
+    asyncio.run(main())
