@@ -1,0 +1,94 @@
+"""The driver and the sequencer: they survive what fails, and the log they make can be audited."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.world import world
+
+from remit.domain.errors import StoreUnavailable
+from remit.domain.task import Task
+from remit.formats.tlog import parse_checkpoint
+from remit.log.audit import Head, audit
+from remit.verbs.issue import issue
+from remit.verbs.revoke import end_task
+from remit.work.driver import Driver
+from remit.work.sequence import sequence
+
+
+class Seen:
+    def __init__(self):
+        self.passes, self.kills = [], [0, 0]
+
+    def passed(self, name, *, ok):
+        self.passes.append((name, ok))
+
+    def killed(self, count, failed):
+        self.kills = [self.kills[0] + count, self.kills[1] + failed]
+
+
+async def until(condition):
+    for _ in range(400):
+        if await condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in four seconds")
+
+
+def test_a_nudge_ends_leases_at_once_and_failures_do_not_stop_it(run):
+    async def main():
+        w = await world()
+        seen = Seen()
+        driver = Driver(w.clock, seen)
+        object.__setattr__(w.env, "nudge", driver.nudge)
+        key = w.env.signer.log_key("remit.test/log")
+        due, broken = w.store.due, [3]
+
+        async def failing(*args, **kwargs):
+            if broken[0]:
+                broken[0] -= 1
+                raise StoreUnavailable("down")
+            return await due(*args, **kwargs)
+
+        w.store.due = failing
+        driver.start(w.env, w.store, key, w.store.forget_spent)
+        _, call = await w.proved()
+        task = await w.task(call)
+        await issue(w.env, call, task.id, "db")
+        await end_task(w.env, call, task.id, "done")
+
+        async def settled():
+            return bool((await w.store.get(Task, task.id)).settled_at)
+
+        await until(settled)
+
+        async def sequenced():
+            return not await w.store.unsequenced(1)
+
+        await until(sequenced)
+        await driver.stop()
+        assert ("end_leases", False) in seen.passes and seen.kills == [1, 0]
+        size, note = await w.store.head()
+        entries = await w.store.entries(0, size)
+        head = parse_checkpoint(note, [key], origin="remit.test/log")
+        assert audit(entries, Head(head.size, head.root)).ok
+        assert not audit([*entries[:-1], b"x"], Head(head.size, head.root)).ok
+
+    run(main())
+
+
+def test_every_checkpoint_extends_the_one_before(run):
+    async def main():
+        w = await world()
+        key = w.env.signer.log_key("remit.test/log")
+        heads = []
+        _, call = await w.proved()
+        for _ in range(12):
+            await w.task(call)
+            await sequence(w.store, w.env.signer, key)
+            head = parse_checkpoint((await w.store.head())[1], [key])
+            heads.append(Head(head.size, head.root))
+        entries = await w.store.entries(0, 10_000)
+        assert audit(entries, heads[-1], heads).ok
+
+    run(main())
