@@ -1,4 +1,4 @@
-"""A small world for verbs and reconcilers: a real store, real keys, the issuer with faults that we ship, time by hand."""
+"""A small world for verbs and reconcilers: a real store, real keys, our issuer with faults, time by hand."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ tool = "pinned"
 name = "db"
 issuer = "pg"
 ttl = "10m"
-grants = { who = "{customer}", deep = [{ a = "{customer}", n = 1 }] }
+grants = { who = "{customer}", deep = [{ a = "{customer}", n = 1, plain = "x", odd = "{x}" }] }
 [[credentials]]
 name = "secret"
 issuer = "box"
@@ -114,6 +114,7 @@ when { context.label_rank >= 2 };
 @id("no-shown") forbid (principal, action == Remit::Action::"issue", resource == Remit::Credential::"shown");
 @id("no-night") @approvers("finance") forbid (principal, action == Remit::Action::"propose", resource)
 when { context.hour < 3 } unless { context.approved };
+@id("no-dusk") forbid (principal, action == Remit::Action::"propose", resource) when { context.hour > 22 };
 """,
 }
 

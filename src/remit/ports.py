@@ -14,6 +14,7 @@ from remit.domain.flow import Json
 from remit.domain.identity import Federation
 from remit.domain.lease import Lease, Minted
 from remit.formats import catalogue as catalogue_format
+from remit.formats.arguments import ArgumentSchema
 from remit.policy import Bundle, compile_bundle
 
 
@@ -148,13 +149,15 @@ class InForce:
     digest: str
     catalogue: Catalogue
     bundle: Bundle
+    schemas: Mapping[str, ArgumentSchema]
 
 
 @lru_cache(maxsize=8)
 def compiled(digest: str, files: tuple[tuple[str, str], ...]) -> InForce:
     """Parse and compile; raises `BadCatalogue` or `BadPolicy`, and then nothing has changed."""
     catalogue = catalogue_format.parse(dict(files))
-    return InForce(digest, catalogue, compile_bundle(catalogue.policies, catalogue.tools))
+    schemas = {name: ArgumentSchema.compile(tool.schema) for name, tool in catalogue.tools.items()}
+    return InForce(digest, catalogue, compile_bundle(catalogue.policies, catalogue.tools), schemas)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.world import changed, world
 
 from remit.domain import events
 from remit.domain.approval import Approval, ApprovalState
@@ -23,6 +22,7 @@ from remit.verbs.apply import apply
 from remit.verbs.approve import answer
 from remit.verbs.decide import ROUNDS, decide
 from remit.verbs.revoke import end_task, freeze
+from tests.world import changed, world
 
 LIST = {"customer": "acme"}
 PAY = {"customer": "acme", "invoice": 17, "amount": "120.00"}

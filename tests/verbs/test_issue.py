@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.world import changed, world
 
+from remit.domain import events
 from remit.domain.caller import CallerKind
+from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Denied, IssuerUnavailable, Refusal, StoreUnavailable
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
 from remit.testing.store import FaultyStore
 from remit.verbs.apply import apply
-from remit.verbs.issue import MINT_WINDOW, issue
+from remit.verbs.issue import MINT_WINDOW, ROUNDS, issue
 from remit.verbs.revoke import end_task, freeze
 from remit.work.end_leases import end_leases
+from tests.world import changed, world
 
 
 async def leases(w):
@@ -40,7 +43,7 @@ def test_a_credential_is_minted_after_its_lease_and_dies_with_its_task(run):
         lease, minted = await issue(w.env, call, task.id, "db")
         assert lease.state is LeaseState.LIVE and w.issuer.live == {lease.handle}
         assert minted.parts["user"] == lease.handle
-        assert lease.grants == {"who": "acme", "deep": [{"a": "acme", "n": 1}]}
+        assert lease.grants == {"who": "acme", "deep": [{"a": "acme", "n": 1, "plain": "x", "odd": "{x}"}]}
         assert lease.expires_at == call.now + 600_000
         assert w.events()[-2:] == ["LeaseReserved", "LeaseMinted"]
         await end_task(w.env, call, task.id, "done")
@@ -251,10 +254,8 @@ def test_a_store_that_fails_anywhere_in_an_issue_leaves_no_orphan(run, at, fault
         _, call = await w.proved()
         task = await w.task(call)
         store.faults = [""] * at + [fault]
-        try:
+        with suppress(Refusal):
             await issue(w.env, call, task.id, "db")
-        except Refusal:
-            pass
         await no_orphans(w)
         store.faults = []
         await end_task(w.env, call, task.id, "done")
@@ -304,6 +305,86 @@ def test_losing_for_ever_is_busy(run):
         with pytest.raises(Busy):
             await issue(w.env, call, task.id, "db")
         assert not w.issuer.ever
+
+    run(main())
+
+
+class Moving(MemoryStore):
+    """The task moves between the settling's reads and its commit: `moves` times."""
+
+    moves = 0
+    marked = False
+
+    async def commit(self, change):
+        if isinstance(change.because, events.LeaseMinted) and self.marked:
+            lease = await self.get(Lease, change.because.lease)
+            ending = events.LeaseEnding(lease.id, lease.task, "expired")
+            await super().commit(Change(ending, change.call).put(lease.ending(1, "expired"), was=lease))
+        if isinstance(change.because, events.LeaseMinted) and self.moves:
+            self.moves -= 1
+            task = await self.get(Task, change.because.task)
+            settled = events.TaskSettled(task.id, 0)
+            await super().commit(Change(settled, change.call).put(task, was=task))
+        return await super().commit(change)
+
+
+@pytest.mark.parametrize(("moves", "live"), [(3, True), (ROUNDS + 5, False)])
+def test_settling_looks_again_when_the_task_moved(run, moves, live):
+    async def main():
+        store = Moving()
+        w = await world(store)
+        _, call = await w.proved()
+        task = await w.task(call)
+        store.moves = moves
+        if live:
+            assert (await issue(w.env, call, task.id, "db"))[0].state is LeaseState.LIVE
+        else:
+            with pytest.raises(Denied):
+                await issue(w.env, call, task.id, "db")
+            assert (await leases(w))[0].state is LeaseState.ENDING
+        await no_orphans(w)
+
+    run(main())
+
+
+def test_a_lease_marked_while_it_was_minted_never_lives(run):
+    async def main():
+        store = Moving()
+        w = await world(store)
+        _, call = await w.proved()
+        task = await w.task(call)
+        store.marked = True
+        with pytest.raises(Denied):
+            await issue(w.env, call, task.id, "db")
+        assert (await leases(w))[0].state is LeaseState.ENDING
+        await no_orphans(w)
+
+    run(main())
+
+
+def test_a_lease_that_somebody_else_is_ending_is_left_to_them(run):
+    """The reconciler marks the lease between this mint's failure and its own marking."""
+
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        get = w.store.get
+
+        async def raced(kind, key):
+            row = await get(kind, key)
+            if kind is Lease and row is not None and row.state is LeaseState.RESERVED:
+                w.store.get = get
+                w.clock.advance(MINT_WINDOW)
+                await end_leases(w.env, w.clock.now)
+            return row
+
+        w.issuer.faults = ["mint-before"]
+        w.store.get = raced
+        with pytest.raises(IssuerUnavailable):
+            await issue(w.env, call, task.id, "db")
+        (row,) = await leases(w)
+        assert row.state is LeaseState.ENDED
 
     run(main())
 
@@ -403,10 +484,8 @@ def test_no_orphans_whatever_happens_in_whatever_order(data):
 
 
 async def tolerate(step):
-    try:
+    with suppress(Refusal):
         await step
-    except Refusal:
-        pass
 
 
 def test_the_machine_sees_an_orphan_when_one_is_planted(run):

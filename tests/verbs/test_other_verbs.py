@@ -6,8 +6,6 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.test_oidc_issuer import LocalIssuer
-from tests.world import FILES, changed, world
 
 from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.catalogue import CatalogueHead, IssuerConfig
@@ -37,6 +35,8 @@ from remit.verbs.attest import JoinEvidence, OidcEvidence, attest, invite
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import ROUNDS, end_task, freeze
 from remit.verbs.vouch import identify, speak_for, vouch
+from tests.test_oidc_issuer import LocalIssuer
+from tests.world import FILES, changed, world
 
 
 def fresh_key():
@@ -267,6 +267,10 @@ def test_a_proposal_that_policy_holds_is_denied_with_what_to_do(run):
         with pytest.raises(Denied) as denied:
             await propose(w.env, replace(call, now=w.clock.now), Proposal("pay", "g", {"customer": "acme"}))
         assert denied.value.reasons == ("needs_approval", "needs_approval")
+        w.clock.advance(22 * 3_600_000)  # eleven at night
+        with pytest.raises(Denied) as denied:
+            await propose(w.env, replace(call, now=w.clock.now), Proposal("pay", "g", {"customer": "acme"}))
+        assert denied.value.reasons == ("policy_forbids",)
 
     run(main())
 
@@ -350,7 +354,7 @@ def test_a_credential_its_issuer_cannot_mint_is_refused_when_it_is_planned(run):
             return build(replace(config, kind="jwt"), Tools(w.store, w.env.signer, w.env.sealer, "https://r", {}))
 
         env = replace(w.env, issuer=issuer)
-        with pytest.raises(BadCatalogue, match="credential db: grants.audience"):
+        with pytest.raises(BadCatalogue, match=r"credential db: grants\.audience"):
             await plan(env, FILES)
 
     run(main())
@@ -384,6 +388,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(run):
         operator = w.call(CallerKind.OPERATOR, "op")
         text, row = await admit(w.env, operator, CallerKind.PERSON, "dana", 1000)
         assert text not in repr(await w.store.get(AccessKey, row.digest))
+        assert (await admit(w.env, operator, CallerKind.AUDITOR, "anna", 1000))[1].name == "anna"
         for kind, name, error in (
             (CallerKind.AGENT, "bot", BadField),
             (CallerKind.PERSON, "nobody", Absent),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.world import world
-
 from remit.domain.errors import StoreUnavailable
 from remit.domain.task import Task
 from remit.formats.tlog import parse_checkpoint
@@ -14,6 +12,7 @@ from remit.verbs.issue import issue
 from remit.verbs.revoke import end_task
 from remit.work.driver import Driver
 from remit.work.sequence import sequence
+from tests.world import world
 
 
 class Seen:

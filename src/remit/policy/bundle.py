@@ -66,11 +66,21 @@ class Bundle:
 
     def verdict(self, facts: Facts) -> Decision:
         """Permit, Hold or Deny, without any approval."""
-        return self._decide(facts, approved=False)
-
-    def with_approval(self, facts: Facts) -> Decision:
-        """Permit or Deny, given that every needed person has agreed."""
-        return self._decide(facts, approved=True)
+        if not self.policies:
+            return Deny((Why(Reason.POLICY_ABSENT, "No policy is in force."),))
+        try:
+            context = self._context(facts)
+            found = self._slices.of(facts)
+            key: tuple[Any, ...] = (facts.agent, facts.tier, facts.owner, facts.purpose, facts.action)
+            key += (facts.resource_type, facts.resource, *facts.attributes.values())
+            key += (id(found), *(_freeze(_at(context, path)) for path in found.reads))
+            known = self._memo.get(key)
+            if known is None:
+                known = self._evaluate(facts, found, context)
+                self._memo.put(key, known)
+            return known
+        except Exception:  # whatever it is, it denies (law 3)
+            return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
 
     def explain(self, facts: Facts) -> Explanation:
         """Say how the verdict comes about; nothing is remembered."""
@@ -90,30 +100,6 @@ class Bundle:
             tuple(sorted(".".join(path) or "context" for path in found.reads)),
         )
 
-    def _decide(self, facts: Facts, *, approved: bool) -> Decision:
-        if not self.policies:
-            return Deny((Why(Reason.POLICY_ABSENT, "No policy is in force."),))
-        try:
-            context = self._context(facts)
-            found = self._slices.of(facts)
-            key: tuple[Any, ...] = (
-                approved,
-                facts.agent,
-                facts.tier,
-                facts.owner,
-                facts.purpose,
-                facts.action,
-            )
-            key += (facts.resource_type, facts.resource, *facts.attributes.values())
-            key += (id(found), *(_freeze(_at(context, path)) for path in found.reads))
-            known = self._memo.get(key)
-            if known is None:
-                known = self._evaluate(facts, found, context, approved=approved)
-                self._memo.put(key, known)
-            return known
-        except Exception:  # whatever it is, it denies (law 3)
-            return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
-
     def _context(self, facts: Facts) -> dict[str, Any]:
         model.checked(facts.context, model.MOMENT)
         model.checked(facts.attributes, model.ATTRIBUTES[facts.resource_type])
@@ -122,9 +108,9 @@ class Bundle:
             context["arguments"] = model.converted(facts, self._arguments[facts.action])
         return context
 
-    def _evaluate(self, facts: Facts, found: Slice, context: Mapping[str, Any], *, approved: bool) -> Decision:
+    def _evaluate(self, facts: Facts, found: Slice, context: Mapping[str, Any]) -> Decision:
         second = self._look(facts, found, {**context, "approved": True})
-        first = second if approved else self._look(facts, found, {**context, "approved": False})
+        first = self._look(facts, found, {**context, "approved": False})
         if first.errors or second.errors:
             return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
         if first.allowed:

@@ -60,19 +60,14 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     digest = sha256(evidence.token.encode()).hexdigest()
     bound = await env.store.get(Identity, jkt)
     join: JoinToken | None = None
-    match evidence:
-        case JoinEvidence():
-            join = await _unused(env, digest, call.now)
-            agent, method, expires_at = (
-                force.catalogue.agents.get(join.agent),
-                "join_token",
-                call.now + JOINED_FOR,
-            )
-        case OidcEvidence():
-            agent, method, expires_at = await _federated(env, force, evidence, call.now)
-            spent_before = not await env.store.spend(f"evidence:{digest}", expires_at)
-            if spent_before and (bound is None or bound.evidence != digest):
-                raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
+    if isinstance(evidence, JoinEvidence):
+        join = await _unused(env, digest, call.now)
+        agent, method, expires_at = force.catalogue.agents.get(join.agent), "join_token", call.now + JOINED_FOR
+    else:
+        agent, method, expires_at = await _federated(env, force, evidence, call.now)
+        spent_before = not await env.store.spend(f"evidence:{digest}", expires_at)
+        if spent_before and (bound is None or bound.evidence != digest):
+            raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
     if agent is None or (bound is not None and bound.agent != agent.name):
         raise NotAttested("This evidence proves no registered agent.", inside=f"key {jkt} or agent not registered")
     spiffe_id = f"spiffe://{env.trust_domain}/agent/{agent.name}"

@@ -16,12 +16,11 @@ from remit.domain.chain import effective
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
-from remit.domain.flow import Json, Label
+from remit.domain.flow import Label
 from remit.domain.identity import Agent, Identity, Standing, StandingState
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
 from remit.domain.tool import Effect, Tool
-from remit.formats.arguments import ArgumentSchema
 from remit.formats.jcs import canonical, digest
 from remit.ports import Env, InForce
 
@@ -108,7 +107,7 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         return _deny(Reason.TOOL_UNKNOWN, f"Nobody has reviewed a tool {access.tool!r}.")
     if tool.pin and access.pin != tool.pin:
         return _deny(Reason.TOOL_CHANGED, f"{tool.name} is not as it was reviewed; it waits for another review.")
-    problems = _schema_of(tool).problems(access.arguments)
+    problems = situation.force.schemas[tool.name].problems(access.arguments)
     if problems:
         return _deny(Reason.BAD_ARGUMENTS, "; ".join(f"{path}: {problem}" for path, problem in problems[:5]))
     try:
@@ -144,19 +143,13 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
     change = change.check(situation.head)
     standing = situation.standing
     change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)
-    match verdict:
-        case Permit():
-            # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
-            task = situation.task.spent(1, candidate.tool.label())
-            change = change.put(task, was=situation.task)
-            if approval is not None:
-                change = change.put(approval.used(call.now), was=approval)
-        case Hold():
-            change = change.check(situation.task)
-            if approval is not None and approval.version == 0:
-                change = change.put(approval, was=None)
-        case Deny():
-            pass
+    if isinstance(verdict, Permit):
+        # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
+        change = change.put(situation.task.spent(1, candidate.tool.label()), was=situation.task)
+        if approval is not None:
+            change = change.put(approval.used(call.now), was=approval)
+    elif approval is not None and approval.version == 0:
+        change = change.check(situation.task).put(approval, was=None)
     await env.store.commit(change)
     return verdict
 
@@ -167,11 +160,9 @@ async def _with_approval(
     asked = await env.store.find(Approval, {"access": candidate.digest}, limit=1000)
     for approval in asked:
         if approval.usable_at(call.now):
-            again = situation.force.bundle.with_approval(candidate.facts)
-            if isinstance(again, Permit):
-                why = Why(Reason.APPROVED, f"{' and '.join(a.person for a in approval.answers)} agreed.")
-                return Permit((why, *again.why), approval.id), approval
-            return again, None
+            # That this is held means that the second look permits it (see `policy.bundle`).
+            who = " and ".join(a.person for a in approval.answers)
+            return Permit((Why(Reason.APPROVED, f"{who} agreed."),), approval.id), approval
         if approval.state is ApprovalState.REFUSED:
             who = approval.answers[-1].person
             return Deny((Why(Reason.APPROVAL_REFUSED, f"{who} said no to exactly this."),)), None
@@ -247,16 +238,3 @@ def _decided(
         trust=label.trust.word,
         sensitivity=label.sensitivity.word,
     )
-
-
-_SCHEMAS: dict[str, ArgumentSchema] = {}
-
-
-def _schema_of(tool: Tool) -> ArgumentSchema:
-    found = _SCHEMAS.get(tool.revision)
-    if found is None:
-        schema: dict[str, Json] = dict(tool.schema)
-        if len(_SCHEMAS) > 4096:
-            _SCHEMAS.clear()
-        found = _SCHEMAS[tool.revision] = ArgumentSchema.compile(schema)
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from remit.domain import events, facts
@@ -90,14 +91,10 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
 async def _end(env: Env, call: Call, lease_id: str, reason: str) -> None:
     """Hand the lease to the reconciler, which kills and keeps killing."""
     lease = await env.store.get(Lease, lease_id)
-    while lease is not None and lease.state in (LeaseState.RESERVED, LeaseState.LIVE):
+    if lease is not None and lease.state in (LeaseState.RESERVED, LeaseState.LIVE):
         because = events.LeaseEnding(lease.id, lease.task, reason)
-        try:
+        with suppress(Conflict):  # then the reconciler has it already
             await env.store.commit(Change(because, call).put(lease.ending(call.now, reason), was=lease))
-        except Conflict:
-            lease = await env.store.get(Lease, lease_id)
-            continue
-        break
     env.nudge()
 
 
@@ -158,10 +155,8 @@ def _filled(grants: Mapping[str, Json], parameters: Mapping[str, str]) -> dict[s
 
     def fill(value: Json) -> Json:
         if isinstance(value, str):
-            for name, text in parameters.items():
-                if value == "{" + name + "}":
-                    return text
-            return value
+            whole = value[:1] == "{" and value[-1:] == "}"
+            return parameters.get(value[1:-1], value) if whole else value
         if isinstance(value, Mapping):
             return {key: fill(part) for key, part in value.items()}
         if isinstance(value, list | tuple):

@@ -9,7 +9,7 @@ from remit.domain import events, facts
 from remit.domain.caller import Call
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
-from remit.domain.decision import Hold, Permit, Reason, Why
+from remit.domain.decision import Decision, Hold, Permit, Reason, Why
 from remit.domain.errors import Absent, BadField, Denied, NotAttested
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Identity, Standing, StandingState
@@ -125,8 +125,8 @@ def _may_begin(force: InForce, purpose: Purpose, begun_by: Principal) -> bool:
     return person.name in purpose.initiators or bool(set(person.groups) & set(purpose.initiators))
 
 
-def _as_refusals(verdict: object) -> list[Why]:
-    whys = list(getattr(verdict, "why", ()))
+def _as_refusals(verdict: Decision) -> list[Why]:
+    whys = list(verdict.why)
     if isinstance(verdict, Hold):
         whys.append(Why(Reason.NEEDS_APPROVAL, "A proposal cannot wait for a person; its actions can."))
     return whys
