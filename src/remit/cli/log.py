@@ -142,15 +142,15 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
     """
     key = _key(key_text)
     if file is not None:
-        note = (note_file or file.with_name(file.name + ".checkpoint")).read_text()
+        note: str | bytes = (note_file or file.with_name(file.name + ".checkpoint")).read_bytes()
         entries = file.read_bytes().split(b"\n")[:-1]
     else:
         api = Api(obj.person)
-        note = note_file.read_text() if note_file else api.get("/v1/log")["checkpoint"]
+        note = note_file.read_bytes() if note_file else api.get("/v1/log")["checkpoint"]
         entries = []
     try:
         head = parse_checkpoint(note, [key], origin=key.name)
-        heads = [parse_checkpoint(path.read_text(), [key], origin=key.name) for path in older]
+        heads = [parse_checkpoint(path.read_bytes(), [key], origin=key.name) for path in older]
     except ProofInvalid as bad:
         raise Failure(f"the checkpoint is not good: {bad}", Exit.ERROR) from bad
     if file is None:
@@ -172,7 +172,7 @@ def _key(text: str) -> NoteKey:
         if len(text) < 250 and path.is_file():
             text = path.read_text()
         return NoteKey.parse(text)
-    except (ProofInvalid, OSError) as bad:
+    except (ProofInvalid, OSError, UnicodeError) as bad:
         raise Failure(
             f"--key is not a verifier key: {bad}", Exit.USAGE, next_step="`remit log key` prints it."
         ) from bad

@@ -28,6 +28,7 @@ from .toml_source import Section
 
 FILE_LIMIT, TOTAL_LIMIT, COUNT_LIMIT = 256 * 1024, 4 * 1024 * 1024, 2048
 _PATH = re.compile(r"(agents|purposes|tools)/([^/]+)\.toml\Z|policies/[^/]+\.cedar\Z|remit\.toml\Z")
+_LIMITS = ("maxLength", "minLength", "minimum", "maximum")
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     "text": {"type": "string"},
     "string": {"type": "string"},
@@ -171,7 +172,8 @@ def _schema(s: Section) -> dict[str, Any]:
     required: list[str] = []
     for name, argument in s.table("arguments").named():
         properties[name] = dict(_TYPES[argument.word("type", _TYPES)])
-        for limit in ("maxLength", "minLength", "minimum", "maximum"):
+        argument.knows(*_LIMITS, "pattern", "enum")
+        for limit in _LIMITS:
             if limit in argument:
                 properties[name][limit] = argument.whole(limit, least=-(2**53))
         if "pattern" in argument:

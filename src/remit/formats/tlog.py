@@ -15,9 +15,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from remit.domain.errors import ProofInvalid
 
 ED25519 = 0x01
-NOTE_LIMIT = 16_384
+# A verifier must take sixteen signatures, and a post-quantum one is nearly 5 kB (signed-note, "Format").
+NOTE_LIMIT = 131_072
+SIGNATURE_LIMIT = 100
+# With the 63 hashes a tree of 2^63 leaves needs, and extra data as large again as the note.
+RECEIPT_LIMIT = 2 * NOTE_LIMIT
+PATH_LIMIT = 63
+SIZE_LIMIT = 2**63 - 1
 HASH_SIZE = 32
 _NAME = re.compile(r"[^\s+]{1,200}\Z")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_PROOF = "c2sp.org/tlog-proof@v1"
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z", re.ASCII)
 
 
@@ -28,6 +36,12 @@ class NoteKey:
     name: str
     public: bytes
 
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name) or not _is_utf8(self.name):
+            raise ProofInvalid("a key name has 1 to 200 characters and neither a space nor a plus")
+        if len(self.public) != 32:
+            raise ProofInvalid("an Ed25519 public key has 32 bytes")
+
     @property
     def key_id(self) -> bytes:
         """SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key), first four bytes."""
@@ -37,7 +51,7 @@ class NoteKey:
     def parse(cls, text: str) -> NoteKey:
         """Parse the vkey text."""
         parts = text.strip().split("+", 2)
-        if len(parts) != 3 or not _NAME.match(parts[0]):
+        if len(text) > 300 or len(parts) != 3:
             raise ProofInvalid("not a verifier key: name+keyid+base64 is wanted")
         raw = _b64(parts[2])
         if len(raw) != 33 or raw[0] != ED25519:
@@ -54,12 +68,24 @@ class NoteKey:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A signed tree head: origin, size, root and any extension lines (tlog-checkpoint)."""
+    """A signed tree head: origin, size in leaves, root of 32 bytes, extension lines (tlog-checkpoint).
+
+    One that could not be written and read back unchanged cannot be made: a newline inside a line would let
+    the log sign a tree it never meant.
+    """
 
     origin: str
     size: int
     root: bytes
     extensions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(map(_is_line, (self.origin, *self.extensions))):
+            raise ProofInvalid("a checkpoint's origin and extensions are non-empty single lines")
+        if not 0 <= self.size <= SIZE_LIMIT:
+            raise ProofInvalid("the checkpoint's size is out of range")
+        if len(self.root) != HASH_SIZE:
+            raise ProofInvalid("the checkpoint's root is not 32 bytes")
 
     def body(self) -> str:
         """The text that is signed."""
@@ -68,7 +94,9 @@ class Checkpoint:
 
 
 def sign_note(text: str, key: NoteKey, sign: Callable[[bytes], bytes]) -> str:
-    """Append a signature line to a text that ends with a newline."""
+    """Append a signature line to a text that ends with a newline (signed-note, "Format")."""
+    if not text.endswith("\n") or _CONTROL.search(text) or not _is_utf8(text):
+        raise ProofInvalid("only UTF-8 text that ends with a newline, without control characters, can be signed")
     raw = base64.b64encode(key.key_id + sign(text.encode())).decode()
     return f"{text}\n— {key.name} {raw}\n"
 
@@ -78,13 +106,11 @@ def sign_checkpoint(checkpoint: Checkpoint, key: NoteKey, sign: Callable[[bytes]
     return sign_note(checkpoint.body(), key, sign)
 
 
-def open_note(note: str, keys: Sequence[NoteKey]) -> str:
+def open_note(note: str | bytes, keys: Sequence[NoteKey]) -> str:
     """Return the text of a note that at least one known key signed and no known key signed badly."""
-    if len(note) > NOTE_LIMIT or any(ord(c) < 0x20 and c != "\n" for c in note):
-        raise ProofInvalid("not a signed note")
-    text, sep, signatures = note.rpartition("\n\n")
+    text, sep, signatures = _read(note, NOTE_LIMIT).rpartition("\n\n")
     lines = signatures.split("\n")
-    if not sep or lines[-1] != "" or len(lines) < 2 or len(lines) > 101:
+    if not sep or lines[-1] != "" or not 1 < len(lines) <= SIGNATURE_LIMIT + 1:
         raise ProofInvalid("not a signed note: no signature lines")
     text += "\n"
     known = {(key.name, key.key_id): key for key in keys}
@@ -110,48 +136,76 @@ def open_note(note: str, keys: Sequence[NoteKey]) -> str:
     return text
 
 
-def parse_checkpoint(note: str, keys: Sequence[NoteKey], *, origin: str = "") -> Checkpoint:
+def parse_checkpoint(note: str | bytes, keys: Sequence[NoteKey], *, origin: str = "") -> Checkpoint:
     """Verify and parse a checkpoint; with `origin` given, it must be that log's."""
     lines = open_note(note, keys).split("\n")
-    if len(lines) < 4 or not lines[0] or not _NUMBER.match(lines[1]) or "" in lines[:-1]:
+    if len(lines) < 4 or not _NUMBER.match(lines[1]):
         raise ProofInvalid("not a checkpoint")
-    root = _b64(lines[2])
-    if len(root) != HASH_SIZE:
-        raise ProofInvalid("the checkpoint's root is not 32 bytes")
     if origin and lines[0] != origin:
         raise ProofInvalid(f"this is a checkpoint of {lines[0]}, not of {origin}")
-    return Checkpoint(lines[0], int(lines[1]), root, tuple(lines[3:-1]))
+    return Checkpoint(lines[0], int(lines[1]), _b64(lines[2]), tuple(lines[3:-1]))
 
 
-def write_proof(index: int, path: Sequence[bytes], note: str) -> str:
+def write_proof(index: int, path: Sequence[bytes], note: str, extra: bytes = b"") -> str:
     """A receipt for one entry (tlog-proof): inclusion path and the checkpoint it leads to."""
+    told = f"extra {base64.b64encode(extra).decode()}\n" if extra else ""
     hashes = "".join(base64.b64encode(h).decode() + "\n" for h in path)
-    return f"c2sp.org/tlog-proof@v1\nindex {index}\n{hashes}\n{note}"
+    return f"{_PROOF}\n{told}index {index}\n{hashes}\n{note}"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt claims: this index, by this path, under this (verified) checkpoint."""
+    """What a receipt claims: this index, by this path, under this (verified) checkpoint.
+
+    Nothing signs `unverified_extra`.
+    """
 
     index: int
     path: tuple[bytes, ...]
     checkpoint: Checkpoint
+    unverified_extra: bytes = b""
 
 
-def parse_proof(proof: str, keys: Sequence[NoteKey], *, origin: str = "") -> Receipt:
+def parse_proof(proof: str | bytes, keys: Sequence[NoteKey], *, origin: str = "") -> Receipt:
     """Parse a receipt and verify its checkpoint; `log.merkle.verify_inclusion` then checks an entry against it."""
-    if len(proof) > NOTE_LIMIT:
-        raise ProofInvalid("the receipt is too long")
-    head, _, rest = proof.partition("\n")
-    line, _, rest = rest.partition("\n")
-    word, _, number = line.partition(" ")
-    if head != "c2sp.org/tlog-proof@v1" or word != "index" or not _NUMBER.match(number):
-        raise ProofInvalid("not a tlog-proof")
-    hashes, sep, note = ("", "\n", rest[1:]) if rest.startswith("\n") else rest.partition("\n\n")
+    claim, sep, note = _read(proof, RECEIPT_LIMIT).partition("\n\n")
     if not sep:
         raise ProofInvalid("the receipt has no checkpoint")
-    path = tuple(_b64(text) for text in hashes.split("\n") if text)
-    return Receipt(int(number), path, parse_checkpoint(note, keys, origin=origin))
+    head, *lines = claim.split("\n")
+    extra = _b64(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else b""
+    word, _, number = lines[0].partition(" ") if lines else ("", "", "")
+    if head != _PROOF or word != "index" or not _NUMBER.match(number):
+        raise ProofInvalid("not a tlog-proof")
+    path = tuple(_b64(line) for line in lines[1 : PATH_LIMIT + 2])
+    if len(path) > PATH_LIMIT or any(len(h) != HASH_SIZE for h in path):
+        raise ProofInvalid("the receipt's path is not up to 63 hashes of 32 bytes")
+    checkpoint = parse_checkpoint(note, keys, origin=origin)
+    if int(number) >= checkpoint.size:
+        raise ProofInvalid("the receipt's index is not below the checkpoint's size")
+    return Receipt(int(number), path, checkpoint, extra)
+
+
+def _read(data: str | bytes, limit: int) -> str:
+    """UTF-8 text of up to `limit` bytes, with newlines and no other control character."""
+    try:
+        raw = data.encode() if isinstance(data, str) else data
+        text = raw.decode()
+    except UnicodeError as bad:
+        raise ProofInvalid("not UTF-8 text") from bad
+    if len(raw) > limit:
+        raise ProofInvalid(f"over {limit} bytes")
+    if _CONTROL.search(text):
+        raise ProofInvalid("control characters other than newline are not allowed")
+    return text
+
+
+def _is_line(text: str) -> bool:
+    return bool(text) and "\n" not in text and not _CONTROL.search(text) and _is_utf8(text)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a str has an encoding at all: lone surrogates have none."""
+    return not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _b64(text: str) -> bytes:

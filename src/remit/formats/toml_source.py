@@ -41,6 +41,10 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._table
 
+    def knows(self, *keys: str) -> None:
+        """These keys may be there; `in` tells whether they are."""
+        self._asked.update(keys)
+
     def fail(self, key: str, problem: str) -> NoReturn:
         """Raise about one key of this table."""
         raise BadCatalogue(self.file, self.line(key), problem)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .merkle import leaf_hash, root_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Head:
     """A tree head some checkpoint signed."""
 
@@ -16,7 +16,7 @@ class Head:
     root: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """`ok`, or the first thing that is wrong in words."""
 

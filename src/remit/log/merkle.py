@@ -64,13 +64,13 @@ def verify_consistency(size1: int, size2: int, proof: Sequence[bytes], root1: by
     """Raise `ProofInvalid` unless the tree (size2, root2) extends the tree (size1, root1)."""
     if not 0 < size1 <= size2:
         raise ProofInvalid("the older tree must not be empty, nor larger than the newer")
-    _check_hashes(root1, root2, *proof)
     if size1 == size2:
         if proof:
             raise ProofInvalid("trees of equal size need an empty proof")
         if root1 != root2:
             raise ProofInvalid("two roots for one size: the log was forked or rewritten")
         return
+    _check_hashes(root1, root2, *proof)
     path = list(proof)
     if size1 & (size1 - 1) == 0:
         path.insert(0, root1)

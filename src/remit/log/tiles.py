@@ -21,7 +21,7 @@ Read = Callable[[int, int], bytes]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Extension:
     """What changes when leaves are appended: the new size and root, and the tiles to write."""
 
@@ -53,6 +53,8 @@ async def with_tiles(compute: Callable[[Read], T], read: Callable[[int, int], Aw
 
 def extend(size: int, hashes: Sequence[bytes], read: Read) -> Extension:
     """Append leaf hashes to a tree of `size`; reads at most one partial tile a level."""
+    if any(len(leaf) != HASH_SIZE for leaf in hashes):
+        raise ProofInvalid("a leaf hash is not 32 bytes")
     changed: dict[tuple[int, int], bytes] = {}
     level, position, pending = 0, size, list(hashes)
     while pending:
@@ -151,7 +153,7 @@ def _split(hashes: bytes) -> list[bytes]:
 _PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?\Z", re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TilePath:
     """A tile's address. `level` -1 is an entry bundle; `width` 256 is a full tile."""
 
@@ -181,7 +183,9 @@ class TilePath:
 
 
 def encode_entries(entries: Sequence[bytes]) -> bytes:
-    """An entry bundle: each entry after its length in two bytes, most significant first."""
+    """An entry bundle: each entry after its length in two bytes, most significant first (tlog-tiles, "Log entries")."""
+    if len(entries) > WIDTH:
+        raise ProofInvalid("a bundle has at most 256 entries")
     if any(len(entry) > 0xFFFF for entry in entries):
         raise ProofInvalid("an entry is over 65,535 bytes")
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
@@ -196,6 +200,8 @@ def decode_entries(bundle: bytes) -> list[bytes]:
         entry = bundle[at + 2 : at + 2 + length]
         if at + 2 > len(bundle) or len(entry) != length:
             raise ProofInvalid("the entry bundle is cut short")
+        if len(entries) == WIDTH:
+            raise ProofInvalid("a bundle has at most 256 entries")
         entries.append(entry)
         at += 2 + length
     return entries
