@@ -28,6 +28,9 @@ PRIVILEGES = ("select", "insert", "update", "delete")
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
 _TIMEOUT = 10.0
 _TERMINATE_ROUNDS = 50
+# Grants on one object by two transactions at once fail with "tuple concurrently updated": take turns, on the server,
+# so that other replicas take turns too.
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(5568450149)"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class PostgresIssuer:
         async with _translated(), await self._acquire() as connection:
             database = await connection.fetchval("SELECT current_database()")
             statements = [
+                _ONE_AT_A_TIME,
                 f"CREATE ROLE {role} LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
                 f" CONNECTION LIMIT {self._connection_limit} PASSWORD '{scram}'"
                 f" VALID UNTIL '{_timestamp(lease.expires_at)}'",
@@ -90,10 +94,12 @@ class PostgresIssuer:
             if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
                 return
             # Whoever is no superuser must be a member to end the role's sessions and to hand over its objects.
-            await connection.execute(f"ALTER ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER", timeout=_TIMEOUT)
+            await connection.execute(
+                f"{_ONE_AT_A_TIME}; ALTER ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER", timeout=_TIMEOUT
+            )
             await _end_sessions(connection, role)
             await connection.execute(
-                f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}",
+                f"{_ONE_AT_A_TIME}; REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}",
                 timeout=_TIMEOUT,
             )
 
