@@ -33,3 +33,12 @@ def postgres() -> Iterator[PostgresServer]:
 def run() -> Callable[[Any], Any]:
     """Run one coroutine in a loop of its own."""
     return asyncio.run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One furnished server a worker; tests make their own agents and tasks."""
+    from tests.server import furnished, process
+
+    with process(tmp_path_factory.mktemp("server") / "data") as running:
+        yield furnished(running)

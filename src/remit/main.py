@@ -113,7 +113,8 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
             ssl_certfile=settings.tls_cert or None,
             ssl_keyfile=settings.tls_key or None,
         )
-        server = _quiet_server(config)
+        server = uvicorn.Server(config)
+        _stopping(server)
         (settings.data / "url").write_text(settings.url + "\n")
         listener.listen(2048)
         announce(settings.url, settings.data, settings.data / "operator.key")
@@ -121,24 +122,16 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
         await server.serve(sockets=[listener])
 
 
-def _quiet_server(config: Any) -> Any:
-    """uvicorn raises the signal again when it has stopped; then nothing after it would be closed."""
+def _stopping(server: Any) -> None:
+    """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed."""
     import asyncio
     import signal
-    from collections.abc import Iterator
-    from contextlib import contextmanager
+    from contextlib import nullcontext
 
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.handle_exit, number, None)
-            yield
-
-    return Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    server.capture_signals = nullcontext
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from remit.domain.caller import CallerKind
 from remit.domain.errors import (
     Absent,
     BadField,
+    BadProof,
     NoCredentials,
     Refusal,
     TooLarge,
@@ -76,6 +77,9 @@ _BUG = {
 
 
 async def _answer(house: House, route: Route, request: Request) -> Response:
+    for name in ("authorization", "dpop"):
+        if len(request.headers.getlist(name)) > 1:
+            raise BadProof(f"More than one {name} header.", next_step="Send exactly one (RFC 9449 section 4.3).")
     now = house.clock()
     body = await _read(request, route.largest) if route.takes_body else b""
     asked = Asked(
