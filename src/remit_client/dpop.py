@@ -12,7 +12,8 @@ from .keys import AgentKey
 class DPoPAuth(httpx.Auth):
     """Adds `Authorization: DPoP …` and a fresh proof to requests to `origin`, and to nothing else.
 
-    A redirect to another scheme, host or port goes without them.
+    A redirect to another scheme, host or port goes without the token. httpx carries the first request's proof along;
+    it names the first URL, was spent there, and proves nothing anywhere else.
     """
 
     def __init__(self, key: AgentKey, token: Callable[[], str], origin: str) -> None:
