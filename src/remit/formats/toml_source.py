@@ -66,6 +66,9 @@ class Section:
         value = self._table.get(key, _MISSING)
         if value is _MISSING:
             if default is _MISSING:
+                near = get_close_matches(key, self._table.keys() - self._asked, 1)
+                if near:
+                    self.fail(near[0], f"unknown key {near[0]!r}; did you mean {key!r}?")
                 raise BadCatalogue(self.file, self.line(), f"{key!r} is missing")
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
