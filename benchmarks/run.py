@@ -1,0 +1,38 @@
+"""`make bench [ONLY=prefix]`: every benchmark whose names begin with the prefix, as JSON lines on standard output.
+
+One line a result: name, subject, n, p50_us, p99_us, per_s, value, unit, note. A peer that is not installed gives one
+line that says how to get it. Figures on a shared machine are noisy: compare ratios within one run.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# file → the names it can produce
+FILES = {
+    "decision_inproc.py": ("decision.inproc",),
+    "over_http.py": ("decision.http", "token.issue"),
+    "log_append.py": ("log.append",),
+    "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
+}
+
+
+def main() -> int:
+    """Run what matches; a benchmark that fails fails the run."""
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [file for file, names in FILES.items() if any(n.startswith(only) or only.startswith(n) for n in names)]
+    if not chosen:
+        known = ", ".join(name for names in FILES.values() for name in names)
+        print(f"nothing begins with {only!r}; there are: {known}", file=sys.stderr)
+        return 2
+    codes = [
+        subprocess.run([sys.executable, str(HERE / file), only], check=False, cwd=HERE.parent).returncode
+        for file in chosen
+    ]
+    return max(codes)
+
+
+sys.exit(main())
