@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from remit.domain.errors import StoreUnavailable
 from remit.domain.task import Task
 from remit.formats.tlog import parse_checkpoint
@@ -72,6 +74,29 @@ def test_a_nudge_ends_leases_at_once_and_failures_do_not_stop_it(run):
         head = parse_checkpoint(note, [key], origin="remit.test/log")
         assert audit(entries, Head(head.size, head.root)).ok
         assert not audit([*entries[:-1], b"x"], Head(head.size, head.root)).ok
+
+    run(main())
+
+
+@pytest.mark.parametrize("between", ["head", "unsequenced"])
+def test_a_sequencer_that_was_overtaken_between_its_reads_adds_nothing_twice(run, between):
+    async def main():
+        w = await world()
+        key = w.env.signer.log_key("remit.test/log")
+        read = getattr(w.store, between)
+
+        async def overtaken(*args):
+            found = await read(*args)
+            setattr(w.store, between, read)
+            await sequence(w.store, w.env.signer, key)
+            return found
+
+        setattr(w.store, between, overtaken)
+        assert await sequence(w.store, w.env.signer, key) == 0
+        size, note = await w.store.head()
+        assert size == len(await w.store.entries(0, 10_000)) == len(w.events())
+        head = parse_checkpoint(note, [key])
+        assert audit(await w.store.entries(0, size), Head(head.size, head.root)).ok
 
     run(main())
 

@@ -208,12 +208,14 @@ class PostgresStore:
             if size != extension.first:
                 raise Conflict("The log has moved on.")
             places = list(range(extension.first, extension.first + len(extension.events)))
-            await connection.execute(
+            done = await connection.execute(
                 "UPDATE events SET log_index = p.place FROM unnest($1::bigint[], $2::bigint[]) AS p(number, place)"
-                " WHERE events.number = p.number",
+                " WHERE events.number = p.number AND events.log_index IS NULL",
                 list(extension.events),
                 places,
             )
+            if done != f"UPDATE {len(places)}":
+                raise Conflict("Another sequencer was faster.")
             tiles = [(level, index, hashes) for (level, index), hashes in extension.tiles.items()]
             await connection.executemany(
                 "INSERT INTO tiles (level, position, hashes) VALUES ($1, $2, $3)"

@@ -26,10 +26,12 @@ async def sequence(log: Log, signer: Signer, key: NoteKey) -> int:
     A checkpoint is signed over tiles computed from the stored log, so it only ever covers an extension
     of the one before (tlog-checkpoint: a log must not sign inconsistent checkpoints).
     """
+    # The head first: were it read last, another sequencer could finish in between, and what waits here would already
+    # have its place under the head that `append` then agrees to extend.
+    size, _ = await log.head()
     waiting = await log.unsequenced(BATCH)
     if not waiting:
         return 0
-    size, _ = await log.head()
     hashes = [merkle.leaf_hash(leaf) for _, leaf in waiting]
     grown = await tiles.with_tiles(lambda read: tiles.extend(size, hashes, read), log.tile)
     checkpoint = Checkpoint(key.name, grown.size, grown.root)
