@@ -1,0 +1,74 @@
+"""Reference pages are written from the code; regenerate with REMIT_GOLDEN=1."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from remit.cli.explain import REASONS
+from remit.domain import errors, events
+from remit.domain.decision import Reason
+
+ROOT = Path(__file__).parents[2]
+
+
+def codes() -> str:
+    lines = [
+        "# Codes",
+        "",
+        "`remit explain CODE` says the same.",
+        "",
+        "## Errors",
+        "",
+        "| code | HTTP | title | meaning |",
+        "|---|---|---|---|",
+    ]
+    for kind in errors.every_refusal():
+        first = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        lines.append(f"| {kind.code} | {kind.status} | {kind.title} | {first} |")
+    lines += ["", "## Reasons of a decision", "", "| reason | meaning and what to do |", "|---|---|"]
+    lines += [f"| {reason.value} | {text} |" for reason, text in REASONS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def event_page() -> str:
+    lines = ["# Events", "", "The log's closed union. Digests are `sha256:<hex>`, instants are ms since 1970.", ""]
+    lines += ["| event | when | fields |", "|---|---|---|"]
+    for kind in get_args(events.Event):
+        fields = ", ".join(kind.__dataclass_fields__)
+        lines.append(f"| {kind.__name__} | {inspect.cleandoc(kind.__doc__).splitlines()[0]} | {fields} |")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(("page", "write"), [("codes.md", codes), ("events.md", event_page)])
+def test_reference_pages_are_as_the_code_says(page, write):
+    path = ROOT / "docs" / "reference" / page
+    if os.environ.get("REMIT_GOLDEN"):
+        path.write_text(write())
+    assert path.read_text() == write()
+
+
+def test_every_reason_is_explained():
+    assert set(REASONS) == set(Reason)
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} → {link}"
+
+
+def test_what_docs_name_exists():
+    text = (ROOT / "THREATS.md").read_text() + (ROOT / "docs" / "laws.md").read_text()
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"\b(test_[a-z0-9_]+)(…?)", text):
+        stem = name[0]
+        assert stem in sources or (ROOT / "tests").rglob(f"{stem}.py"), stem
+        if name[1] == "" and not any(p.stem == stem for p in (ROOT / "tests").rglob("test_*.py")):
+            assert f"def {stem}(" in sources, stem
