@@ -10,6 +10,8 @@ import json
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +22,17 @@ from tests.vectors import vectors
 
 WYCHEPROOF = vectors("wycheproof")
 NOW = 1_800_000_000_000
-KEY = signing_key.generate("ES256")
-OTHER = signing_key.generate("ES256")
-ED = signing_key.generate("EdDSA")
+
+
+def fixed(private):
+    """The same key in every process, so that test names are the same too."""
+    der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return signing_key.load(der)
+
+
+KEY = fixed(ec.derive_private_key(11, ec.SECP256R1()))
+OTHER = fixed(ec.derive_private_key(12, ec.SECP256R1()))
+ED = fixed(ed25519.Ed25519PrivateKey.from_private_bytes(b"1" * 32))
 
 
 def signing(key=KEY, kid=None):
