@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from remit.attest.fetch import Refused, fetch
+from remit.attest.fetch import fetch
 from remit.attest.oidc import OidcAttestor
-from remit.domain.errors import BadToken, Refusal, Unavailable
+from remit.domain.errors import AddressRefused, BadToken, Refusal, Unavailable
 from remit.domain.identity import Federation
 from remit.formats import signing_key
 from remit.formats.jws import SigningKey, sign
@@ -240,7 +240,7 @@ async def resolved(*addresses):
     ],
 )
 def test_names_that_resolve_inside_are_refused(address):
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(fetch("https://keys.example/", resolve=lambda h, p: resolved("93.184.216.34", address)))
 
 
@@ -260,18 +260,18 @@ def test_names_that_resolve_inside_are_refused(address):
     ],
 )
 def test_addresses_that_are_never_fetched(url):
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(fetch(url, resolve=lambda h, p: resolved("93.184.216.34")))
 
 
 def test_link_local_is_refused_even_where_private_is_allowed():
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(
             fetch("https://keys.example/", allow_private=True, resolve=lambda h, p: resolved("169.254.169.254"))
         )
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(fetch("http://keys.example/", allow_private=True, resolve=lambda h, p: resolved("127.0.0.1")))
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(fetch("https://keys.example/", resolve=lambda h, p: resolved()))
 
 
@@ -279,7 +279,7 @@ def test_link_local_is_refused_even_where_private_is_allowed():
 def test_a_hostile_server_costs_bounded_time_and_memory(issuer, path, monkeypatch):
     monkeypatch.setattr("remit.attest.fetch.TIME_LIMIT", 0.5)
     started = time.monotonic()
-    with pytest.raises(Refused):
+    with pytest.raises(AddressRefused):
         asyncio.run(fetch(issuer.url + path, allow_private=True))
     assert time.monotonic() - started < 3
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from remit.domain.errors import Unavailable
+from remit.domain.errors import AddressRefused
 
 TIME_LIMIT = 5.0
 SIZE_LIMIT = 256 * 1024
@@ -23,15 +23,8 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
-class Refused(Unavailable):
-    """This address may not be fetched, or did not answer within the limits."""
-
-    code = "RMT-6004"
-    title = "The address may not be fetched"
-
-
 async def fetch(url: str, *, allow_private: bool = False, resolve: Resolve | None = None) -> bytes:
-    """Return the body of a 200 answer, or raise `Refused` in bounded time and memory."""
+    """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
     host, port = _checked_url(url, allow_private=allow_private)
     try:
         async with asyncio.timeout(TIME_LIMIT):
@@ -110,5 +103,5 @@ async def _get(url: str, host: str, address: str) -> bytes:
             await response.aclose()
 
 
-def _refused(inside: str) -> Refused:
-    return Refused("An address could not be fetched.", inside=inside)
+def _refused(inside: str) -> AddressRefused:
+    return AddressRefused("An address could not be fetched.", inside=inside)

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from remit.domain.errors import BadToken, Refusal, Unavailable
+from remit.domain.errors import AddressRefused, BadToken, Refusal, Unavailable
 from remit.domain.flow import Json
 from remit.domain.identity import Federation
 from remit.formats import json_input, jwk, jws, oidc
 
-from .fetch import Refused, fetch
+from .fetch import fetch
 
 FRESH_MS = 600_000
 STALE_MS = 3_600_000
@@ -58,7 +58,7 @@ class OidcAttestor:
                     known.fetched_at = now
                 except Refusal as refusal:
                     if not known.keys:
-                        known.asked_at = 0 if isinstance(refusal, Refused) and not known.keys else now
+                        known.asked_at = 0 if isinstance(refusal, AddressRefused) and not known.keys else now
                         raise _unavailable(federation, refusal) from refusal
             if now - known.fetched_at > FRESH_MS + STALE_MS:
                 raise _unavailable(federation, None)

@@ -22,9 +22,9 @@
     │   ├── Conflict              compare-and-swap lost
     │   └── WrongState            this state machine has no such arrow
     └── Unavailable          503  refused because something we need is not there (fail closed)
-        ├── Refused               an address may not be fetched (in `remit.attest.fetch`)
         ├── StoreUnavailable
         ├── IssuerUnavailable
+        ├── AddressRefused        not fetched: a private address, a redirect, too slow, too large
         └── Busy
 
 `str(refusal)` is for the caller and says what to do next. `inside` is for the operator
@@ -239,6 +239,13 @@ class IssuerUnavailable(Unavailable):
 
     code = "RMT-6002"
     title = "The issuer is not available"
+
+
+class AddressRefused(Unavailable):
+    """An address may not be fetched, or did not answer within the limits."""
+
+    code = "RMT-6004"
+    title = "The address may not be fetched"
 
 
 class Busy(Unavailable):
