@@ -48,6 +48,14 @@ def test_only_an_ended_task_settles_once():
         settled.settled(7)
 
 
+def test_a_task_that_waits_is_looked_at_less_and_less_often():
+    ended = TASK.ended(TaskState.REVOKED, 5, "")
+    assert [ended.waits(now).check_at - now for now in (5, 5_005, 10_000_000)] == [1_000, 5_000, 60_000]
+    for task in (TASK, ended.settled(6)):
+        with pytest.raises(WrongState):
+            task.waits(7)
+
+
 def test_spending_counts_and_darkens():
     spent = TASK.spent(1, Label(Trust.UNTRUSTED, Sensitivity.INTERNAL, ("t",)))
     assert (spent.calls, spent.label.trust) == (1, Trust.UNTRUSTED)

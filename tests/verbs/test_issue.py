@@ -190,6 +190,38 @@ def test_a_kill_that_fails_is_visible_counted_and_never_dropped(run):
     run(main())
 
 
+def test_what_cannot_be_killed_does_not_stand_in_the_way_of_what_can(run):
+    """An issuer is down and more tasks wait for it than one pass takes; a task revoked now is still marked at once."""
+
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        w.issuer.down = False
+        for _ in range(510):
+            task = await w.task(call)
+            await issue(w.env, call, task.id, "db")
+            await end_task(w.env, call, task.id, "done")
+        w.issuer.down = True
+        w.clock.advance(1)
+        for _ in range(3):
+            await end_leases(w.env, w.clock.now)
+        w.issuer.down = False
+        fresh = await w.task(call)
+        await issue(w.env, replace(call, now=w.clock.now), fresh.id, "db")
+        w.issuer.down = True
+        await end_task(w.env, w.call(CallerKind.OPERATOR, "op"), fresh.id, "stop")
+        await end_leases(w.env, w.clock.now)
+        assert (await w.store.find(Lease, {"task": fresh.id}))[0].state is LeaseState.ENDING
+        w.issuer.down = False
+        for _ in range(8):
+            w.clock.advance(60_000)
+            await end_leases(w.env, w.clock.now)
+        assert not w.issuer.live
+        assert all(task.settled_at for task in await w.store.find(Task, {"state": "closed"}, limit=1000))
+
+    run(main())
+
+
 def test_a_lease_whose_issuer_is_no_longer_configured_waits_for_it(run):
     async def main():
         w = await world()

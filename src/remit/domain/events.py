@@ -230,6 +230,13 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskWaits:
+    """The task has ended, and some credential it held is not confirmed dead yet."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettled:
     """Every credential the task ever held is dead."""
 
@@ -259,5 +266,6 @@ Event: TypeAlias = (
     | LeaseKilledEarly
     | LeaseEnded
     | TaskEnded
+    | TaskWaits
     | TaskSettled
 )

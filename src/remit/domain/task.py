@@ -30,7 +30,8 @@ class TaskState(Enum):
 class Task:
     """Row. `goal` is data, never authority (law 8). `jkt` is the key that may act for it. Times in ms.
 
-    `settled_at` is when the last credential it held was confirmed dead; 0 until then.
+    `settled_at` is when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
+    whether an ended task has settled.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Task:
     ended_at: int = 0
     end_reason: str = ""
     settled_at: int = 0
+    check_at: int = 0
     version: int = 0
 
     @property
@@ -68,9 +70,17 @@ class Task:
 
     def settled(self, now: int) -> Task:
         """Every credential it held is dead; only an ended task settles, once."""
-        if self.state is TaskState.OPEN or self.settled_at:
-            raise WrongState(f"task {self.id} cannot settle")
+        self._needs_end()
         return replace(self, settled_at=now)
+
+    def waits(self, now: int) -> Task:
+        """Some credential is not confirmed dead yet: look again in a second at first, in a minute at most."""
+        self._needs_end()
+        return replace(self, check_at=now + min(60_000, max(1_000, now - self.ended_at)))
+
+    def _needs_end(self) -> None:
+        if self.state is TaskState.OPEN or self.settled_at:
+            raise WrongState(f"task {self.id} is not waiting to settle")
 
     def spent(self, calls: int, label: Label) -> Task:
         """After `calls` more permits that read things of this label."""

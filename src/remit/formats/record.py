@@ -45,7 +45,7 @@ class Kind:
 def _task_due(task: Task) -> int:
     if task.state is TaskState.OPEN:
         return task.deadline
-    return 0 if task.settled_at else task.ended_at
+    return 0 if task.settled_at else task.check_at or task.ended_at
 
 
 def _approval_due(approval: Approval) -> int:

@@ -52,7 +52,8 @@ async def end_leases(env: Env, now: int, *, concurrency: int = 16) -> Pass:
     gate = asyncio.Semaphore(concurrency)
     due = await env.store.due(Lease, now, limit=500)
     outcomes = await asyncio.gather(*(_end(env, call, lease, gate) for lease in due))
-    settled = sum([await _settle(env, call, task.id) for task in tasks])
+    touched = dict.fromkeys([*(task.id for task in tasks), *(lease.task for lease in due)])
+    settled = sum([await _settle(env, call, task_id) for task_id in touched])
     errors = tuple(o for o in outcomes if o)
     return Pass(expired, sum(o == "" for o in outcomes), len(errors), settled, errors)
 
@@ -130,11 +131,15 @@ def _describe(failure: Exception) -> str:
 
 
 async def _settle(env: Env, call: Call, task_id: str) -> int:
+    """Settle an ended task whose last credential is dead. One that must wait makes room for others meanwhile."""
     task = await env.store.get(Task, task_id)
     if task is None or task.state is TaskState.OPEN or task.settled_at:
         return 0
     for state in (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING):
         if await env.store.find(Lease, {"task": task_id, "state": state.value}, limit=1):
+            if call.now >= task.check_at:
+                waits = Change(events.TaskWaits(task.id), call)
+                await _try(env, waits.put(task.waits(call.now), was=task))
             return 0
     count = len(await env.store.find(Lease, {"task": task_id}, limit=1000))
     because = events.TaskSettled(task.id, count)
