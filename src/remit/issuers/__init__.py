@@ -26,7 +26,7 @@ class Tools:
 def build(config: IssuerConfig, tools: Tools) -> Issuer:
     """Build by `config.kind`; an unknown kind or setting raises `BadField` with the nearest known one."""
     builders: Mapping[str, tuple[Callable[[IssuerConfig, Tools], Issuer], tuple[str, ...]]] = {
-        "postgres": (_postgres, ("dsn_env", "dsn_file", "connection_limit", "owner")),
+        "postgres": (_postgres, ("dsn_env", "dsn_file", "database", "connection_limit", "statement_timeout", "owner")),
         "jwt": (_jwt, ()),
         "static": (_static, ()),
     }

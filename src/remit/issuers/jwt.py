@@ -6,6 +6,7 @@ from the moment its lease is ending by everybody who introspects (RFC 7662), and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from remit.domain.errors import BadField, WrongState
@@ -29,9 +30,12 @@ class JwtIssuer:
         audience = text_of(grants, "audience")
         if "://" not in audience or "#" in audience:
             raise BadField("grants.audience", "must be an absolute URI without a fragment (RFC 8707)")
+        if audience.rstrip("/") == self._tools.issuer_url.rstrip("/"):
+            # Here it would pass for the task's own token, and outlive its lease.
+            raise BadField("grants.audience", "is this server itself")
         scope = grants.get("scope", [])
-        if not isinstance(scope, list | tuple) or not all(isinstance(s, str) and s and " " not in s for s in scope):
-            raise BadField("grants.scope", "must be a list of texts without spaces")
+        if not isinstance(scope, list | tuple) or len(scope) > 100 or not all(_is_scope(s) for s in scope):
+            raise BadField("grants.scope", "must be at most 100 texts without spaces")
         for key in grants.keys() - {"audience", "scope"}:
             raise BadField(f"grants.{key}", "is not known here; known: audience, scope")
 
@@ -41,6 +45,8 @@ class JwtIssuer:
         task = await self._tools.reader.get(Task, lease.task)
         if task is None:
             raise WrongState("The task is gone.")
+        if not task.jkt:
+            raise WrongState("The task has no key to bind a token to.")
         scope = lease.grants.get("scope", ())
         token = AccessToken(
             issuer=self._tools.issuer_url,
@@ -62,3 +68,8 @@ class JwtIssuer:
 
     async def kill(self, lease: Lease) -> None:
         """See the module: the lease's state is the kill."""
+
+
+def _is_scope(text: Json) -> bool:
+    """RFC 6749 section 3.3: printable ASCII but space, `"` and `\\`."""
+    return isinstance(text, str) and re.fullmatch(r"[!#-\[\]-~]{1,256}", text) is not None

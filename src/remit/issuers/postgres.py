@@ -1,7 +1,12 @@
 """PostgreSQL roles that exist for one task: least grants, `VALID UNTIL`, nothing left after the kill.
 
-The admin role needs CREATEROLE, and the privileges it hands out WITH GRANT OPTION (or ownership of the tables);
-it need not be a superuser. Its DSN comes from the environment or a file, never from the catalogue.
+The admin role needs CREATEROLE and INHERIT, and what it hands out WITH GRANT OPTION (or as owner): CONNECT on the
+database, USAGE on schemas, privileges on tables and sequences; for `rows` also CREATE on the database. It need not,
+and should not, be a superuser. Its DSN comes from the environment or a file, never from the catalogue.
+
+A role can also do what PUBLIC can: take from PUBLIC what tasks shall not have. What a task made and still owns is
+dropped with its role, or goes to the role that `owner` names. It never goes to the admin: a function or a view that
+a task left behind would then act with the admin's authority. `owner` should hold no privileges, for the same reason.
 """
 
 from __future__ import annotations
@@ -9,11 +14,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
@@ -22,86 +25,86 @@ from remit.domain.errors import BadField, IssuerUnavailable, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 
+from .postgres_address import Address
+from .postgres_grants import literal, parse, quoted, timestamp
 from .scram import verifier
 
-PRIVILEGES = ("select", "insert", "update", "delete")
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
+_HOLE = re.compile(r"\{[a-z_][a-z0-9_]*\}\Z")
 _TIMEOUT = 10.0
-_TERMINATE_ROUNDS = 50
-# Grants on one object by two transactions at once fail with "tuple concurrently updated": take turns, on the server,
-# so that other replicas take turns too.
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(5568450149)"
-
-
-@dataclass(frozen=True)
-class TableGrant:
-    """One table, the privileges on it, and the columns they are limited to (none: all)."""
-
-    name: str
-    privileges: tuple[str, ...]
-    columns: tuple[str, ...] = ()
+_ROUNDS = 50
+_PATIENCE = 4  # rounds, 30 ms
+_TURNS = 8
+# A mint must be over this long (ms) before its window closes, or its role might appear when nobody looks any more.
+# It is also how far the two clocks may be apart.
+_MARGIN = 5_000
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = $1"
+_HIDDEN = """SELECT pid FROM pg_locks WHERE locktype = 'virtualxid' AND pid NOT IN
+ (SELECT pid FROM pg_stat_activity WHERE usesysid IS NOT NULL OR backend_type <> 'client backend')"""
+# What runs as the admin finds only PostgreSQL's own functions and operators, not a task's.
+_SESSION = {
+    "application_name": "remit",
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "10000",
+    "lock_timeout": "1000",
+}
 
 
 class PostgresIssuer:
-    """`grants`: `tables = [{ name = "public.invoices", privileges = ["select"], columns = […]? }, …]`."""
+    """For `grants` see `postgres_grants.parse`. Mints `host`, `port`, `dbname`, `user`, `password` (libpq keywords)."""
 
     def __init__(self, config: IssuerConfig, environ: Mapping[str, str]) -> None:
-        self._config = config
-        self._environ = environ
+        self._address = Address(config, environ)
+        self._connection_limit = _whole(config, "connection_limit", 2, 100)
+        self._statement_timeout = _whole(config, "statement_timeout", 0, 86_400_000)
+        owner = config.settings.get("owner", "")
+        if not isinstance(owner, str) or ("owner" in config.settings and not 0 < len(owner.encode()) < 64):
+            raise BadField("owner", "must be a role's name")
+        self._owner = owner
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
-        limit = config.settings.get("connection_limit", 4)
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 100:
-            raise BadField("connection_limit", "must be 1 to 100")
-        self._connection_limit = limit
-        if not ("dsn_env" in config.settings) ^ ("dsn_file" in config.settings):
-            raise BadField("dsn_env", "say either dsn_env (a variable's name) or dsn_file (a path)")
+        self._turn = asyncio.Lock()
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
-        _tables(grants)
+        parse(grants)
 
     async def mint(self, lease: Lease) -> Minted:
-        """Create the role and its grants in one transaction; half a role never exists."""
-        tables, role = _tables(lease.grants), _role(lease)
+        """Create the role and its grants in one transaction: half a role never exists, nor one made too late."""
+        grants, role = parse(lease.grants), _role(lease)
+        for grant in grants.tables:
+            if any(_HOLE.match(value) for _, value in grant.rows):
+                raise WrongState(f"The rows of {grant.table.name} need a parameter that was not stated.")
+        parts = self._address.parts()
         password = secrets.token_urlsafe(24)
         # PBKDF2 costs milliseconds of CPU; it releases the GIL in a thread.
         scram = await asyncio.to_thread(verifier, password)
-        async with _translated(), await self._acquire() as connection:
-            database = await connection.fetchval("SELECT current_database()")
-            statements = [
-                _ONE_AT_A_TIME,
-                f"CREATE ROLE {role} LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
-                f" CONNECTION LIMIT {self._connection_limit} PASSWORD '{scram}'"
-                f" VALID UNTIL '{_timestamp(lease.expires_at)}'",
-                f"GRANT CONNECT ON DATABASE {_quoted(database)} TO {role}",
-                *(
-                    f"GRANT USAGE ON SCHEMA {_quoted(s)} TO {role}"
-                    for s in sorted({t.name.split(".")[0] for t in tables})
-                ),
-                *(_grant(table, role) for table in tables),
-            ]
-            # One simple-protocol message is one transaction.
-            await connection.execute(";".join(statements), timeout=_TIMEOUT)
-            host, port = self._address(connection)
-        parts = {"host": host, "port": port, "dbname": database, "user": role, "password": password}
-        return Minted(parts)
+        made = (
+            f"CREATE ROLE {role} LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+            f" CONNECTION LIMIT {self._connection_limit} PASSWORD {literal(scram)}"
+            f" VALID UNTIL {timestamp(lease.expires_at)}"
+        )
+        limited = [f"ALTER ROLE {role} SET statement_timeout = {self._statement_timeout}"]
+        last = min(lease.mint_until - _MARGIN, lease.expires_at)
+        in_time = f"SELECT 1 / (clock_timestamp() < {timestamp(last)})::int"
+        statements = [*(limited if self._statement_timeout else []), *grants.statements(role, parts["dbname"]), in_time]
+        async with self._admin() as connection:
+            try:
+                await self._commit(connection, made, *statements)
+            except asyncpg.DivisionByZeroError:
+                raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.") from None
+        return Minted({**parts, "user": role, "password": password})
 
     async def kill(self, lease: Lease) -> None:
         """No new session first, then the live ones, then the objects, then the role itself."""
         role = _role(lease)
-        async with _translated(), await self._acquire() as connection:
-            if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
-                return
-            # Whoever is no superuser must be a member to end the role's sessions and to hand over its objects.
-            await connection.execute(
-                f"{_ONE_AT_A_TIME}; ALTER ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER", timeout=_TIMEOUT
-            )
-            await _end_sessions(connection, role)
-            await connection.execute(
-                f"{_ONE_AT_A_TIME}; REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}",
-                timeout=_TIMEOUT,
-            )
+        async with self._admin() as connection:
+            try:
+                await self._end(connection, role)
+            except asyncpg.UndefinedObjectError:
+                if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+                    raise
 
     async def close(self) -> None:
         """Close the admin connections."""
@@ -109,118 +112,155 @@ class PostgresIssuer:
             await self._pool.close()
             self._pool = None
 
-    async def _acquire(self) -> Any:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
-                    self._dsn(),
-                    min_size=0,
-                    max_size=8,
-                    timeout=5,
-                    command_timeout=_TIMEOUT,
-                    statement_cache_size=0,
-                    server_settings={
-                        "application_name": "remit",
-                        "statement_timeout": "10000",
-                        "lock_timeout": "5000",
-                    },
-                )
-        return self._pool.acquire(timeout=_TIMEOUT)
+    async def _end(self, connection: Any, role: str) -> None:
+        # Nothing here waits for anything a task can hold: until its sessions are gone, we take no lock but its role's.
+        # Whoever is no superuser must be a member to end the role's sessions and to drop its objects.
+        await _retried(connection, f"ALTER ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER")
+        number = await connection.fetchval("SELECT oid FROM pg_roles WHERE rolname = $1", role)
+        await _end_sessions(connection, number)
+        dropped = (*self._surrender(role), f"DROP SCHEMA IF EXISTS {role} CASCADE", f"DROP ROLE {role}")
+        try:
+            await self._commit(connection, *dropped)
+        except asyncpg.DependentObjectsStillExistError:
+            await self._surrender_elsewhere(connection, role, number)
+            await self._commit(connection, *dropped)
 
-    def _dsn(self) -> str:
-        settings = self._config.settings
-        if "dsn_env" in settings:
-            name = str(settings["dsn_env"])
-            dsn = self._environ.get(name, "")
-            where = f"Set {name} in the server's environment."
-        else:
-            path = Path(str(settings["dsn_file"]))
-            dsn = path.read_text().strip() if path.is_file() else ""
-            where = f"Put it into {path}."
-        if not dsn:
-            raise IssuerUnavailable(f"Issuer {self._config.name} has no address.", next_step=where)
-        return dsn
+    def _surrender(self, role: str) -> tuple[str, ...]:
+        heir = (f"REASSIGN OWNED BY {role} TO {quoted(self._owner)}",) if self._owner else ()
+        return (*heir, f"DROP OWNED BY {role} CASCADE")
 
-    def _address(self, connection: Any) -> tuple[str, str]:
-        """Where the agent connects: what the admin's own DSN says, socket directory or host."""
-        parts = urlsplit(self._dsn())
-        query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
-        host = unquote(query.get("host", "")) or unquote(parts.hostname or "") or "localhost"
-        return host, query.get("port") or str(parts.port or 5432)
+    async def _surrender_elsewhere(self, connection: Any, role: str, number: int) -> None:
+        """What PUBLIC may make in other databases of the server, a task may have made there."""
+        found = await connection.fetch(
+            "SELECT DISTINCT datname FROM pg_shdepend JOIN pg_database d ON d.oid = dbid"
+            " WHERE refclassid = 'pg_authid'::regclass AND refobjid = $1 AND datname <> current_database()",
+            number,
+        )
+        for row in found:
+            there = await asyncpg.connect(
+                **self._address.arguments(row["datname"]), timeout=5, command_timeout=_TIMEOUT, server_settings=_SESSION
+            )
+            try:
+                await _retried(there, ";".join(self._surrender(role)))
+            finally:
+                await there.close()
 
+    async def _commit(self, connection: Any, *statements: str) -> None:
+        """One transaction, in one message. Transactions that grant on one object take turns here."""
+        async with self._turn:
+            await _retried(connection, ";".join(statements))
 
-class _translated:  # noqa: N801 - reads as a phrase: `async with _translated()`
-    """Turn the driver's failures into ours; an upstream's message stays inside, it may quote data."""
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError | TimeoutError):
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[Any]:
+        """An admin connection; the driver's failures become ours, and an upstream's words stay inside."""
+        try:
+            pool = await self._opened()
+            async with pool.acquire(timeout=_TIMEOUT) as connection:
+                yield connection
+        except asyncpg.PostgresError as error:
+            raise IssuerUnavailable(
+                "The database refused.",
+                next_step="`remit doctor` checks the issuer; see what its admin role may grant.",
+                inside=f"{error.sqlstate} {error}",
+            ) from error
+        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
             raise IssuerUnavailable(
                 "The database did not confirm.",
                 next_step="It is tried again; `remit doctor` checks the issuer.",
-                inside=f"{type(error).__name__}: {error}",
+                inside=type(error).__name__,
             ) from error
 
+    async def _opened(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                # Connections stay open once made, so that a server full of other sessions can still be told to kill.
+                self._pool = await asyncpg.create_pool(
+                    **self._address.arguments(),
+                    min_size=1,
+                    max_size=8,
+                    timeout=5,
+                    command_timeout=_TIMEOUT,
+                    max_inactive_connection_lifetime=0,
+                    reset=_tidied,
+                    server_settings=_SESSION,
+                )
+        return self._pool
 
-async def _end_sessions(connection: Any, role: str) -> None:
-    for round_ in range(_TERMINATE_ROUNDS):
-        left = await connection.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
-        if not left:
+
+async def _tidied(connection: Any) -> None:
+    """Our statements leave nothing behind in a session, so there is nothing to reset: a round trip saved."""
+
+
+async def _retried(connection: Any, statements: str) -> None:
+    """One message is one transaction. One that met another on the same catalogue row did nothing: do it again.
+
+    A privilege that the admin may not hand out is only a warning to PostgreSQL; here it is a refusal.
+    """
+    refused: list[str] = []
+
+    def warned(_: Any, message: Any) -> None:
+        if message.sqlstate == "01007":
+            refused.append(message.message)
+
+    connection.add_log_listener(warned)
+    try:
+        for turn in range(_TURNS):
+            try:
+                await connection.execute(statements, timeout=_TIMEOUT)
+                break
+            except (asyncpg.InternalServerError, asyncpg.DeadlockDetectedError) as clash:
+                # PostgreSQL has no code of its own for "tuple concurrently updated", and never translates it.
+                if turn == _TURNS - 1 or not ("concurrently" in str(clash) or clash.sqlstate == "40P01"):
+                    raise
+                await asyncio.sleep(0.002 * 2**turn * (1 + secrets.randbelow(100) / 100))
+    finally:
+        connection.remove_log_listener(warned)
+    if refused:
+        raise IssuerUnavailable(
+            "The database granted less than was asked.",
+            next_step="Give the issuer's admin role what it hands out WITH GRANT OPTION.",
+            inside=refused[0],
+        )
+
+
+async def _end_sessions(connection: Any, number: int) -> None:
+    """Return when no session of the role with this oid is left; login must be refused already.
+
+    A session that has been let in stays out of `pg_stat_activity` until it has started, and its client decides how
+    long that takes (`post_auth_delay`). It is seen by the transaction it starts in. One that began after this look
+    is refused; one that stays hidden is ended unless it is somebody else's, which PostgreSQL knows.
+    """
+    suspects = await _hidden(connection)
+    for turn in range(_ROUNDS):
+        if not await connection.fetch(_TERMINATE, number) and not suspects:
             return
-        await asyncio.sleep(0.002 * min(round_ + 1, 25))
-    raise IssuerUnavailable("A session of the role does not end.", inside=role)
+        await asyncio.sleep(0.002 * min(turn + 1, 25))
+        suspects &= await _hidden(connection) if suspects else set()
+        if turn == _PATIENCE:
+            suspects = {pid for pid in suspects if await _terminated(connection, pid)}
+    raise IssuerUnavailable("A session of the role does not end.", inside=str(number))
 
 
-def _tables(grants: Mapping[str, Json]) -> tuple[TableGrant, ...]:
-    tables = grants.get("tables")
-    if not isinstance(tables, list | tuple) or not 0 < len(tables) <= 200 or set(grants) != {"tables"}:
-        raise BadField("grants.tables", "must be the only key: a list of 1 to 200 tables")
-    return tuple(_table(table, index) for index, table in enumerate(tables))
+async def _hidden(connection: Any) -> set[int]:
+    return {row["pid"] for row in await connection.fetch(_HIDDEN)}
 
 
-def _table(table: Json, index: int) -> TableGrant:
-    at = f"grants.tables[{index}]"
-    if not isinstance(table, Mapping) or table.keys() - {"name", "privileges", "columns"}:
-        raise BadField(at, "takes name, privileges, columns")
-    name, privileges, columns = table.get("name"), table.get("privileges"), table.get("columns", [])
-    if not isinstance(name, str) or not re.fullmatch(r"[^.\x00]{1,63}\.[^.\x00]{1,63}", name):
-        raise BadField(f"{at}.name", "must be schema.table")
-    known = isinstance(privileges, list | tuple) and privileges and all(p in PRIVILEGES for p in privileges)
-    if not known:
-        raise BadField(f"{at}.privileges", f"must be some of {', '.join(PRIVILEGES)}")
-    if not isinstance(columns, list | tuple) or not all(isinstance(c, str) and 0 < len(c) < 64 for c in columns):
-        raise BadField(f"{at}.columns", "must be a list of column names")
-    if columns and "delete" in _texts(privileges):
-        raise BadField(f"{at}.columns", "delete cannot be limited to columns")
-    return TableGrant(name, _texts(privileges), _texts(columns))
-
-
-def _texts(values: Json) -> tuple[str, ...]:
-    return tuple(str(v) for v in values) if isinstance(values, Sequence) else ()
-
-
-def _grant(table: TableGrant, role: str) -> str:
-    columns = f" ({', '.join(map(_quoted, table.columns))})" if table.columns else ""
-    privileges = ", ".join(p.upper() + columns for p in table.privileges)
-    schema, _, name = table.name.partition(".")
-    return f"GRANT {privileges} ON TABLE {_quoted(schema)}.{_quoted(name)} TO {role}"
+async def _terminated(connection: Any, pid: int) -> bool:
+    try:
+        return bool(await connection.fetchval("SELECT pg_terminate_backend($1)", pid))
+    except asyncpg.InsufficientPrivilegeError:
+        return False
 
 
 def _role(lease: Lease) -> str:
+    """The handle, which needs no quotes."""
     if not _HANDLE.match(lease.handle):
         raise WrongState(f"{lease.handle!r} is not a role this issuer makes")
     return lease.handle
 
 
-def _quoted(identifier: str) -> str:
-    if "\x00" in identifier:
-        raise BadField("grants", "an identifier has a NUL")
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _timestamp(instant: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(instant / 1000, UTC).isoformat()
+def _whole(config: IssuerConfig, key: str, default: int, most: int) -> int:
+    value = config.settings.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not min(default, 1) <= value <= most:
+        raise BadField(key, f"must be {min(default, 1)} to {most}")
+    return value

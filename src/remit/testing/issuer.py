@@ -15,7 +15,8 @@ from remit.domain.lease import Lease, Minted
 class FakeIssuer:
     """`live` are the handles that exist. Each named fault happens once: `mint-before`, `mint-after`, `kill-before`, …
 
-    "Before" fails with nothing done; "after" fails although it was done, which is the nasty one.
+    "Before" fails with nothing done; "after" fails although it was done, which is the nasty one. While a gate is
+    closed its call waits, just before the effect; `minting` and `killing` say that one has begun.
     """
 
     live: set[str] = field(default_factory=set)
@@ -24,6 +25,10 @@ class FakeIssuer:
     down: bool = False
     mint_gate: asyncio.Event | None = None
     minting: asyncio.Event = field(default_factory=asyncio.Event)
+    kill_gate: asyncio.Event | None = None
+    killing: asyncio.Event = field(default_factory=asyncio.Event)
+    mints: int = 0
+    kills: int = 0
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """Anything goes."""
@@ -34,6 +39,7 @@ class FakeIssuer:
         self.minting.set()
         if self.mint_gate is not None:
             await self.mint_gate.wait()
+        self.mints += 1
         self.live.add(lease.handle)
         self.ever.add(lease.handle)
         self._fault("mint-after")
@@ -42,6 +48,10 @@ class FakeIssuer:
     async def kill(self, lease: Lease) -> None:
         """See `ports.Issuer`."""
         self._fault("kill-before")
+        self.killing.set()
+        if self.kill_gate is not None:
+            await self.kill_gate.wait()
+        self.kills += 1
         self.live.discard(lease.handle)
         self._fault("kill-after")
 
