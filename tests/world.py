@@ -170,7 +170,7 @@ async def world(store: Any = None, files: Mapping[str, str] = FILES) -> World:
     clock = ManualClock()
     sealer = RootSealer(b"r" * 32)
     keyring = await Keyring.open(store, sealer, clock.now)
-    issuer = FakeIssuer()
+    issuer = FakeIssuer(clock)
     nudges: list[int] = []
     counter = itertools.count()
     env = Env(

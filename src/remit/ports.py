@@ -93,7 +93,11 @@ class Issuer(Protocol):
     """A system that mints and kills credentials. Both raise `IssuerUnavailable` when it did not answer."""
 
     async def mint(self, lease: Lease) -> Minted:
-        """Make the credential named `lease.handle`, no wider than `lease.grants`, dead by `expires_at`."""
+        """Make the credential named `lease.handle`, no wider than `lease.grants`, dead by `expires_at`.
+
+        It must not come to life after `lease.mint_until`, however long the request was on its way: from then on a
+        confirmed kill ends the lease, and nobody would look again (law 5).
+        """
         ...
 
     async def kill(self, lease: Lease) -> None:

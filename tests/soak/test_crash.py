@@ -15,9 +15,12 @@ import time
 import httpx
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from remit.testing.postgres import PostgresServer
 from tests.server import Agent, Server, process
+from tests.verbs.test_issue import law_5
 
 FILES = {
     "remit.toml": '[people.olga]\n[people.dana]\n[people.frank]\n[issuers.pg]\nkind = "postgres"\ndsn_env = "CRASH_DSN"\n',
@@ -111,9 +114,7 @@ def test_killed_forty_times_nothing_is_left(tmp_path, postgres):
 
 
 @pytest.mark.soak
-def test_the_machine_of_law_5_at_length():
-    from hypothesis import settings
-
-    from tests.verbs.test_issue import test_no_orphans_whatever_happens_in_whatever_order as machine
-
-    settings(max_examples=3_000, deadline=None)(machine)()
+@settings(max_examples=3_000)
+@given(st.data())
+def test_the_machine_of_law_5_at_length(data):
+    law_5(data)

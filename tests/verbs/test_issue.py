@@ -445,9 +445,56 @@ def test_a_task_that_keeps_moving_does_not_lose_its_credential(run):
 STEPS = ("issue", "release", "pass", "tick", "long", "end", "revoke", "freeze", "fault", "crash")
 
 
+async def steps(data, w, store, call, tasks, flying):
+    """Whatever may happen, in any order."""
+    for step in data.draw(st.lists(st.sampled_from(STEPS), min_size=4, max_size=24)):
+        at = replace(call, now=w.clock.now)
+        match step:
+            case "issue":
+                gate = asyncio.Event()
+                if data.draw(st.booleans()):
+                    gate.set()
+                w.issuer.mint_gate = gate
+                which = data.draw(st.sampled_from(tasks)).id
+                flying.append((gate, asyncio.ensure_future(issue(w.env, at, which, "db"))))
+            case "release":
+                for held, _ in flying[-1:]:
+                    held.set()
+            case "pass":
+                await tolerate(end_leases(w.env, w.clock.now))
+            case "tick":
+                w.clock.advance(5_000)
+            case "long":
+                w.clock.advance(MINT_WINDOW)
+            case "end":
+                await tolerate(end_task(w.env, at, data.draw(st.sampled_from(tasks)).id, "done"))
+            case "revoke":
+                operator = w.call(CallerKind.OPERATOR, "op")
+                await tolerate(end_task(w.env, operator, data.draw(st.sampled_from(tasks)).id, "stop"))
+            case "freeze":
+                await tolerate(freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "x"))
+            case "fault":
+                w.issuer.faults.append(
+                    data.draw(st.sampled_from(["mint-before", "mint-after", "kill-before", "kill-after"]))
+                )
+                store.faults = data.draw(st.lists(st.sampled_from(["", "", "lost", "persisted"]), max_size=3))
+            case "crash":  # everything in flight in this process is gone; the store and the issuer are not
+                for _, task in flying:
+                    task.cancel()
+                await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
+                flying.clear()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await no_orphans(w)
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_no_orphans_whatever_happens_in_whatever_order(data):
+    law_5(data)
+
+
+def law_5(data):
     """The stateful machine of law 5: mints in flight, revocations, faults on both sides of every call, crashes."""
 
     async def main():
@@ -455,50 +502,13 @@ def test_no_orphans_whatever_happens_in_whatever_order(data):
         w = await world(store)
         _, call = await w.proved()
         tasks = [await w.task(call) for _ in range(2)]
-        gate = asyncio.Event()
         flying = []
-        for step in data.draw(st.lists(st.sampled_from(STEPS), min_size=4, max_size=24)):
-            at = replace(call, now=w.clock.now)
-            match step:
-                case "issue":
-                    gate = asyncio.Event()
-                    if data.draw(st.booleans()):
-                        gate.set()
-                    w.issuer.mint_gate = gate
-                    which = data.draw(st.sampled_from(tasks)).id
-                    flying.append((gate, asyncio.ensure_future(issue(w.env, at, which, "db"))))
-                case "release":
-                    for held, _ in flying[-1:]:
-                        held.set()
-                case "pass":
-                    await tolerate(end_leases(w.env, w.clock.now))
-                case "tick":
-                    w.clock.advance(5_000)
-                case "long":
-                    w.clock.advance(MINT_WINDOW)
-                case "end":
-                    await tolerate(end_task(w.env, at, data.draw(st.sampled_from(tasks)).id, "done"))
-                case "revoke":
-                    operator = w.call(CallerKind.OPERATOR, "op")
-                    await tolerate(end_task(w.env, operator, data.draw(st.sampled_from(tasks)).id, "stop"))
-                case "freeze":
-                    await tolerate(freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "x"))
-                case "fault":
-                    w.issuer.faults.append(
-                        data.draw(st.sampled_from(["mint-before", "mint-after", "kill-before", "kill-after"]))
-                    )
-                    store.faults = data.draw(st.lists(st.sampled_from(["", "", "lost", "persisted"]), max_size=3))
-                case "crash":  # everything in flight in this process is gone; the store and the issuer are not
-                    for _, task in flying:
-                        task.cancel()
-                    await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
-                    flying = []
-            for _ in range(5):
-                await asyncio.sleep(0)
-            await no_orphans(w)
-        for held, _ in flying:
-            held.set()
-        await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
+        try:
+            await steps(data, w, store, call, tasks, flying)
+        finally:  # what is in flight lands, whatever was found
+            for held, _ in flying:
+                held.set()
+            await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
         await no_orphans(w)
         store.faults, w.issuer.faults = [], []
         for task in tasks:

@@ -34,7 +34,7 @@ from remit.verbs.apply import apply, plan
 from remit.verbs.attest import JoinEvidence, OidcEvidence, attest, invite
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import ROUNDS, end_task, freeze
-from remit.verbs.vouch import identify, speak_for, vouch
+from remit.verbs.vouch import first_token, identify, speak_for, vouch
 from tests.test_oidc_issuer import LocalIssuer
 from tests.world import FILES, changed, world
 
@@ -288,6 +288,8 @@ def test_a_token_says_who_and_for_which_task(run):
         assert parse(text, issuer="https://remit.test", audience="https://remit.test", keys=keys, now=call.now) == token
         assert (token.task, token.jkt) == (task.id, identity.jkt)
         assert token.details == ({"goal": "g", "type": "pay", "task": task.id},)
+        _, first = first_token(w.env, call, identity, task, {"goal": "g"})
+        assert replace(first, jti=token.jti) == token and first.jti.endswith(task.id[4:])
         _, bare = await vouch(w.env, call, identity)
         assert bare.task == "" and bare.details == ()
         _, spoken = await speak_for(w.env, w.person("dana"), "bot")

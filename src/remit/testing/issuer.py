@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from remit.domain.errors import IssuerUnavailable
@@ -19,6 +19,7 @@ class FakeIssuer:
     closed its call waits, just before the effect; `minting` and `killing` say that one has begun.
     """
 
+    clock: Callable[[], int] = field(default=lambda: 0)
     live: set[str] = field(default_factory=set)
     ever: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
@@ -39,6 +40,8 @@ class FakeIssuer:
         self.minting.set()
         if self.mint_gate is not None:
             await self.mint_gate.wait()
+        if self.clock() >= lease.mint_until:
+            raise IssuerUnavailable("The mint came too late.", inside="the mint window has closed")
         self.mints += 1
         self.live.add(lease.handle)
         self.ever.add(lease.handle)

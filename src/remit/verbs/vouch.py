@@ -33,22 +33,36 @@ async def vouch(
     frozen = standing is not None and standing.state is StandingState.FROZEN
     if frozen or call.now >= identity.expires_at:
         raise NotAttested("This agent cannot act now.", next_step="Ask its owner.", inside="frozen or proof expired")
-    until = min(call.now + TOKEN_TTL, identity.expires_at, task.deadline if task else call.now + TOKEN_TTL)
-    token = AccessToken(
+    token = _token(env, call, identity, env.new_id("jti"), task, details)
+    because = events.TokenIssued(token.task, identity.agent, token.jti, token.audience, token.jkt, token.expires_at)
+    await env.store.commit(Change(because, call))
+    return _signed(env, token), token
+
+
+def first_token(
+    env: Env, call: Call, identity: Identity, task: Task, details: Mapping[str, Any] | None = None
+) -> tuple[str, AccessToken]:
+    """The token a proposal is answered with; `TaskProposed` is durable and explains it: its `jti` is the task's id."""
+    jti = "jti_" + task.id.removeprefix("tsk_")
+    token = _token(env, call, identity, jti, task, details)
+    return _signed(env, token), token
+
+
+def _token(
+    env: Env, call: Call, identity: Identity, jti: str, task: Task | None, details: Mapping[str, Any] | None
+) -> AccessToken:
+    return AccessToken(
         issuer=env.issuer_url,
         subject=identity.spiffe_id,
         audience=env.issuer_url,
         client=identity.agent,
-        jti=env.new_id("jti"),
+        jti=jti,
         jkt=identity.jkt,
         issued_at=call.now,
-        expires_at=until,
+        expires_at=min(call.now + TOKEN_TTL, identity.expires_at, task.deadline if task else call.now + TOKEN_TTL),
         task=task.id if task else "",
         details=({**(details or {}), "type": task.purpose, "task": task.id},) if task else (),
     )
-    because = events.TokenIssued(token.task, identity.agent, token.jti, token.audience, token.jkt, until)
-    await env.store.commit(Change(because, call))
-    return _signed(env, token), token
 
 
 async def speak_for(env: Env, call: Call, agent: str) -> tuple[str, AccessToken]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from remit.domain.caller import Call, Caller
-from remit.domain.errors import BadField, BadToken, Unauthenticated
+from remit.domain.errors import BadField, BadToken, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449, tlog
 from remit.ports import Env, LogReader
 
@@ -46,6 +47,11 @@ class Asked:
         return int(text)
 
 
+def spent_proof(proof: rfc9449.Proof) -> str:
+    """What a proof is remembered by."""
+    return f"dpop:{proof.jkt}:{proof.jti}"
+
+
 @dataclass
 class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
@@ -79,17 +85,26 @@ class House:
             raise BadToken("The token has expired.", next_step="Get a fresh one.")
         return known
 
-    async def proof(self, asked: Asked, now: int, access_token: str = "") -> rfc9449.Proof:
-        """Verify the request's DPoP proof and spend its `jti`, durably, before anything else happens."""
+    def verified_proof(self, asked: Asked, now: int, access_token: str = "") -> rfc9449.Proof:
+        """Verify the request's DPoP proof. It proves nothing until its `jti` has been spent."""
         header = asked.headers.get("dpop", "")
         if not header or "," in header:
             raise Unauthenticated("Exactly one DPoP header is needed.", next_step="See RFC 9449 section 4.")
-        proof = rfc9449.parse(header, method=asked.method, url=asked.url, now=now, access_token=access_token)
-        if not await self.env.store.spend(f"dpop:{proof.jkt}:{proof.jti}", proof.spent_until):
-            from remit.domain.errors import Replayed
+        return rfc9449.parse(header, method=asked.method, url=asked.url, now=now, access_token=access_token)
 
-            raise Replayed("This DPoP proof was used before.", next_step="Sign a fresh one for every request.")
+    async def proof(self, asked: Asked, now: int, access_token: str = "") -> rfc9449.Proof:
+        """Verify the request's DPoP proof and spend its `jti`, durably, before anything else happens."""
+        proof = self.verified_proof(asked, now, access_token)
+        await self.spend((spent_proof(proof), proof.spent_until))
         return proof
+
+    async def spend(self, *tokens: tuple[str, int]) -> None:
+        """Spend single-use identifiers (name, until in ms) durably, in one go; one that was spent before refuses."""
+        first = await asyncio.gather(*(self.env.store.spend(token, until) for token, until in tokens))
+        if not all(first):
+            raise Replayed(
+                "A single-use proof or assertion was used before.", next_step="Sign fresh ones for every request."
+            )
 
     def call(self, caller: Caller, asked: Asked, now: int) -> Call:
         """The verb's view of this request; the trace id is the caller's (W3C Trace Context) or empty."""

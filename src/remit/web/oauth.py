@@ -29,10 +29,10 @@ from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import end_task
-from remit.verbs.vouch import identify, vouch
+from remit.verbs.vouch import first_token, identify, vouch
 
 from .api_agents import initiator_of
-from .house import Asked, House
+from .house import Asked, House, spent_proof
 from .problems import json_response
 
 _ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
@@ -71,11 +71,11 @@ async def token(house: House, call: Call, asked: Asked) -> Response:
         if not asked.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             raise BadField("Content-Type", "must be application/x-www-form-urlencoded")
         fields = form.parse(asked.body)
-        proof = await house.proof(asked, call.now)
         grant = form.one(fields, "grant_type")
         if grant == "client_credentials":
-            return await _client_credentials(house, call, fields, proof.jkt)
+            return await _client_credentials(house, call, fields, asked)
         if grant == form.TOKEN_EXCHANGE:
+            proof = await house.proof(asked, call.now)
             return await _exchange(house, call, fields, proof.jkt)
         raise BadField("grant_type", f"must be client_credentials or {form.TOKEN_EXCHANGE}")
     except Refusal as refusal:
@@ -84,9 +84,9 @@ async def token(house: House, call: Call, asked: Asked) -> Response:
         return oauth_error(refusal)
 
 
-async def _client_credentials(house: House, call: Call, fields: form.Fields, jkt: str) -> Response:
-    identity = await _client(house, call, fields, jkt)
-    call = Call(Caller(CallerKind.AGENT, identity.agent, jkt=jkt), call.now, call.trace)
+async def _client_credentials(house: House, call: Call, fields: form.Fields, asked: Asked) -> Response:
+    identity = await _client(house, call, fields, asked)
+    call = Call(Caller(CallerKind.AGENT, identity.agent, jkt=identity.jkt), call.now, call.trace)
     text = form.one(fields, "authorization_details", required=False)
     if not text:
         signed, issued = await vouch(house.env, call, identity)
@@ -95,23 +95,25 @@ async def _client_credentials(house: House, call: Call, fields: form.Fields, jkt
     wanted = details.asked
     if wanted.task:
         task = await house.env.store.get(Task, wanted.task)
-        mine = task is not None and task.jkt == jkt and task.purpose == wanted.type
+        mine = task is not None and task.jkt == identity.jkt and task.purpose == wanted.type
         if task is None or not mine or not task.open_at(call.now):
             raise BadField("authorization_details[0].task", "is not an open task of this agent")
+        signed, issued = await vouch(house.env, call, identity, task, details.written)
     else:
         initiator = await initiator_of(house, call, form.one(fields, "subject_token", required=False))
-        asked = Proposal(wanted.type, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+        proposal = Proposal(wanted.type, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
         try:
-            task = await propose(house.env, call, asked, initiator)
+            task = await propose(house.env, call, proposal, initiator)
         except BadField as bad:
             raise BadField(f"authorization_details[0].{bad.field}", bad.problem, next_step=bad.next_step) from bad
         except Absent as absent:
             raise BadField("authorization_details[0].type", "is no purpose of this agent") from absent
-    signed, issued = await vouch(house.env, call, identity, task, details.written)
+        signed, issued = first_token(house.env, call, identity, task, details.written)
     return _answer(call, signed, issued)
 
 
-async def _client(house: House, call: Call, fields: form.Fields, jkt: str) -> Identity:
+async def _client(house: House, call: Call, fields: form.Fields, asked: Asked) -> Identity:
+    proof = house.verified_proof(asked, call.now)
     if form.one(fields, "client_assertion_type") != rfc7523.ASSERTION_TYPE:
         raise BadField("client_assertion_type", f"must be {rfc7523.ASSERTION_TYPE}")
     assertion = form.one(fields, "client_assertion")
@@ -119,10 +121,10 @@ async def _client(house: House, call: Call, fields: form.Fields, jkt: str) -> Id
     identity = await identify(house.env, call, named)
     key = jwk.parse({**identity.jwk, "kid": identity.jkt})
     proved = rfc7523.parse(assertion, audience=house.url, keys=[key], now=call.now)
-    if proved.client != identity.agent or jkt != identity.jkt:
+    if proved.client != identity.agent or proof.jkt != identity.jkt:
         raise BadToken("The client assertion is not valid.", inside="another agent's or another key's")
-    if not await house.env.store.spend(f"assertion:{identity.jkt}:{proved.jti}", proved.expires_at + 10_000):
-        raise BadToken("This client assertion was used before.", next_step="Sign a fresh one.")
+    spent = (f"assertion:{identity.jkt}:{proved.jti}", proved.expires_at + 10_000)
+    await house.spend((spent_proof(proof), proof.spent_until), spent)
     return identity
 
 
