@@ -73,6 +73,7 @@ def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
 
     from remit.domain.errors import BadField
 
+    _log_to_stderr()
     settings = Settings(**given)
     if not _is_loopback(settings.host) and not (settings.tls_cert and settings.tls_key):
         raise BadField(
@@ -92,6 +93,21 @@ def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
         ) from taken
     settings = Settings(**{**given, "port": listener.getsockname()[1]})
     uvloop.run(_serve(settings, listener, announce))
+
+
+def _log_to_stderr() -> None:
+    """One JSON line an event; standard output is for what was asked for."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path], None]) -> None:

@@ -20,7 +20,7 @@ from remit.store.memory import MemoryStore
 from remit.testing.store import FaultyStore
 from remit.verbs.apply import apply
 from remit.verbs.issue import MINT_WINDOW, ROUNDS, issue
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.revoke import end_lease, end_task, freeze
 from remit.work.end_leases import end_leases
 from tests.world import changed, world
 
@@ -337,6 +337,39 @@ def test_losing_for_ever_is_busy(run):
         with pytest.raises(Busy):
             await issue(w.env, call, task.id, "db")
         assert not w.issuer.ever
+
+    run(main())
+
+
+def test_an_agent_ends_one_lease_and_no_other(run):
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        _, stranger = await w.proved("bot")
+        task = await w.task(call)
+        lease, _ = await issue(w.env, call, task.id, "db")
+        kept, _ = await issue(w.env, call, task.id, "db")
+        for caller, which in ((stranger, lease.id), (call, "lse_nothing")):
+            with pytest.raises(Absent):
+                await end_lease(w.env, caller, which, "x")
+        ended = await asyncio.gather(*(end_lease(w.env, call, lease.id, "x") for _ in range(3)))
+        assert {row.state for row in ended} == {LeaseState.ENDING}
+        await end_leases(w.env, w.clock.now)
+        assert w.issuer.live == {kept.handle}
+
+    run(main())
+
+
+def test_ending_a_lease_that_keeps_changing_is_busy(run):
+    async def main():
+        store = Stubborn()
+        w = await world(store)
+        _, call = await w.proved()
+        task = await w.task(call)
+        lease, _ = await issue(w.env, call, task.id, "db")
+        store.lose = True
+        with pytest.raises(Busy):
+            await end_lease(w.env, call, lease.id, "x")
 
     run(main())
 

@@ -270,6 +270,24 @@ def test_introspection_says_active_or_nothing(server):
     assert introspect(server, token) == {"active": False}
 
 
+def test_revoking_an_exchanged_token_ends_its_lease_and_nobody_elses(server):
+    bot, stranger = server.agent(), server.agent()
+    task, token = bot.task()
+    _, other = stranger.task()
+    exchanged = exchange(bot, token).json()["access_token"]
+    url = f"{server.url}/oauth/revoke"
+
+    def revoke(who, held):
+        headers = {"Authorization": f"DPoP {held}", "DPoP": who.key.proof("POST", url, held)}
+        return httpx.post(url, data={"token": exchanged}, headers=headers).status_code
+
+    assert revoke(stranger, other) == 200 and introspect(server, exchanged)["active"] is True
+    assert revoke(bot, token) == 200 and introspect(server, exchanged) == {"active": False}
+    assert revoke(bot, token) == 200
+    assert introspect(server, token)["active"] is True
+    assert server.http("operator").get(f"/v1/tasks/{task}").json()["state"] == "open"
+
+
 def test_absent_and_hidden_look_the_same(server):
     bot, stranger = server.agent(), server.agent()
     task, token = bot.task()

@@ -65,9 +65,11 @@ class MemoryStore:
         self._spent[token] = until
         return True
 
-    async def forget_spent(self, now: int) -> None:
-        """Drop single-use identifiers whose time is over."""
-        self._spent = {token: until for token, until in self._spent.items() if until >= now}
+    async def forget_spent(self, now: int) -> int:
+        """Drop single-use identifiers whose time is over; returns how many."""
+        kept = {token: until for token, until in self._spent.items() if until >= now}
+        dropped, self._spent = len(self._spent) - len(kept), kept
+        return dropped
 
     async def head(self) -> tuple[int, str]:
         """See `ports.LogReader`."""

@@ -128,10 +128,11 @@ class PostgresStore:
         done: str = await self._ask(lambda: self._pool.execute(sql, token, until))
         return done == "INSERT 0 1"
 
-    async def forget_spent(self, now: int) -> None:
-        """Drop single-use identifiers whose time is over, a bounded number at a time."""
-        sql = "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < $1 LIMIT 5000)"
-        await self._ask(lambda: self._pool.execute(sql, now))
+    async def forget_spent(self, now: int) -> int:
+        """Drop at most 1,000 single-use identifiers whose time is over; returns how many."""
+        sql = "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < $1 LIMIT 1000)"
+        done: str = await self._ask(lambda: self._pool.execute(sql, now))
+        return int(done.removeprefix("DELETE "))
 
     async def _run(self) -> None:
         stopping = False

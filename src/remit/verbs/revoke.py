@@ -7,6 +7,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Conflict
 from remit.domain.identity import Standing, StandingState
+from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
 
@@ -37,6 +38,26 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
         env.nudge()
         return ended
     raise Busy("The task is very busy; it was not ended.", next_step="Try again at once.")
+
+
+async def end_lease(env: Env, call: Call, lease_id: str, reason: str) -> Lease:
+    """End one credential before its task ends; only the agent that holds it may. Ending it twice is fine."""
+    for _ in range(ROUNDS):
+        lease = await env.store.get(Lease, lease_id)
+        task = await env.store.get(Task, lease.task) if lease else None
+        if lease is None or task is None or task.agent != call.caller.name or task.jkt != call.caller.jkt:
+            raise Absent(inside=f"lease {lease_id} for {call.caller}")
+        if lease.state not in (LeaseState.RESERVED, LeaseState.LIVE):
+            return lease
+        because = events.LeaseEnding(lease.id, lease.task, reason[:500])
+        ending = lease.ending(call.now, reason[:500])
+        try:
+            await env.store.commit(Change(because, call).put(ending, was=lease))
+        except Conflict:
+            continue
+        env.nudge()
+        return ending
+    raise Busy("The lease keeps changing.", next_step="Try again at once.")
 
 
 async def _answers_for(env: Env, call: Call, task: Task) -> bool:

@@ -6,6 +6,7 @@ RFC 6749, 7523 (client assertions), 9396 (authorization_details are proposals), 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -28,7 +29,7 @@ from remit.domain.task import Task
 from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
-from remit.verbs.revoke import end_task
+from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token, identify, vouch
 
 from .api_agents import initiator_of
@@ -252,17 +253,17 @@ def _lease_id(handle: str) -> str:
 
 
 async def revoke(house: House, call: Call, asked: Asked) -> Response:
-    """RFC 7009: the caller's own task token closes its task; anything else is a 200 that did nothing."""
+    """RFC 7009: the caller's own task token closes its task, one it exchanged ends its lease; the rest is a 200."""
     try:
         text = form.one(form.parse(asked.body), "token")
     except Refusal as refusal:
         return oauth_error(refusal)
-    try:
-        token = house.token(text, call.now)
-    except Refusal:
-        return json_response({})
-    if token.task and token.jkt == call.caller.jkt:
-        await end_task(house.env, call, token.task, "token revoked")
+    with suppress(BadToken, Absent):
+        token = await _parsed(house, text, call.now)
+        if token.audience != house.url:
+            await end_lease(house.env, call, _lease_id(token.jti), "token revoked")
+        elif token.task and token.jkt == call.caller.jkt:
+            await end_task(house.env, call, token.task, "token revoked")
     return json_response({})
 
 

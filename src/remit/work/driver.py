@@ -16,7 +16,7 @@ from .sequence import Log, sequence
 
 IDLE = 0.5
 SEQUENCE_EVERY = 0.1
-FORGET_EVERY = 60.0
+FORGET_EVERY = 10.0
 _log = structlog.get_logger("remit.work")
 
 
@@ -42,7 +42,7 @@ class Driver:
         """There may be something to do now."""
         self._woken.set()
 
-    def start(self, env: Env, log: Log, key: NoteKey, forget: Callable[[int], Awaitable[None]]) -> None:
+    def start(self, env: Env, log: Log, key: NoteKey, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
 
         async def leases() -> bool:
@@ -56,8 +56,7 @@ class Driver:
             return bool(await sequence(log, env.signer, key))
 
         async def tidy() -> bool:
-            await forget(self._clock())
-            return False
+            return bool(await forget(self._clock()))
 
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
