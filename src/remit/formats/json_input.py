@@ -29,7 +29,7 @@ def parse(data: bytes, *, limit: int, depth: int = 16) -> Any:
         raise Malformed("The body is not UTF-8.", inside=str(bad)) from bad
     _check_depth(data, depth)
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_constant)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as bad:
         raise Malformed(f"The body is not JSON: {bad.msg} at line {bad.lineno} column {bad.colno}.") from bad
     except (ValueError, RecursionError) as bad:
@@ -87,6 +87,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise Malformed(f"The body is not JSON: {name} is not a number there.")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
 
 
 def _check(value: Any, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from joserfc.errors import JoseError
@@ -41,6 +42,17 @@ def parse(jwk: Any) -> PublicKey:
     """Parse one public JWK; private members, weak RSA, wrong `use`, `key_ops` or `alg` raise `BadToken`."""
     if not isinstance(jwk, Mapping) or len(jwk) > 20:
         raise _bad("not a JWK")
+    if all(isinstance(value, str) for value in jwk.values()):
+        return _known(tuple(sorted(jwk.items())))  # an agent shows the same key in every proof
+    return _parse(jwk)
+
+
+@lru_cache(maxsize=4096)
+def _known(members: tuple[tuple[str, str], ...]) -> PublicKey:
+    return _parse(dict(members))
+
+
+def _parse(jwk: Mapping[str, Any]) -> PublicKey:
     kty, crv = jwk.get("kty"), jwk.get("crv", "")
     if not isinstance(kty, str) or not isinstance(crv, str):
         raise _bad("kty or crv is not text")

@@ -13,7 +13,7 @@ from remit.formats.tlog import Checkpoint, NoteKey, sign_checkpoint
 from remit.log import merkle, tiles
 from remit.ports import Appended, LogReader, LogWriter, Signer
 
-BATCH = 4096
+BATCH = 512
 
 
 class Log(LogReader, LogWriter, Protocol):
