@@ -123,6 +123,7 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            lifespan="off",
             limit_concurrency=2048,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,

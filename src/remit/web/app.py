@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import structlog
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
-from starlette.types import ASGIApp
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from remit.domain.caller import CallerKind
 from remit.domain.errors import (
@@ -35,36 +36,57 @@ _log = structlog.get_logger("remit.web")
 
 
 def create_app(house: House) -> ASGIApp:
-    """One Starlette route for each row of the table."""
-    routes = [StarletteRoute(row.path, _endpoint(house, row), methods=[row.method]) for row in ROUTES]
-    return Starlette(routes=routes, exception_handlers={404: _absent, 405: _absent})
+    """Starlette's router over the table, without its middleware: every answer, errors too, is made here."""
+    paths: dict[str, dict[str, _Endpoint]] = {}
+    for row in ROUTES:
+        paths.setdefault(row.path, {})[row.method] = _Endpoint(house, row)
+    router = Router([StarletteRoute(path, _Methods(methods)) for path, methods in paths.items()], default=_absent)
+    router.redirect_slashes = False
+    return router
 
 
-def _endpoint(house: House, route: Route):  # type: ignore[no-untyped-def]  # Starlette's own endpoint type is Any
-    requests = house.metrics.requests
-    latency = house.metrics.latency.labels(route.path)
-    oauth = route.path.startswith("/oauth/")
+class _Methods:
+    """One path: the endpoint for each of its methods. What a path does not answer to is absent there."""
 
-    async def endpoint(request: Request) -> Response:
+    def __init__(self, endpoints: Mapping[str, _Endpoint]) -> None:
+        reading = {"HEAD": endpoints["GET"]} if "GET" in endpoints else {}
+        self._endpoints = {**endpoints, **reading}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["method"])
+        await (endpoint or _absent)(scope, receive, send)
+
+
+class _Endpoint:
+    """One row of the table, as ASGI: refusals become problems, bugs become a 500 that tells nothing."""
+
+    def __init__(self, house: House, route: Route) -> None:
+        self._house = house
+        self._route = route
+        self._latency = house.metrics.latency.labels(route.path)
+        self._render = oauth_error if route.path.startswith("/oauth/") else problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
+        response = await self._response(Request(scope, receive))
+        self._latency.observe(time.perf_counter() - started)
+        self._house.metrics.requests.labels(self._route.path, str(response.status_code)).inc()
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
         try:
-            response = await _answer(house, route, request)
+            return await _answer(self._house, self._route, request)
         except Refusal as refusal:
             if isinstance(refusal, Unauthenticated):
-                house.metrics.unauthenticated.labels(refusal.code).inc()
+                self._house.metrics.unauthenticated.labels(refusal.code).inc()
             if refusal.inside:
-                _log.info("refused", route=route.path, code=refusal.code, inside=refusal.inside)
-            response = oauth_error(refusal) if oauth else problem(refusal)
+                _log.info("refused", route=self._route.path, code=refusal.code, inside=refusal.inside)
+            return self._render(refusal)
         except ClientDisconnect:
-            response = Response(status_code=400)
+            return Response(status_code=400)
         except Exception as bug:
-            _log.error("failed", route=route.path, error=type(bug).__name__, exc_info=bug)
-            response = json_response(_BUG, 500, media="application/problem+json")
-        latency.observe(time.perf_counter() - started)
-        requests.labels(route.path, str(response.status_code)).inc()
-        return response
-
-    return endpoint
+            _log.error("failed", route=self._route.path, error=type(bug).__name__, exc_info=bug)
+            return json_response(_BUG, 500, media="application/problem+json")
 
 
 _BUG = {
@@ -127,5 +149,6 @@ async def _read(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _absent(request: Request, _: Exception) -> Response:
-    return problem(Absent())
+async def _absent(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await problem(Absent())(scope, receive, send)
