@@ -7,11 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import anyio  # httpx's own event-loop layer, always there with it
 import httpx
 
 from .dpop import DPoPAuth
 from .errors import RemitError
-from .protocol import Agent, Answer, Permit, Secret, Talk, Work, unreachable
+from .protocol import Agent, Permit, Secret, Work
+from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 
 T = TypeVar("T")
 
@@ -29,7 +31,9 @@ class AsyncRemit:
         http: httpx.AsyncClient | None = None,
     ) -> None:
         self.agent = Agent.configured(url, agent_dir, join_token, oidc_token)
-        self._http = http or httpx.AsyncClient(follow_redirects=False, trust_env=False)
+        # A retry here is of the connection only: what may have been received is never sent again.
+        transport = None if http else httpx.AsyncHTTPTransport(retries=1, trust_env=False)
+        self._http = http or httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def prove(self) -> str:
         """Bind this process's key now; returns the agent's name."""
@@ -71,21 +75,28 @@ class AsyncRemit:
             send = next(talk)
             while True:
                 try:
-                    answer = await self._http.request(
-                        send.method,
-                        send.url,
-                        headers=dict(send.headers),
-                        content=send.body,
-                        timeout=httpx.Timeout(send.patience, connect=2.0),
-                    )
-                    body = answer.json() if answer.content else None
-                except (httpx.TransportError, ValueError) as failure:
+                    answer = await self._ask(send)
+                except (httpx.HTTPError, httpx.InvalidURL, ValueError) as failure:
                     talk.close()
                     raise unreachable(self.agent.url, failure) from failure
-                send = talk.send(Answer(answer.status_code, body))
+                send = talk.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
+
+    async def _ask(self, send: Send) -> Answer:
+        reading = Reading(send.patience)
+        async with self._http.stream(
+            send.method,
+            send.url,
+            headers=dict(send.headers),
+            content=send.body,
+            timeout=httpx.Timeout(send.patience, connect=CONNECT),
+            follow_redirects=False,
+        ) as response:
+            async for chunk in response.aiter_bytes():
+                reading.add(chunk)
+        return reading.answer(response.status_code)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -96,10 +107,11 @@ class AsyncTask:
     """An open task. Leaving the block ends it, and with it every credential it holds."""
 
     def __init__(self, remit: AsyncRemit, work: Work, on_behalf_of: str, duration_s: float, max_calls: int) -> None:
+        self._closes = False
         self._remit = remit
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
-        self._adopted = bool(work.id)
+        self._ours_to_end = not work.id
 
     @property
     def id(self) -> str:
@@ -107,21 +119,31 @@ class AsyncTask:
         return self._work.id
 
     async def __aenter__(self) -> AsyncTask:
-        if not self._adopted:
-            await self._remit.run(self._work.open(*self._proposal))
+        if self._ours_to_end:
+            try:
+                await self._remit.run(self._work.open(*self._proposal))
+            except BaseException:
+                await self._finish()
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._adopted:
-            return
-        reason = "done" if kind is None else f"failed: {kind.__name__}"
-        try:
-            await self.end(reason)
-        except RemitError:
-            if kind is None:
-                raise  # otherwise the block's own exception matters more; the deadline ends the task
+        # Shielded: a cancelled block ends its task like any other.
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._ours_to_end:
+                    await self.end("done" if kind is None else f"failed: {kind.__name__}")
+            except RemitError:
+                if kind is None:
+                    raise  # otherwise the block's own exception matters more; the deadline ends the task
+            finally:
+                await self._finish()
+
+    async def _finish(self) -> None:
+        if self._closes:
+            await self._remit.close()
 
     async def call(
         self,
@@ -157,19 +179,23 @@ class AsyncTask:
 
     async def token(self, audience: str) -> str:
         """A key-bound access token for another resource server."""
-        return str((await self._remit.run(self._work.exchange(audience)))["access_token"])
+        return await self._remit.run(self._work.token_for(audience))
 
     async def auth(self, audience: str, origin: str = "") -> DPoPAuth:
         """httpx authentication for that resource server, and for no other origin."""
-        token = await self.token(audience)
-        return DPoPAuth(self._remit.agent.key, lambda: token, origin or audience)
+        auth = DPoPAuth(self._remit.agent.key, lambda: self.token(audience), origin or audience)
+        await self.token(audience)
+        return auth
 
     async def end(self, reason: str = "done", *, settled: bool = True) -> dict[str, Any]:
         """End it now; with `settled`, wait until every credential is dead."""
         ended: dict[str, Any] = await self._remit.run(self._work.end(reason, settled=settled))
+        self._ours_to_end = False
         return ended
 
 
 def atask(purpose: str, *, goal: str, **rest: Any) -> AsyncTask:
-    """`AsyncRemit().task(…)`, configured by the environment."""
-    return AsyncRemit().task(purpose, goal=goal, **rest)
+    """`AsyncRemit().task(…)`, configured by the environment; its connections close with the block."""
+    task = AsyncRemit().task(purpose, goal=goal, **rest)
+    task._closes = True
+    return task

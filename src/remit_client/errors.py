@@ -36,11 +36,26 @@ class Refused(RemitError):
         self.field = field
 
 
+_NEXT_STEPS = {
+    "absent": "Ask which purposes are this agent's.",
+    "agent_frozen": "Ask the agent's owner; trying again will not help.",
+    "approval_expired": "Call again to ask again.",
+    "approval_refused": "A person said no to exactly this; ask them what they would agree to.",
+    "bad_arguments": "Correct the arguments and call again.",
+    "out_of_scope": "Stay within what the task names, or ask for a task that covers this.",
+    "policy_forbids": "Ask the purpose's owner; trying again will not help.",
+    "policy_silent": "Ask the purpose's owner; trying again will not help.",
+    "tool_changed": "Ask an operator to review the tool as it is now.",
+    "tool_unknown": "Ask an operator to review the tool.",
+}
+
+
 class Denied(RemitError):
     """A decision said no. `reasons` are stable codes such as `out_of_scope`."""
 
     def __init__(self, message: str, *, reasons: Sequence[str] = (), code: str = "", next_step: str = "") -> None:
-        super().__init__(message, code=code, next_step=next_step)
+        step = next_step or next((_NEXT_STEPS[reason] for reason in reasons if reason in _NEXT_STEPS), "")
+        super().__init__(message, code=code, next_step=step)
         self.reasons = tuple(reasons)
 
 
@@ -61,7 +76,9 @@ def of_problem(status: int, body: Mapping[str, Any]) -> RemitError:
     if status == 401:
         return NotAuthenticated(message, code=code, next_step=step)
     if status == 403:
-        return Denied(message, reasons=body.get("reasons", ()), code=code, next_step=step)
+        found = body.get("reasons")
+        reasons = [str(reason) for reason in found] if isinstance(found, list) else []
+        return Denied(message, reasons=reasons, code=code, next_step=step)
     if status == 404:
         return NotFound(message, code=code, next_step=step)
     if status >= 500 or status == 429:

@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from .errors import RemitError
+
+_POSIX = os.name == "posix"
+_ANEW = "Remove it and invite the agent again."
 
 
 def b64(data: bytes) -> str:
@@ -55,19 +59,31 @@ class AgentKey:
         """The key in `directory/key.pem`, made if there is none; a file others can read is refused."""
         path = directory / "key.pem"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _POSIX and directory.stat().st_mode & 0o022:
+            raise RemitError(f"{directory} can be written by others.", next_step=f"chmod 700 {directory}")
         if not path.exists():
-            key = cls.generate()
-            pem = key._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
-            return key
-        if path.stat().st_mode & 0o077:
+            cls.generate()._store(path)
+        if _POSIX and path.stat().st_mode & 0o077:
             raise RemitError(f"{path} can be read by others.", next_step=f"chmod 600 {path}")
-        private = load_pem_private_key(path.read_bytes(), None)
+        try:
+            private = load_pem_private_key(path.read_bytes(), None)
+        except (ValueError, TypeError) as bad:
+            raise RemitError(f"{path} is not a private key.", next_step=_ANEW) from bad
         if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
-            raise RemitError(f"{path} is not a P-256 private key.")
+            raise RemitError(f"{path} is not a P-256 private key.", next_step=_ANEW)
         return cls(private)
+
+    def _store(self, path: Path) -> None:
+        """The whole key or none; when two processes start at once, the first one's key is everybody's."""
+        pem = self._private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        draft = path.with_name(f".key-{secrets.token_hex(8)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink()
 
     def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
         """A compact JWS (RFC 7515) with ES256."""

@@ -11,7 +11,8 @@ import httpx
 
 from .dpop import DPoPAuth
 from .errors import RemitError
-from .protocol import Agent, Answer, Permit, Secret, Talk, Work, unreachable
+from .protocol import Agent, Permit, Secret, Work
+from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 
 T = TypeVar("T")
 
@@ -29,7 +30,9 @@ class Remit:
         http: httpx.Client | None = None,
     ) -> None:
         self.agent = Agent.configured(url, agent_dir, join_token, oidc_token)
-        self._http = http or httpx.Client(follow_redirects=False, trust_env=False)
+        # A retry here is of the connection only: what may have been received is never sent again.
+        transport = None if http else httpx.HTTPTransport(retries=1, trust_env=False)
+        self._http = http or httpx.Client(transport=transport, trust_env=False)
 
     def prove(self) -> str:
         """Bind this process's key now; returns the agent's name."""
@@ -71,21 +74,28 @@ class Remit:
             send = next(talk)
             while True:
                 try:
-                    answer = self._http.request(
-                        send.method,
-                        send.url,
-                        headers=dict(send.headers),
-                        content=send.body,
-                        timeout=httpx.Timeout(send.patience, connect=2.0),
-                    )
-                    body = answer.json() if answer.content else None
-                except (httpx.TransportError, ValueError) as failure:
+                    answer = self._ask(send)
+                except (httpx.HTTPError, httpx.InvalidURL, ValueError) as failure:
                     talk.close()
                     raise unreachable(self.agent.url, failure) from failure
-                send = talk.send(Answer(answer.status_code, body))
+                send = talk.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
+
+    def _ask(self, send: Send) -> Answer:
+        reading = Reading(send.patience)
+        with self._http.stream(
+            send.method,
+            send.url,
+            headers=dict(send.headers),
+            content=send.body,
+            timeout=httpx.Timeout(send.patience, connect=CONNECT),
+            follow_redirects=False,
+        ) as response:
+            for chunk in response.iter_bytes():
+                reading.add(chunk)
+        return reading.answer(response.status_code)
 
     def close(self) -> None:
         """Close the connections."""
@@ -99,7 +109,7 @@ class Task:
         self._remit = remit
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
-        self._adopted = bool(work.id)
+        self._ours_to_end = not work.id
 
     @property
     def id(self) -> str:
@@ -107,14 +117,14 @@ class Task:
         return self._work.id
 
     def __enter__(self) -> Task:
-        if not self._adopted:
+        if self._ours_to_end:
             self._remit.run(self._work.open(*self._proposal))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._adopted:
+        if not self._ours_to_end:
             return
         reason = "done" if kind is None else f"failed: {kind.__name__}"
         try:
@@ -157,16 +167,18 @@ class Task:
 
     def token(self, audience: str) -> str:
         """A key-bound access token for another resource server."""
-        return str(self._remit.run(self._work.exchange(audience))["access_token"])
+        return self._remit.run(self._work.token_for(audience))
 
     def auth(self, audience: str, origin: str = "") -> DPoPAuth:
         """httpx authentication for that resource server, and for no other origin."""
-        token = self.token(audience)
-        return DPoPAuth(self._remit.agent.key, lambda: token, origin or audience)
+        auth = DPoPAuth(self._remit.agent.key, lambda: self.token(audience), origin or audience)
+        self.token(audience)
+        return auth
 
     def end(self, reason: str = "done", *, settled: bool = True) -> dict[str, Any]:
         """End it now; with `settled`, wait until every credential is dead."""
         ended: dict[str, Any] = self._remit.run(self._work.end(reason, settled=settled))
+        self._ours_to_end = False
         return ended
 
 

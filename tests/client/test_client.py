@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import anyio
 import httpx
 import pytest
 
 import remit_client as remit
+from remit_client.protocol import _Token
+from remit_client.wire import Send, checked
 
 
 def joined(server, tmp_path, name="bot"):
@@ -171,6 +177,93 @@ def test_what_a_wrong_proposal_says(server, tmp_path):
     client.close()
 
 
+def test_leaving_after_the_end_or_the_deadline_is_quiet(server, tmp_path):
+    client = joined(server, tmp_path)
+    with client.task("pay", goal="g", customer="acme", duration_s=1) as late:
+        time.sleep(1.2)
+    with pytest.raises(remit.RemitError):
+        late.call("list", customer="acme")
+    with client.task("pay", goal="g", customer="acme") as task:
+        task.end("enough")
+        client.close()  # leaving asks nothing more
+    ended = server.http("operator").get(f"/v1/tasks/{task.id}").json()
+    assert (ended["state"], ended["end_reason"]) == ("closed", "enough")
+
+
+def test_tokens_are_renewed_before_they_expire_and_not_otherwise(server, tmp_path):
+    client = joined(server, tmp_path)
+    with client.task("pay", goal="g", customer="acme") as task:
+        first, bound = task.access_token(), task.token("https://rs.example")
+        assert (task.access_token(), task.token("https://rs.example")) == (first, bound)
+        auth = task.auth("https://rs.example")
+        assert _sent(auth) == f"DPoP {bound}"
+        work = task._work
+        work._token = replace(work._token, until=time.monotonic() - 1)
+        assert task.call("list", customer="acme").why and task.access_token() != first
+        work._elsewhere["https://rs.example"] = replace(work._elsewhere["https://rs.example"], until=0.0)
+        assert _sent(auth) not in ("", f"DPoP {bound}")
+        leases = server.http("operator").get(f"/v1/tasks/{task.id}/leases").json()["items"]
+        assert len(leases) == 2
+
+
+def _sent(auth, url="https://rs.example/x"):
+    return next(auth.sync_auth_flow(httpx.Request("GET", url))).headers.get("Authorization", "")
+
+
+def test_the_person_who_asked_is_the_initiator(server, tmp_path):
+    client = joined(server, tmp_path)
+    token = server.http("dana").post("/v1/subject-tokens", json={"agent": "bot"}).json()["subject_token"]
+    with client.task("pay", goal="g", customer="acme", on_behalf_of=token) as task:
+        assert task.get(f"/v1/tasks/{task.id}")["initiator"] == "person:dana"
+    with pytest.raises(remit.RemitError), client.task("pay", goal="g", customer="acme", on_behalf_of=token):
+        raise AssertionError("a subject token is good once")
+
+
+def test_a_new_key_or_another_server_uses_the_fresh_invitation(server, tmp_path):
+    joined(server, tmp_path).prove()
+    (tmp_path / "agent" / "key.pem").unlink()
+    assert remit.Remit(server.url, agent_dir=tmp_path / "agent").agent.name == ""  # agent.json is the old key's
+    client = joined(server, tmp_path)
+    with client.task("pay", goal="g", customer="acme") as task:
+        assert task.id
+    stranger = remit.AgentKey.load_or_create(tmp_path / "moved")
+    (tmp_path / "moved" / "agent.json").write_text(json.dumps({"agent": "bot", "jkt": stranger.jkt}))
+    token = server.http("operator").post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
+    moved = remit.Remit(server.url, agent_dir=tmp_path / "moved", join_token=token)  # known, but not to this server
+    with moved.task("pay", goal="g", customer="acme") as task:
+        assert task.id
+    (tmp_path / "moved" / "agent.json").write_text("{")
+    with pytest.raises(remit.NotAuthenticated):
+        remit.Remit(server.url, agent_dir=tmp_path / "moved", join_token="").prove()
+
+
+def test_a_cancelled_block_still_ends_its_task(server, tmp_path):
+    token = server.http("operator").post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
+    ids = []
+
+    async def main():
+        client = remit.AsyncRemit(server.url, agent_dir=tmp_path / "agent", join_token=token)
+
+        async def body():
+            async with client.task("pay", goal="g", customer="acme") as task:
+                ids.append(task.id)
+                await anyio.sleep(60)
+
+        running = asyncio.create_task(body())
+        while not ids:
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        with anyio.move_on_after(0.5):  # keeps cancelling at every await, the end's own included
+            await body()
+        await client.close()
+
+    asyncio.run(main())
+    states = {server.http("operator").get(f"/v1/tasks/{i}").json()["state"] for i in ids}
+    assert len(ids) == 2 and states == {"closed"}
+
+
 def test_an_agent_that_proved_nothing_is_told_how(server, tmp_path):
     client = remit.Remit(server.url, agent_dir=tmp_path / "agent", join_token="")
     with pytest.raises(remit.NotAuthenticated, match="remit agent invite"):
@@ -187,6 +280,25 @@ def test_a_key_others_can_read_is_refused(tmp_path):
     os.chmod(path, 0o644)
     with pytest.raises(remit.RemitError, match="can be read by others"):
         remit.AgentKey.load_or_create(tmp_path / "agent")
+    os.chmod(path, 0o600)
+    path.write_text("")
+    with pytest.raises(remit.RemitError, match="not a private key"):
+        remit.AgentKey.load_or_create(tmp_path / "agent")
+    os.chmod(path.parent, 0o777)
+    with pytest.raises(remit.RemitError, match="can be written by others"):
+        remit.AgentKey.load_or_create(tmp_path / "agent")
+
+
+def test_processes_that_start_at_once_share_one_key(tmp_path):
+    gate = threading.Barrier(8)
+
+    def load():
+        gate.wait()
+        return remit.AgentKey.load_or_create(tmp_path / "agent").jkt
+
+    with ThreadPoolExecutor(8) as pool:
+        found = {future.result() for future in [pool.submit(load) for _ in range(8)]}
+    assert len(found) == 1 and [p.name for p in (tmp_path / "agent").iterdir()] == ["key.pem"]
 
 
 class Broken(BaseHTTPRequestHandler):
@@ -215,6 +327,12 @@ class Broken(BaseHTTPRequestHandler):
         (429, b"{}", remit.Unreachable),
         (401, b"{}", remit.NotAuthenticated),
         (404, b"[]", remit.NotFound),
+        (302, b"", remit.Refused),
+        (200, b"", remit.Unreachable),
+        (200, b"{}", remit.Unreachable),
+        (200, b'{"decision":"permit","why":"all"}', remit.Unreachable),
+        (200, b"[" * 200_000, remit.Unreachable),
+        (200, b'"' + b"x" * 5_000_000 + b'"', remit.Unreachable),
         (400, b'{"detail":"d","field":"f"}', remit.Refused),
         (403, b'{"detail":"d","reasons":["r"]}', remit.Denied),
     ],
@@ -227,10 +345,38 @@ def test_every_wrong_answer_is_an_exception_never_a_permit(tmp_path, status, bod
     (tmp_path / "a" / "agent.json").write_text(json.dumps({"agent": "bot"}))
     client.agent.name = "bot"
     task = client.adopt("pay", "tsk_x")
-    task._work._token, task._work._until = "t", time.monotonic() + 100
+    task._work._token = _Token("t", time.monotonic() + 100)
     with pytest.raises(error):
         task.call("list", customer="acme")
     wrong.shutdown()
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Never silent for long, never done."""
+
+    def do_POST(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
+                time.sleep(0.05)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_an_answer_that_never_ends_is_no_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr("remit_client.wire.CONNECT", 0)
+    dripping = HTTPServer(("127.0.0.1", 0), Dripping)
+    threading.Thread(target=dripping.serve_forever, daemon=True).start()
+    client = remit.Remit(f"http://127.0.0.1:{dripping.server_port}", agent_dir=tmp_path / "a")
+    began = time.monotonic()
+    with pytest.raises(remit.Unreachable, match="too slow"):
+        client.run(checked(Send("POST", client.agent.url, {}, patience=0.4)))
+    assert time.monotonic() - began < 5
+    dripping.shutdown()
 
 
 def test_no_server_means_no(tmp_path):

@@ -166,9 +166,14 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
 
 def _told(error: Exception) -> Failure:
     from remit.domain.errors import Refusal
+    from remit_client.errors import Denied, NotAuthenticated, NotFound, RemitError, Unreachable
 
     if isinstance(error, Refusal):
         return Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
+    if isinstance(error, RemitError):
+        exits = {Denied: Exit.DENIED, NotAuthenticated: Exit.UNAUTHENTICATED, NotFound: Exit.NOT_FOUND}
+        exit_code = {**exits, Unreachable: Exit.UNREACHABLE}.get(type(error), Exit.ERROR)
+        return Failure(error.message, exit_code, next_step=error.next_step, code=error.code)
     if os.environ.get("REMIT_TRACEBACK"):
         raise error
     step = "This is a bug in Remit; REMIT_TRACEBACK=1 shows where."

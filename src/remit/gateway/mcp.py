@@ -1,8 +1,9 @@
 """An enforcement point for any stdio MCP server: every `tools/call` is decided before it is forwarded.
 
 It runs beside the agent and speaks MCP on both sides through the official SDK. Only tools that the task's
-purpose grants, and whose description is the reviewed one, are listed. When Remit does not answer, nothing is
-forwarded. What a model is told never names a policy: it says what to ask for and of whom.
+purpose grants, and whose description is the reviewed one, are listed or called. When Remit does not answer, nothing
+is forwarded. What a model is told never names a policy: it says what to ask for and of whom. The server's log
+messages are not passed on: MCP has deprecated them (SEP-2577), and nobody reviewed what they say.
 """
 
 from __future__ import annotations
@@ -11,28 +12,38 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
+import anyio
 import mcp_types as types
 from mcp import Client, MCPError, StdioServerParameters, stdio_client, stdio_server
 from mcp.server.lowlevel.server import Server
 
 from remit import __version__
-from remit.formats.mcp_pin import pin
-from remit_client import AsyncRemit, AsyncTask, Denied, Held, RemitError
+from remit.domain.errors import BadField
+from remit.formats.mcp_pin import pin, shown
+from remit_client import AsyncRemit, AsyncTask, Denied, Held, NotFound, RemitError, Unreachable
+
+from .stdio import standard_streams
 
 CALL_TIMEOUT = 120.0
 RESULT_LIMIT = 4 * 1024 * 1024
 TOOLS_LIMIT = 1000
+PAGES_LIMIT = 100
+_FAILURES = (MCPError, TimeoutError, OSError, ValueError, anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
 async def describe(command: list[str], server: str = "") -> list[tuple[str, dict[str, Any], str]]:
-    """A live server's tools: (catalogue name, description as sent, pin)."""
+    """A live server's tools: (catalogue name, description as sent, pin). A tool that cannot be pinned has none: ''."""
     async with _connected(command) as child:
-        tools = await _tools(child)
-    return [(_catalogue_name(server, tool["name"]), tool, pin(tool)) for tool in tools]
+        try:
+            tools = await _tools(child)
+        except _FAILURES as failure:
+            raise RemitError(f"The MCP server does not list its tools: {_first(failure)}") from failure
+    return [(_catalogue_name(server, tool["name"]), tool, _pin(tool)) for tool in tools]
 
 
 async def run(
@@ -47,28 +58,50 @@ async def run(
     env: Mapping[str, str] | None = None,
     remit: AsyncRemit | None = None,
 ) -> None:
-    """Serve MCP on our stdin and stdout until they close; a task opened here is ended on the way out.
+    """Serve MCP on our stdin and stdout until they close or a signal comes; a task opened here ends on the way out.
 
-    The server gets a minimal environment and `env`, never the agent's own: no REMIT_ variable reaches it.
+    The server gets a minimal environment and `env`, never the agent's own: no REMIT_ variable reaches it. Raises
+    `RemitError` when there is no task to be had, or no server.
     """
     remit = remit or AsyncRemit()
     opened = remit.adopt(purpose, task) if task else remit.propose(purpose, goal, parameters or {})
-    this = asyncio.current_task()
-    if this is not None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, this.cancel)
-    with suppress(asyncio.CancelledError):
-        async with opened as within, _connected(command, env) as child:
-            point = EnforcementPoint(within, child, purpose, server, wait_budget_s)
-            async with stdio_server() as (reader, writer):
-                front = point.server()
-                await front.run(reader, writer, front.create_initialization_options())
-    await remit.close()
+    serving = anyio.CancelScope()
+    _on_signals(serving.cancel)
+    try:
+        async with opened as within:
+            with serving:
+                async with _connected(command, env) as child, stdio_server(*standard_streams()) as (reader, writer):
+                    front = EnforcementPoint(within, child, purpose, server, wait_budget_s).server()
+                    await front.run(reader, writer, front.create_initialization_options())
+            if serving.cancelled_caught and not task:
+                await within.end("stopped by a signal")
+    finally:
+        await remit.close()
 
 
-def _connected(command: list[str], env: Mapping[str, str] | None = None) -> Client:
+def _on_signals(stop: Callable[[], None]) -> None:
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        with suppress(NotImplementedError, AttributeError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(getattr(signal, name), stop)
+
+
+@asynccontextmanager
+async def _connected(command: list[str], env: Mapping[str, str] | None = None) -> AsyncIterator[Client]:
     parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(env or {}))
-    return Client(stdio_client(parameters), read_timeout_seconds=CALL_TIMEOUT)
+    async with AsyncExitStack() as stack:
+        try:
+            client = Client(stdio_client(parameters), read_timeout_seconds=CALL_TIMEOUT)
+            child = await stack.enter_async_context(client)
+        except (*_FAILURES, ExceptionGroup) as failure:
+            step = f"Run {command[0]} by itself to see why."
+            raise RemitError(f"The MCP server did not start: {_first(failure)}.", next_step=step) from failure
+        yield child
+
+
+def _first(failure: BaseException) -> str:
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) or type(failure).__name__
 
 
 class EnforcementPoint:
@@ -80,46 +113,68 @@ class EnforcementPoint:
         self._purpose = purpose
         self._prefix = prefix
         self._budget = wait_budget_s
+        self._has_pin: set[str] = set()
 
     def server(self) -> Server[Any]:
         """The MCP server agents see. Only tools are served; any other request is unknown here and refused."""
         return Server("remit", version=__version__, on_list_tools=self._list, on_call_tool=self._call)
 
     async def _list(self, ctx: Any, params: Any) -> types.ListToolsResult:
-        offered = await _tools(self._child)
         try:
-            shown = [tool for tool in offered if await self._reviewed(tool)]
+            offered = await _tools(self._child)
+            purpose = await self._task.get(f"/v1/purposes/{self._purpose}")
+            granted = {grant["tool"] for grant in purpose["grants"]}
+            named = [(tool, _catalogue_name(self._prefix, tool["name"])) for tool in offered]
+            listed = [shown(t) for t, name in named if name in granted and await self._as_reviewed(name, _pin(t))]
         except RemitError as error:
             raise MCPError(types.INTERNAL_ERROR, f"Remit did not answer, so no tool is offered. {error}") from error
-        return types.ListToolsResult(tools=[types.Tool.model_validate(tool) for tool in shown])
+        except _FAILURES as failure:
+            raise MCPError(types.INTERNAL_ERROR, f"The tools' server failed: {_first(failure)}") from failure
+        return types.ListToolsResult(tools=[types.Tool.model_validate(tool) for tool in listed])
 
-    async def _reviewed(self, tool: Mapping[str, Any]) -> bool:
-        name = _catalogue_name(self._prefix, tool["name"])
-        purpose = await self._task.get(f"/v1/purposes/{self._purpose}")
-        if name not in {grant["tool"] for grant in purpose["grants"]}:
-            return False
-        reviewed = await self._task.get(f"/v1/tools/{name}")
-        return bool(reviewed["pin"]) and reviewed["pin"] == pin(tool)
+    async def _as_reviewed(self, name: str, seen: str) -> bool:
+        return bool(seen) and await self._reviewed_pin(name) == seen
+
+    async def _reviewed_pin(self, name: str) -> str:
+        """The pin in the catalogue; empty when nobody reviewed this tool as an MCP server describes it."""
+        found = str((await self._task.get(f"/v1/tools/{quote(name, safe='')}"))["pin"])
+        if found:
+            self._has_pin.add(name)
+        return found
+
+    async def _must_have_pin(self, name: str) -> None:
+        """Without a pin in the catalogue the decision has nothing to compare, and any description would pass."""
+        with suppress(NotFound):  # then the decision says so, and records it
+            if name not in self._has_pin and not await self._reviewed_pin(name):
+                said = f"Nobody has reviewed how an MCP server describes {name!r}."
+                raise Denied(said, reasons=("tool_unknown",))
 
     async def _call(self, ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        tool = next((t for t in await _tools(self._child) if t["name"] == params.name), None)
-        if tool is None:
-            return _refusal("deny", f"There is no tool {params.name}.", {"reasons": ["tool_unknown"]})
-        arguments = dict(params.arguments or {})
+        name, arguments = params.name, dict(params.arguments or {})
         try:
-            await self._decide(ctx, _catalogue_name(self._prefix, params.name), arguments, pin(tool))
+            tool = next((t for t in await _tools(self._child) if t["name"] == name), None)
+            if tool is None:
+                raise Denied(f"There is no tool {name}.", reasons=("tool_unknown",), next_step="List the tools.")
+            await self._decide(ctx, _catalogue_name(self._prefix, name), arguments, _pin(tool))
         except Held as held:
             said = f"Held: a person must agree first ({', '.join(held.approvers)}). Their page: {held.url} "
             said += "When they have agreed, call again with exactly the same arguments."
             return _refusal("hold", said, {"approval": {"id": held.approval, "url": held.url}})
         except Denied as denied:
-            return _refusal("deny", f"Denied: {denied}", {"reasons": list(denied.reasons)})
-        except RemitError as error:
+            said = f"Denied ({', '.join(denied.reasons)}): {denied}"
+            return _refusal("deny", said, {"reasons": list(denied.reasons)})
+        except Unreachable as error:
             return _refusal("deny", f"Denied, because Remit gave no answer. {error}", {"reasons": ["unreachable"]})
-        return await self._forward(params.name, arguments)
+        except RemitError as error:
+            return _refusal("deny", f"Denied: {error}", {"reasons": [error.code or "refused"]})
+        except _FAILURES as failure:
+            said = f"The tool's server failed before anything was decided: {_first(failure)}. Nothing was done."
+            return _refusal("deny", said, {"reasons": ["server_failed"], "failed": True})
+        return await self._forward(name, arguments)
 
     async def _decide(self, ctx: Any, name: str, arguments: dict[str, Any], seen: str) -> None:
         deadline = time.monotonic() + self._budget
+        await self._must_have_pin(name)
         while True:
             try:
                 await self._task.call(name, arguments, wait=0, pin=seen)
@@ -136,23 +191,41 @@ class EnforcementPoint:
     async def _forward(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
             result = await self._child.call_tool(name, arguments)
-        except (MCPError, TimeoutError, OSError) as failure:
-            return _refusal("permit", f"The tool's server failed: {type(failure).__name__}.", {"failed": True})
-        if len(result.model_dump_json()) > RESULT_LIMIT:
+            size = len(result.model_dump_json())
+        except Exception as failure:  # whatever a server does, it becomes an answer
+            said = f"The tool's server failed: {_first(failure)}. Whether it acted is not known."
+            return _refusal("permit", said, {"failed": True})
+        if size > RESULT_LIMIT:
             return _refusal("permit", f"The tool answered more than {RESULT_LIMIT} bytes.", {"failed": True})
+        if _poses_as_remit(result.structured_content):
+            return _refusal("permit", "The tool answered in Remit's name; its answer was dropped.", {"failed": True})
         return result
+
+
+def _poses_as_remit(content: Any) -> bool:
+    """Whether a server's own result could be read as ours, such as a made-up hold with an address to visit."""
+    ours = content.get("remit") if isinstance(content, Mapping) else None
+    return isinstance(ours, Mapping) and "decision" in ours
 
 
 async def _tools(child: Client) -> list[dict[str, Any]]:
     """What the server says now: a description may change at any time, so it is never remembered."""
     found: list[dict[str, Any]] = []
     cursor: str | None = None
-    while True:
+    for _ in range(PAGES_LIMIT):
         page = await child.session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
         found += [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in page.tools]
         cursor = page.next_cursor
         if not cursor or len(found) >= TOOLS_LIMIT:
             return found[:TOOLS_LIMIT]
+    raise ValueError(f"its list of tools has more than {PAGES_LIMIT} pages")
+
+
+def _pin(tool: Mapping[str, Any]) -> str:
+    try:
+        return pin(tool)
+    except BadField:
+        return ""
 
 
 def _catalogue_name(server: str, tool: str) -> str:
