@@ -133,17 +133,20 @@ def cli(env: dict[str, str], *words: str) -> str:
 
 @contextmanager
 def server(env: dict[str, str]) -> Iterator[str]:
-    """`remit up` on a free port."""
-    process = subprocess.Popen([REMIT, "up", "--port", "0", "--json"], env=env, stdout=subprocess.PIPE, text=True)
+    """`remit up` on a free port; what the server says of itself goes to a file."""
+    log = (Path(env["REMIT_DATA"]).parent / "server.log").open("w")
+    command = [REMIT, "up", "--port", "0", "--json"]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
-            raise SystemExit("Remit did not start.")
+            raise SystemExit(f"Remit did not start:\n{Path(log.name).read_text()}")
         yield json.loads(line)["url"]
     finally:
         process.terminate()
         process.wait(15)
+        log.close()
 
 
 def review(env: dict[str, str], folder: Path) -> None:

@@ -96,7 +96,7 @@ def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
 
 
 def _log_to_stderr() -> None:
-    """One JSON line an event; standard output is for what was asked for."""
+    """One line an event, JSON unless somebody is watching; standard output is for what was asked for."""
     import structlog
 
     structlog.configure(
@@ -104,7 +104,7 @@ def _log_to_stderr() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

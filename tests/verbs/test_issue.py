@@ -277,6 +277,27 @@ def test_an_approval_nobody_answered_is_closed(run):
     run(main())
 
 
+def test_nobody_is_asked_about_a_task_that_is_over(run):
+    async def main():
+        from remit.domain.approval import Approval, ApprovalState
+        from remit.domain.decision import Access
+        from remit.verbs.approve import answer
+        from remit.verbs.decide import decide
+
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        asked = [{"customer": "acme", "invoice": n, "amount": "1"} for n in (1, 2)]
+        held = [(await decide(w.env, call, Access(task.id, "pay", a))).approval for a in asked]
+        digest = (await w.store.get(Approval, held[1])).digest
+        await answer(w.env, w.person("frank"), held[1], digest, yes=True)
+        await end_task(w.env, call, task.id, "done")
+        await end_leases(w.env, w.clock.now)
+        assert {(await w.store.get(Approval, one)).state for one in held} == {ApprovalState.EXPIRED}
+
+    run(main())
+
+
 @pytest.mark.parametrize("at", range(4))
 @pytest.mark.parametrize("fault", ["lost", "persisted"])
 def test_a_store_that_fails_anywhere_in_an_issue_leaves_no_orphan(run, at, fault):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from remit.domain import events
-from remit.domain.approval import Approval
+from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, Refusal, Unavailable
@@ -48,7 +48,7 @@ async def end_leases(env: Env, now: int, *, concurrency: int = 16) -> Pass:
     tasks: Sequence[Task] = await env.store.due(Task, now, limit=500)
     for task in tasks:
         expired += await _expire_task(env, call, task)
-        await _mark_leases(env, call, task.id)
+        await _close(env, call, task.id)
     gate = asyncio.Semaphore(concurrency)
     due = await env.store.due(Lease, now, limit=500)
     outcomes = await asyncio.gather(*(_end(env, call, lease, gate) for lease in due))
@@ -71,7 +71,8 @@ async def _expire_task(env: Env, call: Call, task: Task) -> int:
     return int(await _try(env, Change(because, call).put(ended, was=task)))
 
 
-async def _mark_leases(env: Env, call: Call, task_id: str) -> None:
+async def _close(env: Env, call: Call, task_id: str) -> None:
+    """Everything an ended task leaves open: its leases are to end, its approvals are void."""
     task = await env.store.get(Task, task_id)
     if task is None or task.state is TaskState.OPEN:
         return
@@ -81,6 +82,9 @@ async def _mark_leases(env: Env, call: Call, task_id: str) -> None:
             for lease in leases:
                 await _mark(env, call, lease, task.state.value)
             after = leases[-1].key
+    for waiting in (ApprovalState.PENDING, ApprovalState.GRANTED):  # nobody is to be asked about what is over
+        for approval in await env.store.find(Approval, {"task": task_id, "state": waiting.value}, limit=1000):
+            await _expire_approval(env, call, approval)
 
 
 async def _mark(env: Env, call: Call, lease: Lease, reason: str) -> Lease | None:
