@@ -8,7 +8,6 @@ batch that loses such a race is taken back and its changes are tried one by one.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,24 +18,21 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.formats.record import KIND_OF, KINDS, EncodedChange, EncodedPut, Kind, decode, encode, pack
+from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import Appended
 
 from .migrate import migrate
+from .postgres_batch import LostRace, apply
+from .row_cache import RowCache
 from .tables import RowSql, find_sql, row_sql
 
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
 _BATCH = 256
-_CACHE = 16_384
 _MIGRATION_LOCK = 0x52454D4954
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 T = TypeVar("T")
-
-
-class _LostRace(Exception):
-    """A row that was to be new appeared in between; nothing of the batch was kept."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class PostgresStore:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
-        self._cache: OrderedDict[tuple[str, str], tuple[bytes, Any]] = OrderedDict()
+        self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
         self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
         self._committer = asyncio.create_task(self._run())
@@ -78,7 +74,7 @@ class PostgresStore:
         """See `ports.Reader`."""
         table = KIND_OF[kind].table
         row = await self._ask(lambda: self._pool.fetchrow(_SQL[table].get, key))
-        return self._decoded(kind, table, key, row[1]) if row else None
+        return self._cache.decoded(kind, table, key, row[1]) if row else None
 
     async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
@@ -87,30 +83,19 @@ class PostgresStore:
         if sql is None:
             sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
         rows = await self._ask(lambda: self._pool.fetch(sql, *where.values(), after, min(limit, 1000)))
-        return [self._decoded(kind, table, row[0], row[1]) for row in rows]
+        return [self._cache.decoded(kind, table, row[0], row[1]) for row in rows]
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
         table = KIND_OF[kind].table
         rows = await self._ask(lambda: self._pool.fetch(_SQL[table].due, now, min(limit, 1000)))
-        return [self._decoded(kind, table, row[0], row[1]) for row in rows]
+        return [self._cache.decoded(kind, table, row[0], row[1]) for row in rows]
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
         except _LOST as failure:
             raise _unavailable(failure) from failure
-
-    def _decoded(self, kind: type[R], table: str, key: str, body: bytes) -> R:
-        known = self._cache.get((table, key))
-        if known is not None and known[0] == body:
-            row: R = known[1]
-            return row
-        row = decode(kind, body)
-        self._cache[(table, key)] = (body, row)
-        if len(self._cache) > _CACHE:
-            self._cache.popitem(last=False)
-        return row
 
     # --- writing ---
 
@@ -148,7 +133,7 @@ class PostgresStore:
     async def _commit_batch(self, waiters: Sequence[_Waiter]) -> None:
         try:
             results = await self._attempt([waiter.encoded for waiter in waiters])
-        except _LostRace:
+        except LostRace:
             if len(waiters) == 1:
                 results = [Conflict("A row appeared in between.", next_step="Read it again and try again.")]
             else:
@@ -169,7 +154,7 @@ class PostgresStore:
         for last in (False, False, True):
             try:
                 async with self._pool.acquire(timeout=5) as connection, connection.transaction():
-                    return await _apply(connection, changes)
+                    return await apply(connection, changes)
             except _RETRIED:
                 if last:
                     raise
@@ -235,94 +220,6 @@ class PostgresStore:
         """Every row body of one kind, by key."""
         rows = await self._ask(lambda: self._pool.fetch(f"SELECT key, body FROM {kind.table}"))  # noqa: S608
         return {row[0]: row[1] for row in rows}
-
-
-async def _apply(connection: Any, changes: Sequence[EncodedChange]) -> list[Any]:
-    stored = await _lock(connection, changes)
-    results: list[Any] = [None] * len(changes)
-    holding: list[int] = []
-    writes: dict[tuple[str, str], EncodedPut] = {}
-    fresh: set[tuple[str, str]] = set()
-    for place, change in enumerate(changes):
-        wanted = [(put.kind.table, put.key, put.expected) for put in change.puts]
-        wanted += [(kind.table, key, expected) for kind, key, expected in change.checks]
-        moved = next((w for w in wanted if stored.get(w[:2], 0) != w[2]), None)
-        if moved is not None:
-            results[place] = Conflict(f"{moved[0]} {moved[1]} has changed.", next_step="Read it again and try again.")
-            continue
-        holding.append(place)
-        for put in change.puts:
-            at = (put.kind.table, put.key)
-            if put.expected == 0:
-                fresh.add(at)
-            stored[at], writes[at] = put.version, put
-    for table in sorted({table for table, _ in writes}):
-        rows = {at: put for at, put in writes.items() if at[0] == table}
-        await _insert(connection, table, [put for at, put in rows.items() if at in fresh])
-        await _update(connection, table, [put for at, put in rows.items() if at not in fresh])
-    if holding:
-        numbers = await connection.fetch(
-            "INSERT INTO events (leaf, bodies) SELECT leaf, bodies FROM"
-            " unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS e(leaf, bodies, n) ORDER BY n RETURNING number",
-            [changes[place].leaf for place in holding],
-            [pack([put.body for put in changes[place].puts]) for place in holding],
-        )
-        for place, row in zip(holding, sorted(row[0] for row in numbers), strict=True):
-            results[place] = row
-    return results
-
-
-async def _lock(connection: Any, changes: Sequence[EncodedChange]) -> dict[tuple[str, str], int]:
-    """Versions of every row named, locked table by table and key by key so that no two batches can wait for each other.
-
-    Rows that are only checked take a share lock: many decisions may check one catalogue head at once.
-    """
-    written: dict[str, set[str]] = defaultdict(set)
-    checked: dict[str, set[str]] = defaultdict(set)
-    for change in changes:
-        for put in change.puts:
-            written[put.kind.table].add(put.key)
-        for kind, key, _ in change.checks:
-            checked[kind.table].add(key)
-    found: dict[tuple[str, str], int] = {}
-    for table in sorted({*written, *checked}):
-        for keys, mode in ((written[table], "UPDATE"), (checked[table] - written[table], "SHARE")):
-            if not keys:
-                continue
-            sql = f"SELECT key, version FROM {table} WHERE key = ANY($1::text[]) ORDER BY key FOR {mode}"  # noqa: S608
-            found |= {(table, row[0]): row[1] for row in await connection.fetch(sql, sorted(keys))}
-    return found
-
-
-async def _insert(connection: Any, table: str, puts: Sequence[EncodedPut]) -> None:
-    if not puts:
-        return
-    names = _SQL[table].columns
-    columns, arrays = ", ".join(f'"{n}"' for n in names), _arrays(len(names))
-    sql = f"INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
-    done = await connection.execute(sql, *_columns(puts))
-    if done != f"INSERT 0 {len(puts)}":
-        raise _LostRace
-
-
-async def _update(connection: Any, table: str, puts: Sequence[EncodedPut]) -> None:
-    if not puts:
-        return
-    names = _SQL[table].columns
-    changed = ", ".join(f'"{name}" = new."{name}"' for name in names[1:])
-    columns, arrays = ", ".join(f'"{n}"' for n in names), _arrays(len(names))
-    sql = f"UPDATE {table} SET {changed} FROM unnest({arrays}) AS new({columns}) WHERE {table}.key = new.key"  # noqa: S608
-    await connection.execute(sql, *_columns(puts))
-
-
-def _arrays(count: int) -> str:
-    types = ["text", "bigint", "bytea", "bigint", *["text"] * (count - 4)]
-    return ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types, 1))
-
-
-def _columns(puts: Sequence[EncodedPut]) -> list[list[Any]]:
-    rows = [(put.key, put.version, put.body, put.due, *put.columns) for put in puts]
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _migrate(dsn: str) -> None:

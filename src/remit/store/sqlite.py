@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,16 +22,16 @@ from sqlalchemy.dialects import sqlite
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, decode, encode, pack
+from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
 from remit.ports import Appended
 
 from .migrate import migrate
+from .row_cache import RowCache
 from .tables import RowSql, find_sql, row_sql
 
 _DIALECT = sqlite.dialect()
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
 _BATCH = 512
-_CACHE = 16_384
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 
 
@@ -55,7 +54,7 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._disk = ThreadPoolExecutor(1, "remit-sqlite-commit")
         self._reader = _connect(path)
-        self._cache: OrderedDict[tuple[str, str], tuple[bytes, Any]] = OrderedDict()
+        self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
 
     @classmethod
@@ -92,7 +91,7 @@ class SqliteStore:
         """See `ports.Reader`."""
         table = KIND_OF[kind].table
         row = self._select(_SQL[table].get, (key,)).fetchone()
-        return self._decoded(kind, table, key, row[1]) if row else None
+        return self._cache.decoded(kind, table, key, row[1]) if row else None
 
     async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
@@ -101,34 +100,19 @@ class SqliteStore:
         if sql is None:
             sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
         rows = self._select(sql, (*where.values(), after, min(limit, 1000), 0))
-        return [self._decoded(kind, table, key, body) for key, body in rows]
+        return [self._cache.decoded(kind, table, key, body) for key, body in rows]
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
         table = KIND_OF[kind].table
         rows = self._select(_SQL[table].due, (now, min(limit, 1000), 0))
-        return [self._decoded(kind, table, key, body) for key, body in rows]
+        return [self._cache.decoded(kind, table, key, body) for key, body in rows]
 
     def _select(self, sql: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
             return self._reader.execute(sql, parameters)
         except sqlite3.Error as failure:
             raise _unavailable(failure) from failure
-
-    def _decoded(self, kind: type[R], table: str, key: str, body: bytes) -> R:
-        known = self._cache.get((table, key))
-        if known is not None and known[0] == body:
-            row: R = known[1]
-            return row
-        row = decode(kind, body)
-        self._remember(table, key, body, row)
-        return row
-
-    def _remember(self, table: str, key: str, body: bytes, row: Any) -> None:
-        """A decoded row is used again only while the stored body is byte for byte the one it came from."""
-        self._cache[(table, key)] = (body, row)
-        if len(self._cache) > _CACHE:
-            self._cache.popitem(last=False)
 
     # --- writing ---
 
@@ -137,7 +121,7 @@ class SqliteStore:
         encoded = encode(change)
         number: int = await self._durably(lambda db: _apply(db, encoded))
         for put, written in zip(encoded.puts, change.puts, strict=True):
-            self._remember(put.kind.table, put.key, put.body, written.row)
+            self._cache.remember(put.kind.table, put.key, put.body, written.row)
         return number
 
     async def spend(self, token: str, until: int) -> bool:

@@ -79,7 +79,6 @@ class RowSql:
     insert: str
     update: str
     due: str
-    columns: tuple[str, ...]
 
 
 def row_sql(kind: Kind, dialect: Dialect) -> RowSql:
@@ -99,7 +98,6 @@ def row_sql(kind: Kind, dialect: Dialect) -> RowSql:
         text(sa.insert(table).values(values), dialect),
         text(update, dialect),
         text(due.order_by(table.c.due, table.c.key).limit(limit), dialect),
-        tuple(names),
     )
 
 
