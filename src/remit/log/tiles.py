@@ -169,7 +169,7 @@ class TilePath:
             raise ProofInvalid("not a tile path")
         level = -1 if match[1] == "entries" else int(match[1])
         found = cls(level, int(match[2].replace("x", "").replace("/", "")), int(match[3] or WIDTH))
-        if level > 63 or str(found) != path or (match[3] and found.width >= WIDTH):
+        if level > 63 or str(found) != path:
             raise ProofInvalid("not a canonical tile path")
         return found
 
