@@ -10,16 +10,14 @@ from hypothesis import strategies as st
 
 from remit.domain.errors import ProofInvalid
 from remit.log import merkle, tiles
-from tests.vectors import vectors
-
-MERKLE = vectors("merkle")
+from tests.vectors import files
 
 
 def _b64(text):
     return base64.b64decode(text or "")
 
 
-@pytest.mark.parametrize("path", sorted((MERKLE / "inclusion").rglob("*.json")), ids=lambda p: "/".join(p.parts[-2:]))
+@pytest.mark.parametrize("path", files("merkle", "inclusion/**/*.json"))
 def test_inclusion_vectors(path):
     case = json.loads(path.read_text())
     proof = [_b64(h) for h in case["proof"] or []]
@@ -31,7 +29,7 @@ def test_inclusion_vectors(path):
     assert accepted is not case["wantErr"], case["desc"]
 
 
-@pytest.mark.parametrize("path", sorted((MERKLE / "consistency").rglob("*.json")), ids=lambda p: "/".join(p.parts[-2:]))
+@pytest.mark.parametrize("path", files("merkle", "consistency/**/*.json"))
 def test_consistency_vectors(path):
     case = json.loads(path.read_text())
     proof = [_b64(h) for h in case["proof"] or []]
