@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PACKAGES := postgresql mariadb-server openssh-server
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format lint types architecture bench soak docs coverage clean system-packages
 
@@ -59,7 +60,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build
 
 system-packages: ## Debian packages that some tests use when present (needs root)
-	apt-get update && apt-get install -y postgresql
+	apt-get update && apt-get install -y $(PACKAGES)
 
 clean: ## Remove what was built
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -190,7 +190,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     try:
         sealer = RootSealer(_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
-        tools = Tools(store, keyring, sealer, settings.url, os.environ)
+        tools = Tools(store, keyring, sealer, settings.url, os.environ, now)
         issuers: dict[Any, Any] = {}
 
         def issuer(config: Any) -> Any:

@@ -101,7 +101,11 @@ class Issuer(Protocol):
         ...
 
     async def kill(self, lease: Lease) -> None:
-        """Return only when `lease.handle` can no longer be used. Killing what never was, or twice, is fine."""
+        """Return only when `lease.handle` can no longer be used. Killing what never was, or twice, is fine.
+
+        What nobody can take back raises `NotRecallable` with the time at which it has died by itself; until then its
+        lease stays ENDING, in sight.
+        """
         ...
 
     def checked(self, grants: Mapping[str, Json]) -> None:
@@ -122,7 +126,7 @@ class Signer(Protocol):
     """Holds the private keys; nothing else ever sees them."""
 
     def sign(self, use: str, data: bytes) -> Signature:
-        """Sign with the current key of this use (`token` or `log`)."""
+        """Sign with the current key of this use (`token`, `log`, `svid`, `x509`, `ssh`)."""
         ...
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:

@@ -1,142 +1,114 @@
-"""One suite for every issuer, then what is special about PostgreSQL, on a real server."""
+"""One suite for every issuer (see `rigs`), then what is special about PostgreSQL, on a real server."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from importlib import import_module
 
 import psycopg
 import pytest
 
-from remit.domain.caller import CallerKind
 from remit.domain.catalogue import IssuerConfig
-from remit.domain.errors import BadField, IssuerUnavailable, WrongState
-from remit.formats import jwk, rfc9068
-from remit.issuers import Tools, build
+from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.issuers import KINDS, Tools, build
 from remit.issuers.scram import verifier
-from remit.testing.issuer import FakeIssuer
 from remit.testing.postgres import PostgresServer
-from remit.verbs.admit import seal
 from tests.world import world
 
 from . import pg
-from .pg import READ, lease, on, roles
+from .pg import lease, on, roles
+
+RIGS = {kind: import_module(f"tests.issuers.rigs.{kind}") for kind in ("fake", *KINDS)}
 
 
-@pytest.fixture(params=["fake", "postgres", "jwt", "static"])
-def issuer(request, run):
-    """(issuer, lease, alive) with `alive(minted) -> bool`."""
-
-    async def opened():
-        if request.param == "fake":
-            fake = FakeIssuer()
-            return fake, lease(), lambda minted: minted.parts["user"] in fake.live
-        if request.param == "postgres":
-            server = request.getfixturevalue("database")
-
-            def alive(minted):
-                try:
-                    with psycopg.connect(**minted.parts, connect_timeout=5) as db:
-                        return db.execute("SELECT name FROM billing.customers").fetchall() == [("acme",)]
-                except psycopg.Error:
-                    return False
-
-            return pg.issuer(server), lease(), alive
-        w = await world()
-        tools = Tools(w.store, w.env.signer, w.env.sealer, "https://r", {})
-        if request.param == "static":
-            await seal(w.env, w.call(CallerKind.OPERATOR, "op"), "stripe", b"canary")
-            return build(IssuerConfig("s", "static"), tools), lease(grants={"secret": "stripe"}), None
-        _, call = await w.proved()
-        task = await w.task(call)
-        keys = [jwk.parse(key) for key in w.env.signer.public("token")]
-        minting = lease(grants={"audience": "https://rs", "scope": ["a", "b"]}, task=task.id)
-
-        def reads(minted):
-            token = rfc9068.parse(
-                minted.parts["access_token"],
-                issuer="https://r",
-                audience="https://rs",
-                keys=keys,
-                now=minting.reserved_at,
-            )
-            return (token.task, token.jkt, token.scope, token.actor) == (task.id, call.caller.jkt, "a b", ("bot",))
-
-        return build(IssuerConfig("j", "jwt"), tools), minting, reads
-
-    return run(opened())
+@pytest.fixture(params=RIGS)
+def rig(request):
+    """A rig of each kind."""
+    found = asyncio.run(RIGS[request.param].rig(request))
+    yield found
+    found.close()
 
 
-def test_what_is_minted_works_and_what_is_killed_does_not(issuer, run):
-    made, wanted, alive = issuer
+async def closed(issuer):
+    if hasattr(issuer, "close"):
+        await issuer.close()
+
+
+def test_what_is_minted_works_and_what_is_killed_does_not(rig, run):
+    async def alive(minted):
+        return rig.alive is None or await asyncio.to_thread(rig.alive, minted)
 
     async def main():
-        minted = await made.mint(wanted)
-        assert minted.parts and "canary" not in repr(minted)
-        if alive is not None:
-            assert await asyncio.to_thread(alive, minted)
-        await made.kill(wanted)
-        await made.kill(wanted)
-        await made.kill(replace(wanted, handle="remit_never"))
-        if alive is not None and "access_token" not in minted.parts:
-            assert not await asyncio.to_thread(alive, minted)
-        if hasattr(made, "close"):
-            await made.close()
+        minted = await rig.issuer.mint(rig.lease)
+        assert minted.parts and not any(part in f"{minted!r} {minted}" for part in minted.parts.values())
+        assert await alive(minted)
+        for unwanted in (rig.lease, rig.lease, replace(rig.lease, handle="remit_never")):
+            if rig.recallable:
+                await rig.issuer.kill(unwanted)
+            else:
+                with pytest.raises(NotRecallable) as lives_on:
+                    await rig.issuer.kill(unwanted)
+                assert rig.lease.expires_at <= lives_on.value.until <= rig.lease.expires_at + 600_000
+        if rig.recallable and not rig.introspected:
+            assert rig.alive is None or not await alive(minted)
+        await closed(rig.issuer)
 
     run(main())
 
 
-@pytest.mark.parametrize(
-    ("kind", "grants"),
-    [
-        ("postgres", {}),
-        ("postgres", {"tables": []}),
-        ("postgres", {**READ, "extra": 1}),
-        ("postgres", {"tables": [5]}),
-        ("postgres", {"tables": [{"name": "customers", "privileges": ["select"]}]}),
-        ("postgres", {"tables": [{"name": "a.b", "privileges": ["drop"]}]}),
-        ("postgres", {"tables": [{"name": "a.b", "privileges": []}]}),
-        ("postgres", {"tables": [{"name": "a.b", "privileges": ["select"], "columns": [""]}]}),
-        ("postgres", {"tables": [{"name": "a.b", "privileges": ["delete"], "columns": ["x"]}]}),
-        ("postgres", {"tables": [{"name": "a.b", "privileges": ["select"], "rows": "x"}]}),
-        ("jwt", {}),
-        ("jwt", {"audience": "no-uri"}),
-        ("jwt", {"audience": "https://a#f"}),
-        ("jwt", {"audience": "https://a", "scope": ["a b"]}),
-        ("jwt", {"audience": "https://a", "x": 1}),
-        ("jwt", {"audience": "https://remit.test/"}),
-        ("jwt", {"audience": "https://a", "scope": ["a"] * 101}),
-        ("static", {}),
-        ("static", {"secret": 5}),
-        ("static", {"secret": "a", "x": 1}),
-    ],
-    ids=str,
-)
-def test_grants_an_issuer_cannot_mint_are_refused(kind, grants):
-    settings = {"dsn_env": "X"} if kind == "postgres" else {}
+@pytest.mark.parametrize("rig", [kind for kind, found in RIGS.items() if found.BACKSTOP], indirect=True)
+def test_the_server_itself_refuses_at_the_end_when_nobody_kills(rig, run, request):
+    life = RIGS[request.node.callspec.params["rig"]].BACKSTOP
+
+    async def main():
+        brief = replace(rig.lease, handle="remit_brief", expires_at=int((time.time() + life) * 1000))
+        minted = await rig.issuer.mint(brief)
+        await closed(rig.issuer)
+        await asyncio.sleep(life + 1.1)
+        assert not await asyncio.to_thread(rig.alive, minted)
+
+    run(main())
+
+
+def test_a_server_that_is_not_there_is_unavailable_in_bounded_time(rig, run):
+    async def main():
+        if rig.unreachable is None:  # it asks nobody
+            return
+        async with asyncio.timeout(25):
+            for act in (rig.unreachable.mint, rig.unreachable.kill):
+                with pytest.raises(IssuerUnavailable):
+                    await act(rig.lease)
+        await closed(rig.unreachable)
+
+    run(main())
+
+
+def bad(what):
+    """(kind, …) of every rig's list."""
+    rows = [(kind, row) for kind in KINDS for row in getattr(RIGS[kind], what)]
+    return pytest.mark.parametrize(("kind", "row"), rows, ids=str)
+
+
+@bad("BAD_GRANTS")
+def test_grants_an_issuer_cannot_mint_are_refused(kind, row):
+    settings = RIGS[kind].SETTINGS
     with pytest.raises(BadField):
-        build(IssuerConfig("x", kind, settings), Tools(None, None, None, "https://remit.test", {})).checked(grants)
+        build(IssuerConfig("x", kind, settings), Tools(None, None, None, "https://remit.test", {})).checked(row)
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings", "words"),
-    [
-        ("postgress", {}, "did you mean 'postgres'"),
-        ("postgres", {}, "dsn_env"),
-        ("postgres", {"dsn_env": "A", "dsn_file": "b"}, "either"),
-        ("postgres", {"dsn": "postgresql://x"}, "did you mean 'dsn_"),
-        ("postgres", {"dsn_env": "A", "connection_limit": 0}, "1 to 100"),
-        ("postgres", {"dsn_env": "A", "statement_timeout": -1}, "0 to"),
-        ("postgres", {"dsn_env": "A", "owner": ""}, "owner"),
-        ("postgres", {"dsn_env": ""}, "must be text"),
-        ("postgres", {"dsn_env": "A", "database": 5}, "must be text"),
-        ("jwt", {"x": 1}, "known: none"),
-    ],
-)
-def test_configuration_that_is_wrong_says_so(kind, settings, words):
+@bad("BAD_SETTINGS")
+def test_configuration_that_is_wrong_says_so(kind, row):
+    settings, words = row
     with pytest.raises(BadField) as refused:
-        build(IssuerConfig("x", kind, settings), Tools(None, None, None, "", {}))
+        build(IssuerConfig("x", kind, settings), Tools(None, None, None, "https://remit.test", {}))
     assert words in refused.value.message
+
+
+def test_a_kind_that_is_not_known_names_the_nearest():
+    with pytest.raises(BadField, match="did you mean 'postgres'"):
+        build(IssuerConfig("x", "postgress"), Tools(None, None, None, "", {}))
 
 
 def test_an_address_that_is_missing_says_what_to_set(run, tmp_path):
@@ -212,18 +184,6 @@ def test_the_kill_ends_a_live_session_and_what_it_was_about_to_do(database):
             await asyncio.to_thread(session.commit)
         assert pg.as_admin(database, "SELECT * FROM billing.salaries") == []
         assert "remit_live" not in roles(database)
-
-    on(database, test)
-
-
-def test_a_role_is_dead_at_its_time_even_if_nobody_kills_it(database):
-    async def test(made):
-        wanted = lease("remit_brief", seconds=1.0)
-        minted = await made.mint(wanted)
-        await asyncio.sleep(1.1)
-        with pytest.raises(psycopg.OperationalError):
-            await asyncio.to_thread(psycopg.connect, **minted.parts)
-        await made.kill(wanted)
 
     on(database, test)
 

@@ -24,6 +24,7 @@
     └── Unavailable          503  refused because something we need is not there (fail closed)
         ├── StoreUnavailable
         ├── IssuerUnavailable
+        ├── NotRecallable         a credential that nobody can take back before its own end
         ├── AddressRefused        not fetched: a private address, a redirect, too slow, too large
         └── Busy
 
@@ -239,6 +240,17 @@ class IssuerUnavailable(Unavailable):
 
     code = "RMT-6002"
     title = "The issuer is not available"
+
+
+class NotRecallable(Unavailable):
+    """What was minted cannot be taken back: it lives until `until` (ms), and nobody but time will kill it."""
+
+    code = "RMT-6005"
+    title = "Dies at its own end only"
+
+    def __init__(self, message: str, *, until: int, inside: str = "") -> None:
+        super().__init__(message, inside=inside)
+        self.until = until
 
 
 class AddressRefused(Unavailable):

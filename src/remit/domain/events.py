@@ -212,6 +212,15 @@ class LeaseKilledEarly:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseOutlives:
+    """The credential cannot be taken back by anybody; it dies by itself at `until` (ms)."""
+
+    lease: str
+    task: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseEnded:
     """The issuer confirmed that the credential is dead."""
 
@@ -264,6 +273,7 @@ Event: TypeAlias = (
     | LeaseEnding
     | LeaseKillFailed
     | LeaseKilledEarly
+    | LeaseOutlives
     | LeaseEnded
     | TaskEnded
     | TaskWaits

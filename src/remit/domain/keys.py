@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """Row. `use` is `token` (ES256) or `log` (Ed25519); `sealed` is the private key under an envelope."""
+    """Row. `use` is `token`, `svid`, `x509`, `ssh` (ES256) or `log` (EdDSA). `sealed` holds the private key."""
 
     kid: str
     use: str

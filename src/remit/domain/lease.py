@@ -83,6 +83,11 @@ class Lease:
         self._needs(LeaseState.ENDING)
         return replace(self, retry_at=self.mint_until)
 
+    def outlives(self, until: int, why: str) -> Lease:
+        """Nobody can take it back: look again when it has died by itself."""
+        self._needs(LeaseState.ENDING)
+        return replace(self, retry_at=until, last_error=why[:200])
+
     def ended(self, now: int) -> Lease:
         """The issuer confirmed that the credential is dead and can never come to life."""
         self._needs(LeaseState.ENDING)

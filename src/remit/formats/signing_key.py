@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -54,6 +55,45 @@ def load(der: bytes) -> PrivateKey:
         members = OKPKey.import_key(key.public_key()).as_dict(private=False)
         return PrivateKey("EdDSA", _named(members), key.sign, der)
     raise ValueError("neither a P-256 nor an Ed25519 key")
+
+
+class HeldKey(ec.EllipticCurvePrivateKey):
+    """A P-256 key that somebody else holds, in the shape that certificate builders ask for: it can only sign."""
+
+    def __init__(self, public: jwk.PublicKey, sign: Callable[[bytes], bytes]) -> None:
+        self._public = ECKey.import_key(dict(public.jwk)).public_key
+        self._sign = sign
+
+    def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+        """ECDSA with SHA-256, DER."""
+        raw = self._sign(bytes(data))
+        return encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        return self._public
+
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        return self._public.curve
+
+    @property
+    def key_size(self) -> int:
+        return self._public.key_size
+
+    def exchange(self, *args: object) -> bytes:
+        raise NotImplementedError
+
+    def private_numbers(self) -> ec.EllipticCurvePrivateNumbers:
+        raise NotImplementedError
+
+    def private_bytes(self, *args: object) -> bytes:
+        raise NotImplementedError
+
+    def __copy__(self) -> HeldKey:
+        return self
+
+    def __deepcopy__(self, memo: object) -> HeldKey:
+        return self
 
 
 def _named(members: dict[str, str | list[str]]) -> jwk.PublicKey:

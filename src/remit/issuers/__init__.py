@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from importlib import import_module
+from time import time_ns
 
 from remit.domain.catalogue import IssuerConfig
 from remit.domain.errors import BadField
@@ -14,52 +16,48 @@ from remit.ports import Issuer, Reader, Sealer, Signer
 
 @dataclass(frozen=True)
 class Tools:
-    """What issuers may need of the house. `environ` resolves settings such as `dsn_env`."""
+    """What issuers may need of the house. `environ` resolves settings such as `dsn_env`; `clock` is ms."""
 
     reader: Reader
     signer: Signer
     sealer: Sealer
     issuer_url: str
     environ: Mapping[str, str]
+    clock: Callable[[], int] = field(default=lambda: time_ns() // 1_000_000)
+
+
+# kind → (module, class, settings). A module is imported when the first issuer of its kind is built.
+KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
+    "postgres": (
+        "postgres",
+        "PostgresIssuer",
+        ("dsn_env", "dsn_file", "database", "connection_limit", "statement_timeout", "owner"),
+    ),
+    "jwt": ("jwt", "JwtIssuer", ()),
+    "static": ("static", "StaticIssuer", ()),
+}
 
 
 def build(config: IssuerConfig, tools: Tools) -> Issuer:
     """Build by `config.kind`; an unknown kind or setting raises `BadField` with the nearest known one."""
-    builders: Mapping[str, tuple[Callable[[IssuerConfig, Tools], Issuer], tuple[str, ...]]] = {
-        "postgres": (_postgres, ("dsn_env", "dsn_file", "database", "connection_limit", "statement_timeout", "owner")),
-        "jwt": (_jwt, ()),
-        "static": (_static, ()),
-    }
-    if config.kind not in builders:
-        raise BadField("kind", f"no issuer is of kind {config.kind!r}; {_near(config.kind, builders)}")
-    make, settings = builders[config.kind]
+    if config.kind not in KINDS:
+        raise BadField("kind", f"no issuer is of kind {config.kind!r}; {_near(config.kind, tuple(KINDS))}")
+    module, name, settings = KINDS[config.kind]
     for key in config.settings:
         if key not in settings:
             raise BadField(key, f"is not a setting of {config.kind}; {_near(key, settings)}")
-    return make(config, tools)
+    try:
+        found = import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as missing:
+        step = f"pip install 'remit[{config.kind}]'"
+        raise BadField("kind", f"{config.kind} needs the package {missing.name}", next_step=step) from missing
+    issuer: Issuer = getattr(found, name)(config, tools)
+    return issuer
 
 
-def _near(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    near = get_close_matches(name, list(known), 1)
+def _near(name: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(name, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-
-
-def _postgres(config: IssuerConfig, tools: Tools) -> Issuer:
-    from .postgres import PostgresIssuer
-
-    return PostgresIssuer(config, tools.environ)
-
-
-def _jwt(config: IssuerConfig, tools: Tools) -> Issuer:
-    from .jwt import JwtIssuer
-
-    return JwtIssuer(tools)
-
-
-def _static(config: IssuerConfig, tools: Tools) -> Issuer:
-    from .static import StaticIssuer
-
-    return StaticIssuer(tools)
 
 
 def text_of(grants: Mapping[str, Json], key: str) -> str:

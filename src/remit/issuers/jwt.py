@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from remit.domain.catalogue import IssuerConfig
 from remit.domain.errors import BadField, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
@@ -22,7 +23,7 @@ from . import Tools, text_of
 class JwtIssuer:
     """`grants`: `audience` (absolute URI of the resource server) and optional `scope` (list of texts)."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._tools = tools
 
     def checked(self, grants: Mapping[str, Json]) -> None:

@@ -11,7 +11,13 @@ from remit.domain.keys import SigningKey
 from remit.formats import base64url, sealed, signing_key, tlog
 from remit.ports import Signature, Store
 
-ALGORITHMS: Mapping[str, str] = {"token": "ES256", "log": "EdDSA"}
+ALGORITHMS: Mapping[str, str] = {
+    "token": "ES256",
+    "log": "EdDSA",
+    "svid": "ES256",
+    "x509": "ES256",
+    "ssh": "ES256",
+}
 
 
 class RootSealer:

@@ -25,6 +25,7 @@ from remit.domain.errors import BadField, IssuerUnavailable, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 
+from . import Tools
 from .postgres_address import Address
 from .postgres_grants import literal, parse, quoted, timestamp
 from .scram import verifier
@@ -54,8 +55,8 @@ _SESSION = {
 class PostgresIssuer:
     """For `grants` see `postgres_grants.parse`. Mints `host`, `port`, `dbname`, `user`, `password` (libpq keywords)."""
 
-    def __init__(self, config: IssuerConfig, environ: Mapping[str, str]) -> None:
-        self._address = Address(config, environ)
+    def __init__(self, config: IssuerConfig, tools: Tools) -> None:
+        self._address = Address(config, tools.environ)
         self._connection_limit = _whole(config, "connection_limit", 2, 100)
         self._statement_timeout = _whole(config, "statement_timeout", 0, 86_400_000)
         owner = config.settings.get("owner", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from remit.domain.catalogue import IssuerConfig
 from remit.domain.errors import BadField, IssuerUnavailable
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted, SealedSecret
@@ -18,7 +19,7 @@ from . import Tools, text_of
 class StaticIssuer:
     """`grants`: `secret`, the name it was sealed under."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._tools = tools
 
     def checked(self, grants: Mapping[str, Json]) -> None:

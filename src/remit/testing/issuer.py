@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from remit.domain.errors import IssuerUnavailable
+from remit.domain.errors import IssuerUnavailable, NotRecallable
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 
@@ -16,7 +16,8 @@ class FakeIssuer:
     """`live` are the handles that exist. Each named fault happens once: `mint-before`, `mint-after`, `kill-before`, …
 
     "Before" fails with nothing done; "after" fails although it was done, which is the nasty one. While a gate is
-    closed its call waits, just before the effect; `minting` and `killing` say that one has begun.
+    closed its call waits, just before the effect; `minting` and `killing` say that one has begun. Without `recalls`
+    what was minted lives until its end, whatever anybody does.
     """
 
     clock: Callable[[], int] = field(default=lambda: 0)
@@ -24,6 +25,7 @@ class FakeIssuer:
     ever: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     down: bool = False
+    recalls: bool = True
     mint_gate: asyncio.Event | None = None
     minting: asyncio.Event = field(default_factory=asyncio.Event)
     kill_gate: asyncio.Event | None = None
@@ -54,6 +56,8 @@ class FakeIssuer:
         self.killing.set()
         if self.kill_gate is not None:
             await self.kill_gate.wait()
+        if not self.recalls and self.clock() < lease.expires_at:
+            raise NotRecallable("Nobody can take this back.", until=lease.expires_at)
         self.kills += 1
         self.live.discard(lease.handle)
         self._fault("kill-after")

@@ -14,7 +14,7 @@ from remit.domain import events
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Conflict, Refusal, Unavailable
+from remit.domain.errors import Conflict, NotRecallable, Refusal, Unavailable
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
@@ -104,6 +104,10 @@ async def _end(env: Env, call: Call, lease: Lease, gate: asyncio.Semaphore) -> s
             return ""
         try:
             await asyncio.wait_for(_kill(env, current), KILL_TIMEOUT)
+        except NotRecallable as lives_on:
+            outlives = Change(events.LeaseOutlives(current.id, current.task, lives_on.until), call)
+            await _try(env, outlives.put(current.outlives(lives_on.until, lives_on.message), was=current))
+            return ""
         except Exception as failure:
             error = _describe(failure)
             because = events.LeaseKillFailed(current.id, current.task, current.attempts + 1, error)
