@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from remit.attest.oidc import OidcAttestor
+from remit.attest import Attestors
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.identity import Identity
 from remit.domain.task import Task
@@ -177,7 +177,7 @@ async def world(store: Any = None, files: Mapping[str, str] = FILES) -> World:
         store=store,
         signer=keyring,
         sealer=sealer,
-        attestor=OidcAttestor(),
+        attestor=Attestors(),
         issuer=lambda config: issuer,
         clock=clock,
         new_id=lambda kind: f"{kind}_{next(counter):032x}",

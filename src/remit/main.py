@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,7 +18,11 @@ OPERATOR_KEY_TTL = 30 * 86_400_000
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`."""
+    """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`.
+
+    `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
+    `svid_ttl` is the life of an X.509-SVID in seconds.
+    """
 
     data: Path = Path("remit-data")
     host: str = "127.0.0.1"
@@ -28,6 +32,8 @@ class Settings:
     tls_cert: str = ""
     tls_key: str = ""
     trust_domain: str = "remit.local"
+    workload_api: str | Path = ""
+    svid_ttl: int = 3600
 
     @property
     def url(self) -> str:
@@ -124,7 +130,13 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
 
     from remit.web.app import create_app
 
-    async with open_house(settings) as house:
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(settings))
+        if settings.workload_api:
+            from remit.gateway.workload_api import workload_api
+
+            socket_path = Path(str(settings.workload_api).removeprefix("unix://"))
+            await stack.enter_async_context(workload_api(house.env, socket_path))
         config = uvicorn.Config(
             create_app(house),
             http="httptools",
@@ -176,7 +188,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import secrets
     import time
 
-    from remit.attest.oidc import OidcAttestor
+    from remit.attest import Attestors
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
     from remit.ports import Env
@@ -205,13 +217,14 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             store=store,
             signer=keyring,
             sealer=sealer,
-            attestor=OidcAttestor(),
+            attestor=Attestors(),
             issuer=issuer,
             clock=now,
             new_id=lambda kind: f"{kind}_{secrets.token_hex(16)}",
             nudge=driver.nudge,
             trust_domain=settings.trust_domain,
             issuer_url=settings.url,
+            svid_ttl=settings.svid_ttl * 1000,
         )
         log_key = keyring.log_key(f"{settings.trust_domain}/log")
         await _furnish(env, settings.data, now())

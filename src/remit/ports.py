@@ -11,10 +11,13 @@ from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, Iss
 from remit.domain.change import Change, R
 from remit.domain.errors import StoreUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Federation
+from remit.domain.identity import Federation, TrustDomain
+from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, Minted
 from remit.formats import catalogue as catalogue_format
+from remit.formats import jwk, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
+from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
 
 
@@ -125,8 +128,8 @@ class Signature:
 class Signer(Protocol):
     """Holds the private keys; nothing else ever sees them."""
 
-    def sign(self, use: str, data: bytes) -> Signature:
-        """Sign with the current key of this use (`token`, `log`, `svid`, `x509`, `ssh`)."""
+    def sign(self, use: str, data: bytes, kid: str = "") -> Signature:
+        """Sign with the current key of this use (`token`, `log`, `svid`, `x509`, `ssh`), or with that of `kid`."""
         ...
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:
@@ -147,6 +150,10 @@ class Attestor(Protocol):
 
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """Verified claims of an OIDC token, or `BadToken`; `Unavailable` when its keys cannot be had."""
+        ...
+
+    async def bundle(self, domain: TrustDomain, now: int, *, kid: str = "") -> TrustBundle:
+        """The newest bundle of a foreign trust domain, one with this `kid` if that can be had; or `Unavailable`."""
         ...
 
 
@@ -173,7 +180,7 @@ class Env:
     """What a verb is given.
 
     `clock` is ms since the epoch, for what takes time; everything else goes by `Call.now`. `new_id("tsk")` returns
-    a fresh unguessable id; `nudge` wakes the reconcilers.
+    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms.
     """
 
     store: Store
@@ -186,6 +193,32 @@ class Env:
     nudge: Callable[[], None]
     trust_domain: str
     issuer_url: str
+    svid_ttl: int = 3_600_000
+
+    async def own_bundle(self) -> TrustBundle:
+        """Our own trust domain's bundle, newest keys first; its certificates are the same at every replica."""
+        jwt_keys = tuple(jwk.parse(key) for key in self.signer.public("svid"))
+        held = [jwk.parse(key) for key in self.signer.public("x509")]
+        kids = (self.trust_domain, *(key.kid for key in (*jwt_keys, *held)))
+        if kids not in _BUNDLES:
+            rows = [await self.store.get(SigningKey, key.kid) for key in held]
+            made = [(key, row.created_at) for key, row in zip(held, rows, strict=True) if row is not None]
+            authorities = tuple(self._authority(key, created_at) for key, created_at in made)
+            _BUNDLES.clear()
+            _BUNDLES[kids] = TrustBundle(
+                self.trust_domain, jwt_keys, authorities, max((at for _, at in made), default=0), refresh_hint=60
+            )
+        return _BUNDLES[kids]
+
+    def authority_key(self) -> signing_key.HeldKey:
+        """What signs X.509-SVIDs now: the key of the bundle's first authority."""
+        return self._held(jwk.parse(self.signer.public("x509")[0]))
+
+    def _authority(self, key: jwk.PublicKey, created_at: int) -> bytes:
+        return x509_svid.authority(self.trust_domain, self._held(key), created_at, created_at + AUTHORITY_LIFE)
+
+    def _held(self, key: jwk.PublicKey) -> signing_key.HeldKey:
+        return signing_key.HeldKey(key, lambda data: self.signer.sign("x509", data, key.kid).value)
 
     async def in_force(self) -> tuple[CatalogueHead, InForce]:
         """Return the head row just read, and the revision it names."""
@@ -204,3 +237,5 @@ class Env:
 
 
 _IN_FORCE: dict[str, InForce] = {}
+_BUNDLES: dict[tuple[str, ...], TrustBundle] = {}
+AUTHORITY_LIFE = 366 * 86_400_000

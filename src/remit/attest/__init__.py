@@ -1,1 +1,28 @@
 """Foreign evidence becomes verified claims. Everything fetched from outside goes through `fetch`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from remit.domain.flow import Json
+from remit.domain.identity import Federation, TrustDomain
+from remit.formats.spiffe import TrustBundle
+
+from .oidc import OidcAttestor
+from .spiffe import Bundles
+
+
+class Attestors:
+    """Implements `ports.Attestor`."""
+
+    def __init__(self, oidc: OidcAttestor | None = None, bundles: Bundles | None = None) -> None:
+        self._oidc = oidc or OidcAttestor()
+        self._bundles = bundles or Bundles()
+
+    async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
+        """See `ports.Attestor`."""
+        return await self._oidc.claims(federation, token, now)
+
+    async def bundle(self, domain: TrustDomain, now: int, *, kid: str = "") -> TrustBundle:
+        """See `ports.Attestor`."""
+        return await self._bundles.bundle(domain, now, kid=kid)

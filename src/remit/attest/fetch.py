@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -23,7 +25,17 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
-async def fetch(url: str, *, allow_private: bool = False, resolve: Resolve | None = None) -> bytes:
+@dataclass(frozen=True)
+class Peer:
+    """Who must answer, when it is not the Web PKI that says so: `check` is given the leaf (DER) before the answer."""
+
+    context: ssl.SSLContext
+    check: Callable[[bytes], None]
+
+
+async def fetch(
+    url: str, *, allow_private: bool = False, resolve: Resolve | None = None, peer: Peer | None = None
+) -> bytes:
     """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
     host, port = _checked_url(url, allow_private=allow_private)
     try:
@@ -33,7 +45,7 @@ async def fetch(url: str, *, allow_private: bool = False, resolve: Resolve | Non
                 _check_address(ip_address(address), allow_private=allow_private)
             if not addresses:
                 raise _refused("the name has no address")
-            return await _get(url, host, addresses[0])
+            return await _get(url, host, addresses[0], peer)
     except TimeoutError as slow:
         raise _refused(f"no complete answer in {TIME_LIMIT:.0f} s") from slow
     except (OSError, httpx.HTTPError, ValueError) as failure:
@@ -79,18 +91,22 @@ async def _resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _get(url: str, host: str, address: str) -> bytes:
+async def _get(url: str, host: str, address: str, peer: Peer | None) -> bytes:
     parts = httpx.URL(url)
     headers = {
         "Host": parts.netloc.decode("ascii"),
         "Accept": "application/json",
         "Accept-Encoding": "identity",
     }
-    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT) as client:
+    verify = peer.context if peer else True
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT, verify=verify) as client:
         request = client.build_request("GET", parts.copy_with(host=address), headers=headers)
         request.extensions["sni_hostname"] = host
         response = await client.send(request, stream=True)
         try:
+            if peer:
+                tls = response.extensions["network_stream"].get_extra_info("ssl_object")
+                peer.check(tls.getpeercert(binary_form=True))
             if response.status_code != 200:
                 raise _refused(f"status {response.status_code}")
             body = bytearray()

@@ -21,6 +21,8 @@ from .settings import effective
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM chain.  [REMIT_TLS_CERT]")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM key.  [REMIT_TLS_KEY]")
 @click.option("--trust-domain", help="SPIFFE trust domain of the agents.  [REMIT_TRUST_DOMAIN]")
+@click.option("--workload-api", type=click.Path(path_type=Path), help="Unix socket for SPIFFE.  [REMIT_WORKLOAD_API]")
+@click.option("--svid-ttl", type=click.IntRange(2, 86_400), help="Life of X.509-SVIDs in seconds.  [REMIT_SVID_TTL]")
 @click.pass_obj
 def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.
@@ -42,6 +44,8 @@ def up(obj: Context, /, **flags: Any) -> None:
         click.echo(f"Remit is up at   {url}")
         click.echo(f"data             {data}/remit.db" if not settings["database"] else "data             PostgreSQL")
         click.echo(f"keys             {data}/root.key seals everything; {operator_key} is yours")
+        if settings["workload_api"]:
+            click.echo(f"workload API     SPIFFE_ENDPOINT_SOCKET=unix://{Path(settings['workload_api']).resolve()}")
         click.echo("sign in          the CLI on this machine finds that key by itself")
         click.echo(f"next             {export}remit plan examples/billing && remit apply examples/billing")
 

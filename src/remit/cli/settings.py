@@ -20,7 +20,10 @@ DEFAULTS: Mapping[str, Any] = {
     "tls_cert": "",
     "tls_key": "",
     "trust_domain": "remit.local",
+    "workload_api": "",
+    "svid_ttl": 3600,
 }
+WHOLE: Mapping[str, tuple[int, int]] = {"port": (0, 65_535), "svid_ttl": (2, 86_400)}
 
 
 def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tuple[Any, str]]:
@@ -56,9 +59,10 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _typed(name: str, value: Any, source: str) -> Any:
-    if name == "port":
-        if not str(value).isdecimal() or not 0 <= int(value) <= 65535:
-            raise Failure(f"{source}: port must be 0 to 65535, not {value!r}", Exit.USAGE)
+    if name in WHOLE:
+        least, most = WHOLE[name]
+        if not str(value).isdecimal() or not least <= int(value) <= most:
+            raise Failure(f"{source}: {name} must be {least} to {most}, not {value!r}", Exit.USAGE)
         return int(value)
     if not isinstance(value, str):
         raise Failure(f"{source}: {name} must be text", Exit.USAGE)

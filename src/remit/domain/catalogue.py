@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .flow import Json
-from .identity import Agent, Federation, Person
+from .identity import Agent, Federation, Person, TrustDomain
 from .purpose import Purpose
 from .tool import Tool
 
@@ -34,6 +34,7 @@ class Catalogue:
     federations: Mapping[str, Federation] = field(default_factory=dict)
     issuers: Mapping[str, IssuerConfig] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
+    trust_domains: Mapping[str, TrustDomain] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,29 @@ class AgentProved:
 
 
 @dataclass(frozen=True, slots=True)
+class SvidIssued:
+    """A workload on this host was given a SPIFFE identity document. `serial` names it: hex, or a token's digest."""
+
+    agent: str
+    spiffe_id: str
+    kind: str
+    serial: str
+    rule: str
+    code: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySuperseded:
+    """Other code proved itself to be this agent: what this key proved counts no more. Codes are hex digests."""
+
+    agent: str
+    jkt: str
+    code: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class StandingChanged:
     """An agent was frozen or made active again."""
 
@@ -257,6 +280,8 @@ Event: TypeAlias = (
     CatalogueApplied
     | JoinTokenCreated
     | AgentProved
+    | SvidIssued
+    | IdentitySuperseded
     | StandingChanged
     | AccessKeyCreated
     | SecretSealed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from .errors import BadField
@@ -64,19 +64,34 @@ class SpiffeId:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """One way this agent may prove itself: `method` and, for OIDC, the federation and claim conditions.
+    """One way this agent may prove itself. What `method` needs is set, the rest is empty.
 
-    A condition is the exact value a claim must have; one trailing `*` matches any rest.
+    `oidc`: `federation`, and conditions on claims: the exact value each must have; one trailing `*` matches any rest.
+    `spiffe`: the `spiffe_id` of another trust domain. `unix`: `selectors`, as SPIRE writes them, which must all hold.
+    `rule` is a digest of all that: an identity counts only while the rule that proved it is still written.
     """
 
     method: str
     federation: str = ""
     claims: Mapping[str, str] = field(default_factory=dict)
+    spiffe_id: str = ""
+    selectors: tuple[str, ...] = ()
+    rule: str = ""
+
+    @property
+    def kind(self) -> str:
+        """How purposes and policies call it: `unix`, `spiffe:example.org`, `oidc:github`."""
+        of = self.federation or (SpiffeId.parse(self.spiffe_id).trust_domain if self.spiffe_id else "")
+        return f"{self.method}:{of}" if of else self.method
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A registered non-human identity with exactly one accountable owner."""
+    """A registered non-human identity with exactly one accountable owner.
+
+    `latest_only`: when other code proves itself to be this agent, what the code before it proved ends.
+    `federates_with`: foreign trust domains whose bundles its workloads are given.
+    """
 
     name: str
     owner: str
@@ -84,6 +99,8 @@ class Agent:
     tier: Tier
     title: str = ""
     attestations: tuple[Attestation, ...] = ()
+    latest_only: bool = False
+    federates_with: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,21 @@ class Federation:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustDomain:
+    """A foreign SPIFFE trust domain, and where its bundle is (SPIFFE Federation section 5).
+
+    `profile` is `https_web` or `https_spiffe`; the second has `endpoint_id` and `bootstrap`, a first bundle as JSON.
+    """
+
+    name: str
+    bundle_url: str
+    profile: str
+    endpoint_id: str = ""
+    bootstrap: str = ""
+    allow_private_network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Row: whether an agent is active. No row means active and never frozen."""
 
@@ -123,7 +155,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Row: an agent's key and the evidence that bound it. Keyed by `jkt`, the key's RFC 7638 thumbprint."""
+    """Row: an agent's key and the evidence that bound it. Keyed by `jkt`, the key's RFC 7638 thumbprint.
+
+    `rule` names the attestation that was satisfied, `code` what code ran, as far as the evidence tells (an executable's
+    hash, a workflow's revision); `proved_at` is when the evidence was made, not when it was shown.
+    """
 
     jkt: str
     agent: str
@@ -133,11 +169,30 @@ class Identity:
     jwk: Mapping[str, str]
     proved_at: int
     expires_at: int
+    rule: str = ""
+    code: str = ""
     version: int = 0
 
     @property
     def key(self) -> str:
         return self.jkt
+
+    def superseded(self, now: int) -> Identity:
+        """Other code took its place."""
+        return replace(self, expires_at=min(self.expires_at, now))
+
+
+def stale(identity: Identity | None, agent: Agent, now: int, *, max_age: int = 0, kinds: tuple[str, ...] = ()) -> str:
+    """Why this proof does not count now; empty when it does. `max_age` (ms) and `kinds` are what a purpose demands."""
+    if identity is None or identity.agent != agent.name:
+        return "This key proves no agent; attest again."
+    if now >= identity.expires_at or (max_age and now - identity.proved_at > max_age):
+        return "The proof of identity is too old; attest again."
+    if all(identity.rule != rule.rule for rule in agent.attestations):
+        return "The rule that this identity was proved by has changed; attest again."
+    if kinds and identity.method not in kinds and identity.method.partition(":")[0] not in kinds:
+        return f"This purpose wants a proof by {' or '.join(kinds)}; this one is by {identity.method}."
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

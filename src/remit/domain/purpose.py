@@ -89,7 +89,10 @@ class CredentialRule:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Durations in ms. `identity_max_age` 0 asks for no fresher proof than the identity's own expiry."""
+    """Durations in ms. `identity_max_age` 0 asks for no fresher proof than the identity's own expiry.
+
+    `attested_by` are the kinds of proof it accepts, such as `unix`, `spiffe` or `oidc:github`; none: any kind.
+    """
 
     name: str
     title: str
@@ -105,6 +108,7 @@ class Purpose:
     initiators: tuple[str, ...] = ()
     approval_ttl: int = 3_600_000
     identity_max_age: int = 0
+    attested_by: tuple[str, ...] = ()
     max_depth: int = 0
     revision: str = ""
 

@@ -15,19 +15,35 @@ from hashlib import sha256
 from typing import Any
 
 from remit.domain.catalogue import Catalogue, IssuerConfig
-from remit.domain.errors import BadCatalogue, BadField
+from remit.domain.errors import BadCatalogue, BadField, Refusal
 from remit.domain.flow import Sensitivity, Trust
-from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, Tier
+from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, SpiffeId, Tier, TrustDomain
 from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
+from . import spiffe
 from .arguments import ArgumentSchema
 from .references import check_references
 from .toml_source import Section
 
 FILE_LIMIT, TOTAL_LIMIT, COUNT_LIMIT = 256 * 1024, 4 * 1024 * 1024, 2048
 _PATH = re.compile(r"(agents|purposes|tools)/([^/]+)\.toml\Z|policies/[^/]+\.cedar\Z|remit\.toml\Z")
+_SELECTORS = (
+    "unix:uid:N",
+    "unix:gid:N",
+    "unix:user:NAME",
+    "unix:group:NAME",
+    "unix:path:/PATH",
+    "unix:sha256:HEX",
+    "systemd:id:UNIT",
+    "container:id:HEX",
+)
+_SELECTOR = re.compile(
+    r"unix:[ug]id:\d{1,10}\Z|unix:(user|group):[^\s:]{1,64}\Z|unix:path:/[^\x00]{1,1000}\Z|unix:sha256:[0-9a-f]{64}\Z"
+    r"|systemd:id:[A-Za-z0-9:_.\\@-]{1,255}\Z|container:id:[0-9a-f]{64}\Z"
+)
+_WHO = ("unix:uid:", "unix:user:", "systemd:id:", "container:id:")
 _LIMITS = ("maxLength", "minLength", "minimum", "maximum")
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     "text": {"type": "string"},
@@ -72,11 +88,12 @@ def parse(files: Mapping[str, str]) -> Catalogue:
         section.done()
     people = {n: Person(n, s.texts("groups", ()), s.text("title", "")) for n, s in _entries(settings, "people")}
     federations = {n: _federation(n, s) for n, s in _entries(settings, "federations")}
+    domains = {n: _trust_domain(n, s) for n, s in _entries(settings, "trust_domains")}
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies)
+    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains)
     check_references(catalogue, files)
     return catalogue
 
@@ -109,26 +126,86 @@ def _federation(name: str, s: Section) -> Federation:
     return Federation(name, issuer, s.text("audience"), s.text("jwks_uri", ""), s.flag("allow_private_network", False))
 
 
+def _trust_domain(name: str, s: Section) -> TrustDomain:
+    """Nothing is inferred: the URL and the profile are said (SPIFFE Federation section 5.1)."""
+    domain = TrustDomain(
+        name,
+        s.text("bundle_url", limit=2048),
+        s.word("profile", ("https_web", "https_spiffe")),
+        s.text("endpoint_spiffe_id", "", limit=2048),
+        s.text("bootstrap_bundle", "", limit=200_000),
+        s.flag("allow_private_network", False),
+    )
+    if not re.match(r"https://[^\s#@]+\Z", domain.bundle_url):
+        s.fail("bundle_url", "'bundle_url' must be an https:// URL without user information")
+    needs = domain.profile == "https_spiffe"
+    if bool(domain.endpoint_id) is not needs or bool(domain.bootstrap) is not needs:
+        s.fail("profile", "https_spiffe needs 'endpoint_spiffe_id' and 'bootstrap_bundle'; https_web takes neither")
+    if needs:
+        try:
+            SpiffeId.parse(domain.endpoint_id)
+            usable = spiffe.parse_bundle(name, domain.bootstrap.encode()).authorities
+        except Refusal as bad:
+            s.fail("bootstrap_bundle", f"{bad.message} {bad.inside}")
+        if not usable:
+            s.fail("bootstrap_bundle", "'bootstrap_bundle' has no x509-svid key")
+    return domain
+
+
 def _agent(name: str, s: Section) -> Agent:
     attestations = tuple(_attestation(a) for a in s.tables("attestations"))
     if not attestations:
         s.fail("", "an agent needs at least one [[attestations]]: how may it prove itself?")
     tier = Tier(s.word("tier", [t.value for t in Tier], "assistant"))
-    return Agent(name, s.text("owner"), s.texts("escalation", ()), tier, s.text("title", ""), attestations)
+    return Agent(
+        name,
+        s.text("owner"),
+        s.texts("escalation", ()),
+        tier,
+        s.text("title", ""),
+        attestations,
+        s.flag("latest_only", False),
+        s.texts("federates_with", ()),
+    )
+
+
+_NEEDS: Mapping[str, str] = {
+    "join_token": "nothing else",
+    "oidc": "'federation' and at least one condition in [attestations.claims]",
+    "spiffe": "'spiffe_id', of a trust domain in remit.toml",
+    "unix": '\'selectors\', such as ["unix:uid:1000", "unix:path:/usr/bin/agent"]',
+}
 
 
 def _attestation(s: Section) -> Attestation:
-    method = s.word("method", ("join_token", "oidc"))
+    method = s.word("method", _NEEDS)
     federation, claims = s.text("federation", ""), s.table("claims").rest()
-    if method == "oidc" and (not federation or not claims):
-        s.fail("method", "oidc needs 'federation' and at least one condition in [attestations.claims]")
-    if method == "join_token" and (federation or claims):
-        s.fail("method", "join_token takes neither 'federation' nor claims")
-    for claim, wanted in claims.items():
-        if not isinstance(wanted, str) or not wanted or wanted == "*" or "*" in wanted[:-1]:
+    spiffe_id, selectors = s.text("spiffe_id", "", limit=2048), s.texts("selectors", ())
+    said = (bool(federation), bool(claims), bool(spiffe_id), bool(selectors))
+    wanted = (method == "oidc", method == "oidc", method == "spiffe", method == "unix")
+    if said != wanted:
+        s.fail("method", f"{method} needs {_NEEDS[method]}, and takes neither more nor less")
+    for claim, text in claims.items():
+        if not isinstance(text, str) or not text or text == "*" or "*" in text[:-1]:
             s.fail(claim, f"claim {claim!r} needs an exact text, or one that ends in '*' after something")
+    if spiffe_id:
+        try:
+            spiffe_id = str(SpiffeId.parse(spiffe_id))
+        except BadField as bad:
+            s.fail("spiffe_id", bad.problem)
+    _check_selectors(s, selectors)
     s.done()
-    return Attestation(method, federation, claims)
+    attestation = Attestation(method, federation, claims, spiffe_id, selectors)
+    return dataclasses.replace(attestation, rule=_revision(attestation))
+
+
+def _check_selectors(s: Section, selectors: tuple[str, ...]) -> None:
+    for selector in selectors:
+        if not _SELECTOR.match(selector):
+            s.fail("selectors", f"{selector!r} is no selector; known: {', '.join(_SELECTORS)}")
+    if selectors and not any(selector.startswith(_WHO) for selector in selectors):
+        # A program's path or hash alone: anybody on the host may run it.
+        s.fail("selectors", f"say who runs it too: one of {', '.join(_WHO)}")
 
 
 def _tool(name: str, s: Section) -> Tool:
@@ -203,6 +280,7 @@ def _purpose(name: str, s: Section) -> Purpose:
         initiators=s.texts("initiators", ()),
         approval_ttl=s.duration("approval_ttl", 3_600_000),
         identity_max_age=s.duration("identity_max_age", 0),
+        attested_by=s.texts("attested_by", ()),
         max_depth=s.whole("max_depth", 0, most=16),
     )
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:

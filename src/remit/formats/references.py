@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from remit.domain.catalogue import Catalogue
 from remit.domain.errors import BadCatalogue
+from remit.domain.identity import SpiffeId
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
 
@@ -46,9 +47,13 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         groups = {group for person in catalogue.people.values() for group in person.groups}
         for name in agent.escalation:
             at.need("person or group", name, {*catalogue.people, *groups})
+        for domain in agent.federates_with:
+            at.need("trust domain", domain, catalogue.trust_domains)
         for attestation in agent.attestations:
             if attestation.federation:
                 at.need("federation", attestation.federation, catalogue.federations)
+            if attestation.spiffe_id:
+                at.need("trust domain", SpiffeId.parse(attestation.spiffe_id).trust_domain, catalogue.trust_domains)
     for purpose in catalogue.purposes.values():
         _check_purpose(catalogue, purpose, _File(f"purposes/{purpose.name}.toml", files))
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
@@ -74,6 +79,9 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
     at.need("person", purpose.owner, catalogue.people)
     for agent in purpose.agents:
         at.need("agent", agent, catalogue.agents)
+    offered = {a.kind for agent in purpose.agents for a in catalogue.agents[agent].attestations}
+    for kind in purpose.attested_by:
+        at.need("kind of proof that its agents have", kind, {*offered, *(known.partition(":")[0] for known in offered)})
     groups = {group for person in catalogue.people.values() for group in person.groups}
     for name in purpose.initiators:
         at.need("person or group", name, {*catalogue.people, *groups})

@@ -19,6 +19,9 @@ from joserfc.jwk import ECKey, OKPKey
 
 from . import jwk
 
+# RFC 6979: the same key and data give the same signature, so replicas publish the same certificates, byte for byte.
+_ECDSA = ec.ECDSA(SHA256(), deterministic_signing=True)
+
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
@@ -47,7 +50,7 @@ def load(der: bytes) -> PrivateKey:
         members = ECKey.import_key(ec_key.public_key()).as_dict(private=False)
 
         def sign_es256(data: bytes) -> bytes:
-            r, s = decode_dss_signature(ec_key.sign(data, ec.ECDSA(SHA256())))
+            r, s = decode_dss_signature(ec_key.sign(data, _ECDSA))
             return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
         return PrivateKey("ES256", _named(members), sign_es256, der)

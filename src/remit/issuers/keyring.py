@@ -52,9 +52,9 @@ class Keyring:
             keys[use] = [signing_key.load(sealer.unseal(row.sealed, _context(row.kid))) for row in rows]
         return cls(keys)
 
-    def sign(self, use: str, data: bytes) -> Signature:
+    def sign(self, use: str, data: bytes, kid: str = "") -> Signature:
         """See `ports.Signer`."""
-        key = self._keys[use][0]
+        key = next(key for key in self._keys[use] if key.public.kid == kid) if kid else self._keys[use][0]
         return Signature(key.public.kid, key.algorithm, key.sign(data))
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -12,7 +12,9 @@ from remit.domain.caller import Call
 from remit.domain.change import Change
 from remit.domain.errors import Absent, NotAttested, Replayed
 from remit.domain.flow import Json
-from remit.domain.identity import Agent, Identity, JoinToken
+from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
+from remit.domain.task import Task, TaskState
+from remit.formats import spiffe, x509_svid
 from remit.formats.oidc import match_claims
 from remit.ports import Env, InForce
 
@@ -35,7 +37,34 @@ class OidcEvidence:
     issuer: str
 
 
-Evidence: TypeAlias = JoinEvidence | OidcEvidence
+@dataclass(frozen=True, slots=True)
+class JwtSvidEvidence:
+    """A JWT-SVID for our issuer URL, of our own or a federated trust domain."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class X509SvidEvidence:
+    """The chain (DER, leaf first) whose key the caller has just used in the TLS handshake."""
+
+    chain: tuple[bytes, ...]
+
+
+Evidence: TypeAlias = JoinEvidence | OidcEvidence | JwtSvidEvidence | X509SvidEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    """What evidence came to. Instants in ms; `once` texts prove one key only."""
+
+    agent: Agent
+    rule: Attestation
+    proved_at: int
+    expires_at: int
+    code: str = ""
+    join: JoinToken | None = None
+    once: bool = False
 
 
 async def invite(env: Env, call: Call, agent: str, ttl: int) -> tuple[str, JoinToken]:
@@ -57,41 +86,139 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     The caller learns only that it is not a registered agent; which claim failed is for the operator.
     """
     _, force = await env.in_force()
-    digest = sha256(evidence.token.encode()).hexdigest()
+    digest = sha256(_bytes(evidence)).hexdigest()
     bound = await env.store.get(Identity, jkt)
-    join: JoinToken | None = None
-    if isinstance(evidence, JoinEvidence):
-        join = await _unused(env, digest, call.now)
-        agent, method, expires_at = force.catalogue.agents.get(join.agent), "join_token", call.now + JOINED_FOR
-    else:
-        agent, method, expires_at = await _federated(env, force, evidence, call.now)
-        spent_before = not await env.store.spend(f"evidence:{digest}", expires_at)
-        if spent_before and (bound is None or bound.evidence != digest):
-            raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
-    if agent is None or (bound is not None and bound.agent != agent.name):
-        raise NotAttested("This evidence proves no registered agent.", inside=f"key {jkt} or agent not registered")
+    proved = await _prove(env, force, evidence, digest, call.now)
+    fresh = not proved.once or await env.store.spend(f"evidence:{digest}", proved.expires_at)
+    if not fresh and (bound is None or bound.evidence != digest):
+        raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
+    agent, rule = proved.agent, proved.rule
+    if bound is not None and bound.agent != agent.name:
+        raise NotAttested("This evidence proves no registered agent.", inside=f"key {jkt} is bound to {bound.agent}")
     spiffe_id = f"spiffe://{env.trust_domain}/agent/{agent.name}"
-    identity = Identity(jkt, agent.name, spiffe_id, method, digest, dict(jwk), call.now, expires_at)
-    because = events.AgentProved(agent.name, method, jkt, spiffe_id, digest, expires_at)
+    identity = Identity(
+        jkt,
+        agent.name,
+        spiffe_id,
+        rule.kind,
+        digest,
+        dict(jwk),
+        proved.proved_at,
+        proved.expires_at,
+        rule.rule,
+        proved.code,
+    )
+    await _supersede(env, call, agent, identity)
+    because = events.AgentProved(agent.name, rule.kind, jkt, spiffe_id, digest, proved.expires_at)
     change = Change(because, call).put(identity, was=bound)
-    if join is not None:
-        used = JoinToken(join.digest, join.agent, join.expires_at, used_at=call.now)
-        change = change.put(used, was=join)
+    if proved.join is not None:
+        change = change.put(replace(proved.join, used_at=call.now), was=proved.join)
     await env.store.commit(change)
     return identity
 
 
-async def _unused(env: Env, digest: str, now: int) -> JoinToken:
+def _bytes(evidence: Evidence) -> bytes:
+    return b"".join(evidence.chain) if isinstance(evidence, X509SvidEvidence) else evidence.token.encode()
+
+
+def claimed_id(evidence: JwtSvidEvidence | X509SvidEvidence) -> SpiffeId:
+    """The SPIFFE ID that evidence names, unverified."""
+    if isinstance(evidence, JwtSvidEvidence):
+        return spiffe.claimed_id(evidence.token)
+    return x509_svid.claimed_id(evidence.chain[0])
+
+
+async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, now: int) -> _Proved:
+    match evidence:
+        case JoinEvidence():
+            return await _joined(env, force, digest, now)
+        case OidcEvidence():
+            return await _federated(env, force, evidence, now)
+        case JwtSvidEvidence():
+            id = claimed_id(evidence)
+            bundle = await _bundle(env, force, id, now, kid=spiffe.claimed_key(evidence.token))
+            jwt = spiffe.parse_jwt_svid(evidence.token, bundle=bundle, audience=env.issuer_url, now=now)
+            return _workload(env, force, jwt, now, once=True)
+        case X509SvidEvidence():
+            id = claimed_id(evidence)
+            bundle = await _bundle(env, force, id, now)
+            chain, authorities = evidence.chain, bundle.authorities
+            x509 = x509_svid.parse(chain, trust_domain=bundle.trust_domain, authorities=authorities, now=now)
+            return _workload(env, force, x509, now, once=False)
+
+
+async def _bundle(env: Env, force: InForce, id: SpiffeId, now: int, *, kid: str = "") -> spiffe.TrustBundle:
+    if id.trust_domain == env.trust_domain:
+        return await env.own_bundle()
+    domain = force.catalogue.trust_domains.get(id.trust_domain)
+    if domain is None:
+        raise NotAttested("This evidence proves no registered agent.", inside=f"{id}: a trust domain nobody configured")
+    return await env.attestor.bundle(domain, now, kid=kid)
+
+
+def _workload(env: Env, force: InForce, svid: spiffe.JwtSvid | x509_svid.X509Svid, now: int, *, once: bool) -> _Proved:
+    """Whose SVID it is: ours names an agent and the rule that its host met, others' are named by rules."""
+    ours = svid.id.trust_domain == env.trust_domain
+    found = [
+        (agent, rule)
+        for agent in force.catalogue.agents.values()
+        for rule in agent.attestations
+        if (ours and svid.id.path == f"/agent/{agent.name}" and rule.method == "unix" and rule.rule == svid.of.rule)
+        or (not ours and rule.method == "spiffe" and rule.spiffe_id == str(svid.id))
+    ]
+    if len({agent.name for agent, _ in found}) != 1:
+        why = "several agents have it" if found else "no agent has it, or the rule it was issued by has changed"
+        raise NotAttested("This evidence proves no registered agent.", inside=f"{svid.id}: {why}")
+    agent, rule = found[0]
+    proved_at = min(svid.issued_at or now, now)
+    code = svid.of.code if ours else ""
+    return _Proved(agent, rule, proved_at, min(svid.expires_at, now + FEDERATED_FOR), code, once=once)
+
+
+async def _supersede(env: Env, call: Call, agent: Agent, new: Identity) -> None:
+    """End what other code of a `latest_only` agent, or other code under this very key, proved before (law 6).
+
+    Tasks end first: should we stop in between, the newcomer proves itself again and this is done again.
+    """
+    old: list[Identity] = []
+    after = ""
+    while rows := await env.store.find(Identity, {"agent": agent.name}, after=after):
+        old += [row for row in rows if row.code != new.code and call.now < row.expires_at and new.code]
+        after = rows[-1].key
+    gone = {row.jkt: row for row in old if agent.latest_only or row.jkt == new.jkt}
+    for jkt, row in gone.items():
+        if jkt != new.jkt:
+            because = events.IdentitySuperseded(agent.name, jkt, row.code, new.code)
+            await env.store.commit(Change(because, call).put(row.superseded(call.now), was=row))
+    after = ""
+    while gone and (tasks := await env.store.find(Task, {"agent": agent.name, "state": "open"}, after=after)):
+        for task in tasks:
+            if task.jkt in gone:
+                reason = "the agent's code has changed"
+                ended = task.ended(TaskState.REVOKED, call.now, reason)
+                ending = events.TaskEnded(task.id, task.agent, TaskState.REVOKED.value, reason)
+                await env.store.commit(Change(ending, call).put(ended, was=task))
+        after = tasks[-1].key
+    if gone:
+        env.nudge()
+
+
+async def _joined(env: Env, force: InForce, digest: str, now: int) -> _Proved:
     join = await env.store.get(JoinToken, digest)
     if join is None or join.used_at or now >= join.expires_at:
         state = "unknown" if join is None else "used" if join.used_at else "expired"
         raise NotAttested("This join token is not good.", next_step="Ask for a new one.", inside=state)
-    return join
+    agent = force.catalogue.agents.get(join.agent)
+    rule = next((a for a in agent.attestations if a.method == "join_token"), None) if agent else None
+    if agent is None or rule is None:
+        inside = f"{join.agent} is not registered, or joins no more"
+        raise NotAttested("This evidence proves no registered agent.", inside=inside)
+    return _Proved(agent, rule, now, now + JOINED_FOR, join=join)
 
 
-async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int) -> tuple[Agent | None, str, int]:
+async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int) -> _Proved:
     failures: list[str] = []
-    found: list[tuple[Agent, str, int]] = []
+    found: list[_Proved] = []
     federations = [f for f in force.catalogue.federations.values() if f.issuer == evidence.issuer]
     for federation in federations:
         claims = await env.attestor.claims(federation, evidence.token, now)
@@ -103,11 +230,16 @@ async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int)
                 if failed:
                     failures.append(f"{agent.name}: {failed}")
                 else:
-                    found.append((agent, f"oidc:{federation.name}", _expiry(claims, now)))
-    if len({agent.name for agent, _, _ in found}) != 1:
+                    found.append(_Proved(agent, rule, _made(claims, now), _expiry(claims, now), once=True))
+    if len({proved.agent.name for proved in found}) != 1:
         why = "; ".join(failures) or "no federation has this issuer" if not found else "several agents match"
         raise NotAttested("This evidence proves no registered agent.", inside=why)
     return found[0]
+
+
+def _made(claims: Mapping[str, Json], now: int) -> int:
+    iat = claims.get("iat")
+    return min(now, int(iat) * 1000) if isinstance(iat, int | float) else now
 
 
 def _expiry(claims: Mapping[str, Json], now: int) -> int:

@@ -17,7 +17,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.flow import Label
-from remit.domain.identity import Agent, Identity, Standing, StandingState
+from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
 from remit.domain.tool import Effect, Tool
@@ -90,9 +90,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         return _deny(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")
     if situation.standing is not None and situation.standing.state is StandingState.FROZEN:
         return _deny(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {situation.standing.reason}")
-    identity = situation.identity
-    if identity is None or identity.agent != agent.name or call.now >= identity.expires_at:
-        return _deny(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again.")
+    flaw = stale(situation.identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
+    if flaw:
+        return _deny(Reason.IDENTITY_STALE, flaw)
     if task.state.value != "open":
         return _deny(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")
     if call.now >= task.deadline:

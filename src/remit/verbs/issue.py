@@ -13,7 +13,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Permit, Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.identity import Identity, Standing, StandingState, stale
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.purpose import CredentialRule
 from remit.domain.task import Task
@@ -111,8 +111,9 @@ def _judge(
         return None, [Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")], ()
     if standing is not None and standing.state is StandingState.FROZEN:
         return None, [Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}")], ()
-    if identity is None or identity.agent != agent.name or call.now >= identity.expires_at:
-        return None, [Why(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again.")], ()
+    flaw = stale(identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
+    if flaw:
+        return None, [Why(Reason.IDENTITY_STALE, flaw)], ()
     if not task.open_at(call.now):
         return None, [Why(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")], ()
     if purpose is None or purpose.revision != task.purpose_revision:

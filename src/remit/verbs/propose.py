@@ -12,7 +12,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Decision, Hold, Permit, Reason, Why
 from remit.domain.errors import Absent, BadField, Denied, NotAttested
 from remit.domain.flow import Json
-from remit.domain.identity import Agent, Identity, Standing, StandingState
+from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
 from remit.domain.purpose import Purpose
 from remit.domain.task import Task
 from remit.formats.jcs import digest
@@ -110,8 +110,9 @@ def _refusals(
     found: list[Why] = []
     if standing is not None and standing.state is StandingState.FROZEN:
         found.append(Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}"))
-    if now >= identity.expires_at or (purpose.identity_max_age and now - identity.proved_at > purpose.identity_max_age):
-        found.append(Why(Reason.IDENTITY_STALE, "The proof of identity is too old; attest again."))
+    flaw = stale(identity, agent, now, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
+    if flaw:
+        found.append(Why(Reason.IDENTITY_STALE, flaw))
     if purpose.initiators and not _may_begin(force, purpose, begun_by):
         asked = ", ".join(purpose.initiators)
         found.append(Why(Reason.OUT_OF_SCOPE, f"Only {asked} may begin {purpose.name}."))

@@ -9,7 +9,7 @@ from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
 from remit.domain.errors import NotAttested
-from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.identity import Identity, Standing, StandingState, stale
 from remit.domain.task import Task
 from remit.formats.jws import SigningKey
 from remit.formats.rfc9068 import AccessToken, encode
@@ -88,11 +88,11 @@ def _signed(env: Env, token: AccessToken) -> str:
 
 
 async def identify(env: Env, call: Call, jkt: str) -> Identity:
-    """The identity a key is bound to, if its agent is still registered."""
+    """The identity a key is bound to, if it still counts."""
     identity = await env.store.get(Identity, jkt)
-    if identity is None or call.now >= identity.expires_at:
-        raise NotAttested("This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=f"jkt {jkt}")
     _, force = await env.in_force()
-    if identity.agent not in force.catalogue.agents:
-        raise NotAttested("This key proves no agent.", inside=f"{identity.agent} is not registered")
+    agent = force.catalogue.agents.get(identity.agent) if identity else None
+    flaw = stale(identity, agent, call.now) if agent else "no agent of that key is registered"
+    if identity is None or flaw:
+        raise NotAttested("This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=flaw)
     return identity

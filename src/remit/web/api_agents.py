@@ -14,7 +14,7 @@ from remit.domain.identity import Identity
 from remit.domain.lease import Lease
 from remit.domain.task import Task, TaskState
 from remit.formats import oidc, rfc9068
-from remit.verbs.attest import Evidence, JoinEvidence, OidcEvidence
+from remit.verbs.attest import Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
 from remit.verbs.attest import attest as attest_verb
 from remit.verbs.decide import decide
 from remit.verbs.issue import issue
@@ -34,12 +34,18 @@ async def attest(house: House, call: Call, asked: Asked) -> Response:
     """Bind the proof's key to the agent that the evidence proves."""
     proof = await house.proof(asked, call.now)
     wanted = asked.json(shapes.AttestRequest)
-    if bool(wanted.join_token) == bool(wanted.oidc_token):
-        raise BadField("join_token", "send either join_token or oidc_token")
-    evidence: Evidence = JoinEvidence(wanted.join_token)
+    evidence: list[Evidence] = []
+    if wanted.join_token:
+        evidence.append(JoinEvidence(wanted.join_token))
     if wanted.oidc_token:
-        evidence = OidcEvidence(wanted.oidc_token, oidc.claimed_issuer(wanted.oidc_token))
-    identity = await attest_verb(house.env, call, evidence, proof.jkt, proof.key.jwk)
+        evidence.append(OidcEvidence(wanted.oidc_token, oidc.claimed_issuer(wanted.oidc_token)))
+    if wanted.jwt_svid:
+        evidence.append(JwtSvidEvidence(wanted.jwt_svid))
+    if wanted.x509_svid:
+        evidence.append(X509SvidEvidence(asked.certificates()))
+    if len(evidence) != 1:
+        raise BadField("evidence", "send exactly one of join_token, oidc_token, jwt_svid and x509_svid")
+    identity = await attest_verb(house.env, call, evidence[0], proof.jkt, proof.key.jwk)
     names = ("agent", "spiffe_id", "jkt", "method", "proved_at", "expires_at")
     return json_response({name: getattr(identity, name) for name in names}, 201)
 

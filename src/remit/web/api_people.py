@@ -118,7 +118,7 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     _, force = await house.env.in_force()
     agent = _one(force.catalogue.agents, asked.path["agent"])
     keys = await house.env.store.find(Identity, {"agent": agent.name}, limit=100)
-    names = ("jkt", "spiffe_id", "method", "evidence", "proved_at", "expires_at")
+    names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
     return json_response({**await _agent(house, agent), "identities": identities})
 

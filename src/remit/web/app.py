@@ -112,6 +112,7 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
         request.headers,
         body,
         route.largest,
+        tuple(request.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())),
     )
     caller = NOBODY
     if CallerKind.ANYONE not in route.callers:

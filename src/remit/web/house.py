@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from remit.domain.caller import Call, Caller
-from remit.domain.errors import BadField, BadToken, Replayed, Unauthenticated
+from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449, tlog
 from remit.ports import Env, LogReader
 
@@ -30,6 +30,14 @@ class Asked:
     headers: Mapping[str, str]
     body: bytes
     limit: int
+    chain: tuple[bytes, ...] = ()
+
+    def certificates(self) -> tuple[bytes, ...]:
+        """The client's chain (DER, leaf first), whose key this very TLS connection was made with."""
+        if not self.chain:
+            step = "Connect with the SVID as the client certificate; a proxy in between hides it."
+            raise NoCredentials("This connection has no client certificate.", next_step=step)
+        return self.chain
 
     def json(self, kind: type[T]) -> T:
         """The body as a typed value; every flaw is a `BadField` with its path."""

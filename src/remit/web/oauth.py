@@ -26,7 +26,8 @@ from remit.domain.errors import (
 from remit.domain.identity import Identity, Standing, StandingState
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
-from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396
+from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396, rfc9449
+from remit.verbs.attest import JwtSvidEvidence, X509SvidEvidence, attest, claimed_id
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import end_lease, end_task
@@ -36,6 +37,7 @@ from .api_agents import initiator_of
 from .house import Asked, House, spent_proof
 from .problems import json_response
 
+JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 _ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
     (BadProof, "invalid_dpop_proof", 400),
     (Unauthenticated, "invalid_client", 401),
@@ -114,9 +116,15 @@ async def _client_credentials(house: House, call: Call, fields: form.Fields, ask
 
 
 async def _client(house: House, call: Call, fields: form.Fields, asked: Asked) -> Identity:
+    """Who asks: by the key it proved before (RFC 7523), or by an SVID that proves this key now (SPIFFE client auth)."""
     proof = house.verified_proof(asked, call.now)
-    if form.one(fields, "client_assertion_type") != rfc7523.ASSERTION_TYPE:
-        raise BadField("client_assertion_type", f"must be {rfc7523.ASSERTION_TYPE}")
+    kind = form.one(fields, "client_assertion_type", required=False)
+    if kind == JWT_SPIFFE:
+        return await _svid_client(house, call, proof, JwtSvidEvidence(form.one(fields, "client_assertion")), fields)
+    if not kind and asked.chain:
+        return await _svid_client(house, call, proof, X509SvidEvidence(asked.certificates()), fields)
+    if kind != rfc7523.ASSERTION_TYPE:
+        raise BadField("client_assertion_type", f"must be {rfc7523.ASSERTION_TYPE} or {JWT_SPIFFE}")
     assertion = form.one(fields, "client_assertion")
     named = rfc7523.claimed_key(assertion)
     identity = await identify(house.env, call, named)
@@ -127,6 +135,17 @@ async def _client(house: House, call: Call, fields: form.Fields, asked: Asked) -
     spent = (f"assertion:{identity.jkt}:{proved.jti}", proved.expires_at + 10_000)
     await house.spend((spent_proof(proof), proof.spent_until), spent)
     return identity
+
+
+async def _svid_client(
+    house: House, call: Call, proof: rfc9449.Proof, evidence: JwtSvidEvidence | X509SvidEvidence, fields: form.Fields
+) -> Identity:
+    """draft-ietf-oauth-spiffe-client-auth; `client_id`, when there is one, is the SPIFFE ID."""
+    await house.spend((spent_proof(proof), proof.spent_until))
+    said = form.one(fields, "client_id", required=False)
+    if said and said != str(claimed_id(evidence)):
+        raise BadToken("The client assertion is not valid.", inside="client_id is not the SVID's ID")
+    return await attest(house.env, call, evidence, proof.jkt, proof.key.jwk)
 
 
 async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> Response:
@@ -283,8 +302,9 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
             "jwks_uri": f"{at}/.well-known/jwks.json",
             "grant_types_supported": ["client_credentials", form.TOKEN_EXCHANGE],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt", "spiffe_x509"],
             "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
+            "spiffe_bundle_endpoint": f"{at}/spiffe/bundle",
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
             "authorization_details_types_supported": sorted(force.catalogue.purposes),
         }

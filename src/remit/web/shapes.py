@@ -18,10 +18,12 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class AttestRequest(Strict, frozen=True):
-    """Exactly one kind of evidence."""
+    """Exactly one kind of evidence; `x509_svid` says that it is the certificate of this very connection."""
 
     join_token: str = ""
     oidc_token: str = ""
+    jwt_svid: str = ""
+    x509_svid: bool = False
 
 
 class ProposeRequest(Strict, frozen=True):
