@@ -227,7 +227,7 @@ async def test_the_log_is_sequenced_and_cannot_fork(store):
     entries = await store.entries(0, size)
     assert (size, len(entries)) == (total, total)
     assert entries == [leaf for _, leaf in waiting]
-    assert note.split("\n")[1] == "total"
+    assert note.split("\n")[1] == str(total)
     assert await store.tile(0, 0) == b"".join(merkle.leaf_hash(e) for e in entries[:256])
     assert await store.tile(9, 9) == b""
     rows = await store.find(SigningKey, {"use": "log"})
