@@ -126,9 +126,12 @@ def _log_to_stderr() -> None:
 
 
 async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path], None]) -> None:
+    import asyncio
+
     import uvicorn
 
     from remit.web.app import create_app
+    from remit.web.tls import TlsProtocol, keep_trusting
 
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(settings))
@@ -139,7 +142,7 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
             await stack.enter_async_context(workload_api(house.env, socket_path))
         config = uvicorn.Config(
             create_app(house),
-            http="httptools",
+            http=TlsProtocol if settings.tls_cert else "httptools",
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -152,6 +155,10 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
             ssl_certfile=settings.tls_cert or None,
             ssl_keyfile=settings.tls_key or None,
         )
+        config.load()
+        if config.ssl is not None:
+            trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
+            stack.callback(trusting.cancel)
         server = uvicorn.Server(config)
         _stopping(server)
         (settings.data / "url").write_text(settings.url + "\n")

@@ -33,13 +33,15 @@ class _Known:
     asked_at: int = 0
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def lacks(self, kid: str) -> bool:
-        """It has no bundle, or none with this key."""
-        return self.bundle is None or (bool(kid) and all(key.kid != kid for key in self.bundle.jwt_keys))
-
-    def is_old(self, now: int) -> bool:
-        """Its bundle wants to be asked for again."""
-        return self.bundle is None or now - self.fetched_at >= self.bundle.refresh_hint * 1000
+    def is_due(self, now: int, kid: str) -> bool:
+        """Whether to ask now: there is none, it is as old as it wants to be, or it has not this key."""
+        if self.bundle is None:
+            return True
+        hint = self.bundle.refresh_hint * 1000
+        if now - self.fetched_at >= hint:
+            return now - self.asked_at >= min(hint, ASK_AGAIN_MS)
+        lacking = bool(kid) and all(key.kid != kid for key in self.bundle.jwt_keys)
+        return lacking and now - self.asked_at >= ASK_AGAIN_MS
 
 
 class Bundles:
@@ -53,8 +55,7 @@ class Bundles:
         """See `ports.Attestor`."""
         known = self._known.setdefault(domain, _Known())
         async with known.asking:
-            wanted = known.is_old(now) or known.lacks(kid)
-            if wanted and (not known.asked_at or now - known.asked_at >= ASK_AGAIN_MS or known.bundle is None):
+            if known.is_due(now, kid):
                 known.asked_at = now
                 try:
                     known.bundle = await self._ask(domain, known.bundle)

@@ -99,9 +99,10 @@ def encode_bundle(bundle: TrustBundle) -> dict[str, Any]:
     }
 
 
-def encode_jwt_svid(svid: JwtSvid, audience: Sequence[str], key: SigningKey) -> str:
-    """Sign one (JWT-SVID section 3)."""
+def encode_jwt_svid(svid: JwtSvid, audience: Sequence[str], jti: str, key: SigningKey) -> str:
+    """Sign one (JWT-SVID section 3). `jti` makes it one of its kind: whoever takes single use can count."""
     claims = {
+        "jti": jti,
         "sub": str(svid.id),
         "aud": list(audience),
         "iat": svid.issued_at // 1000,

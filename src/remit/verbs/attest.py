@@ -108,7 +108,7 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
         rule.rule,
         proved.code,
     )
-    await _supersede(env, call, agent, identity)
+    await _supersede(env, call, agent, identity, bound)
     because = events.AgentProved(agent.name, rule.kind, jkt, spiffe_id, digest, proved.expires_at)
     change = Change(because, call).put(identity, was=bound)
     if proved.join is not None:
@@ -129,22 +129,18 @@ def claimed_id(evidence: JwtSvidEvidence | X509SvidEvidence) -> SpiffeId:
 
 
 async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, now: int) -> _Proved:
-    match evidence:
-        case JoinEvidence():
-            return await _joined(env, force, digest, now)
-        case OidcEvidence():
-            return await _federated(env, force, evidence, now)
-        case JwtSvidEvidence():
-            id = claimed_id(evidence)
-            bundle = await _bundle(env, force, id, now, kid=spiffe.claimed_key(evidence.token))
-            jwt = spiffe.parse_jwt_svid(evidence.token, bundle=bundle, audience=env.issuer_url, now=now)
-            return _workload(env, force, jwt, now, once=True)
-        case X509SvidEvidence():
-            id = claimed_id(evidence)
-            bundle = await _bundle(env, force, id, now)
-            chain, authorities = evidence.chain, bundle.authorities
-            x509 = x509_svid.parse(chain, trust_domain=bundle.trust_domain, authorities=authorities, now=now)
-            return _workload(env, force, x509, now, once=False)
+    if isinstance(evidence, JoinEvidence):
+        return await _joined(env, force, digest, now)
+    if isinstance(evidence, OidcEvidence):
+        return await _federated(env, force, evidence, now)
+    if isinstance(evidence, JwtSvidEvidence):
+        bundle = await _bundle(env, force, claimed_id(evidence), now, kid=spiffe.claimed_key(evidence.token))
+        jwt = spiffe.parse_jwt_svid(evidence.token, bundle=bundle, audience=env.issuer_url, now=now)
+        return _workload(env, force, jwt, now, once=True)
+    bundle = await _bundle(env, force, claimed_id(evidence), now)
+    domain, authorities = bundle.trust_domain, bundle.authorities
+    x509 = x509_svid.parse(evidence.chain, trust_domain=domain, authorities=authorities, now=now)
+    return _workload(env, force, x509, now, once=False)
 
 
 async def _bundle(env: Env, force: InForce, id: SpiffeId, now: int, *, kid: str = "") -> spiffe.TrustBundle:
@@ -175,17 +171,13 @@ def _workload(env: Env, force: InForce, svid: spiffe.JwtSvid | x509_svid.X509Svi
     return _Proved(agent, rule, proved_at, min(svid.expires_at, now + FEDERATED_FOR), code, once=once)
 
 
-async def _supersede(env: Env, call: Call, agent: Agent, new: Identity) -> None:
+async def _supersede(env: Env, call: Call, agent: Agent, new: Identity, bound: Identity | None) -> None:
     """End what other code of a `latest_only` agent, or other code under this very key, proved before (law 6).
 
-    Tasks end first: should we stop in between, the newcomer proves itself again and this is done again.
+    Tasks end before the newcomer counts: should we stop in between, it proves itself again and this is done again.
     """
-    old: list[Identity] = []
-    after = ""
-    while rows := await env.store.find(Identity, {"agent": agent.name}, after=after):
-        old += [row for row in rows if row.code != new.code and call.now < row.expires_at and new.code]
-        after = rows[-1].key
-    gone = {row.jkt: row for row in old if agent.latest_only or row.jkt == new.jkt}
+    rows = await _identities(env, agent) if agent.latest_only else [bound] if bound else []
+    gone = {row.jkt: row for row in rows if new.code and row.code != new.code and call.now < row.expires_at}
     for jkt, row in gone.items():
         if jkt != new.jkt:
             because = events.IdentitySuperseded(agent.name, jkt, row.code, new.code)
@@ -201,6 +193,13 @@ async def _supersede(env: Env, call: Call, agent: Agent, new: Identity) -> None:
         after = tasks[-1].key
     if gone:
         env.nudge()
+
+
+async def _identities(env: Env, agent: Agent) -> list[Identity]:
+    found: list[Identity] = []
+    while rows := await env.store.find(Identity, {"agent": agent.name}, after=found[-1].key if found else ""):
+        found += rows
+    return found
 
 
 async def _joined(env: Env, force: InForce, digest: str, now: int) -> _Proved:

@@ -92,7 +92,7 @@ async def certify_jwt(env: Env, call: Call, workload: Workload, of: Entitled, au
     svid = spiffe.JwtSvid(
         of.id, call.now, call.now + min(JWT_TTL, env.svid_ttl), x509_svid.Proof(of.rule.rule, workload.code)
     )
-    token = spiffe.encode_jwt_svid(svid, audience, key)
+    token = spiffe.encode_jwt_svid(svid, audience, env.new_id("svid"), key)
     await _record(env, call, workload, of, "jwt", sha256(token.encode()).hexdigest(), svid.expires_at)
     return Document(of.id, svid.expires_at, token=token)
 
