@@ -75,7 +75,9 @@ def test_an_account_can_do_no_more_than_its_grants(shop, statement):
         assert await asyncio.to_thread(attempt, minted, "SELECT id, name FROM shop.customers") == ((1, "acme"),)
         with pytest.raises(pymysql.Error) as refused:
             await asyncio.to_thread(attempt, minted, statement)
-        assert refused.value.args[0] in (1094, 1044, 1045, 1142, 1143, 1227, 1370, 1095, 1290, 1410, 1064), refused.value
+        assert refused.value.args[0] in (1094, 1044, 1045, 1142, 1143, 1227, 1370, 1095, 1290, 1410, 1064), (
+            refused.value
+        )
         await made.kill(wanted)
 
     on(shop, test)
