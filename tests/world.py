@@ -164,10 +164,11 @@ class World:
         return [msgspec.json.decode(leaf)["type"] for leaf, _ in inner._events]
 
 
-async def world(store: Any = None, files: Mapping[str, str] = FILES) -> World:
+async def world(store: Any = None, files: Mapping[str, str] = FILES, now: int = 0) -> World:
     """Open one, with the catalogue in force. 2027-01-15, a Friday, at eight in the morning."""
     store = store or MemoryStore()
     clock = ManualClock()
+    clock.now = now or clock.now
     sealer = RootSealer(b"r" * 32)
     keyring = await Keyring.open(store, sealer, clock.now)
     issuer = FakeIssuer(clock)

@@ -129,7 +129,7 @@ class Signer(Protocol):
     """Holds the private keys; nothing else ever sees them."""
 
     def sign(self, use: str, data: bytes, kid: str = "") -> Signature:
-        """Sign with the current key of this use (`token`, `log`, `svid`, `x509`, `ssh`), or with that of `kid`."""
+        """Sign with the current key of this use (see `domain.keys`), or with that of `kid`."""
         ...
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:
@@ -198,7 +198,7 @@ class Env:
     async def own_bundle(self) -> TrustBundle:
         """Our own trust domain's bundle, newest keys first; its certificates are the same at every replica."""
         jwt_keys = tuple(jwk.parse(key) for key in self.signer.public("svid"))
-        held = [jwk.parse(key) for key in self.signer.public("x509")]
+        held = [jwk.parse(key) for key in self.signer.public("authority")]
         kids = (self.trust_domain, *(key.kid for key in (*jwt_keys, *held)))
         if kids not in _BUNDLES:
             rows = [await self.store.get(SigningKey, key.kid) for key in held]
@@ -212,13 +212,13 @@ class Env:
 
     def authority_key(self) -> signing_key.HeldKey:
         """What signs X.509-SVIDs now: the key of the bundle's first authority."""
-        return self._held(jwk.parse(self.signer.public("x509")[0]))
+        return self._held(jwk.parse(self.signer.public("authority")[0]))
 
     def _authority(self, key: jwk.PublicKey, created_at: int) -> bytes:
         return x509_svid.authority(self.trust_domain, self._held(key), created_at, created_at + AUTHORITY_LIFE)
 
     def _held(self, key: jwk.PublicKey) -> signing_key.HeldKey:
-        return signing_key.HeldKey(key, lambda data: self.signer.sign("x509", data, key.kid).value)
+        return signing_key.HeldKey(key, lambda data: self.signer.sign("authority", data, key.kid).value)
 
     async def in_force(self) -> tuple[CatalogueHead, InForce]:
         """Return the head row just read, and the revision it names."""

@@ -27,3 +27,10 @@ def redis_server():
     """A throw-away Redis."""
     with servers.redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def sshd():
+    """A throw-away sshd."""
+    with servers.sshd() as server:
+        yield server

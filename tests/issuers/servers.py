@@ -108,3 +108,31 @@ def redis_server():
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sshd():
+    """An OpenSSH server that believes `ca.pub` and looks at `krl`; `deploy` may be its one user."""
+    needs(Path("/usr/sbin/sshd").exists(), "no sshd here: apt-get install openssh-server")
+    folder, port = Path(tempfile.mkdtemp(prefix="remit-sshd-")), free_port()
+    folder.chmod(0o755)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host")], check=True)
+    (folder / "principals").write_text("deploy\n")
+    (folder / "ca.pub").write_text("")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    conf = folder / "sshd_config"
+    conf.write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\nUsePAM no\n"
+        f"TrustedUserCAKeys {folder}/ca.pub\nRevokedKeys {folder}/krl\nAuthorizedPrincipalsFile {folder}/principals\n"
+        "AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nStrictModes no\n"
+        "PermitRootLogin yes\nLogLevel VERBOSE\nMaxStartups 100\n"
+    )
+    server = Running(folder, port, ["/usr/sbin/sshd", "-D", "-e", "-f", str(conf)])
+    server.user = me
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """Row. `use` is `token`, `svid`, `x509`, `ssh` (ES256) or `log` (EdDSA). `sealed` holds the private key."""
+    """Row. `sealed` holds the private key. `use` says what it signs, and nothing else is ever signed with it:
+
+    `token` access tokens (ES256), `log` checkpoints (EdDSA), `svid` JWT-SVIDs (ES256), `authority` X.509-SVIDs (ES256),
+    `x509` client certificates of tasks (ES256), `ssh` SSH certificates of tasks (ES256).
+    """
 
     kid: str
     use: str

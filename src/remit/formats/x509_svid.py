@@ -84,7 +84,7 @@ def authority(trust_domain: str, key: HeldKey, created_at: int, expires_at: int)
         .not_valid_before(_instant(created_at - _BEFORE_MS))
         .not_valid_after(_instant(expires_at))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectAlternativeName([_uri(SpiffeId(trust_domain, ""))]), critical=False)
         .add_extension(identifier, critical=False)
     )
@@ -110,7 +110,7 @@ def leaf(
         .not_valid_before(max(_instant(now - _BEFORE_MS), issuer.not_valid_before_utc))
         .not_valid_after(min(_instant(until), issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
@@ -246,7 +246,8 @@ def _jwk(public: Any) -> dict[str, str]:
     return {name: str(value) for name, value in members.items() if name in ("kty", "crv", "x", "y", "n", "e")}
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """What an authority's key may do, or a leaf's (RFC 5280 section 4.2.1.3)."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,

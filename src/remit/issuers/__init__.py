@@ -35,6 +35,8 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "mysql": ("mysql", "MysqlIssuer", ("dsn_env", "dsn_file", "backstop", "require_tls", "connection_limit")),
     "redis": ("redis", "RedisIssuer", ("dsn_env", "dsn_file")),
+    "ssh": ("ssh", "SshIssuer", ("list_file",)),
+    "x509": ("x509", "X509Issuer", ("list_file",)),
     "jwt": ("jwt", "JwtIssuer", ()),
     "static": ("static", "StaticIssuer", ()),
 }

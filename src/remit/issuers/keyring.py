@@ -15,6 +15,7 @@ ALGORITHMS: Mapping[str, str] = {
     "token": "ES256",
     "log": "EdDSA",
     "svid": "ES256",
+    "authority": "ES256",
     "x509": "ES256",
     "ssh": "ES256",
 }
