@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class SigningKey:
     """Row. `sealed` holds the private key. `use` says what it signs, and nothing else is ever signed with it:
 
-    `token` access tokens (ES256), `log` checkpoints (EdDSA), `svid` JWT-SVIDs (ES256), `authority` X.509-SVIDs (ES256),
+    `token` access tokens (ES256), `log` checkpoints (EdDSA), `federation` what clouds are shown (RS256:
+    Azure promises no other), `svid` JWT-SVIDs (ES256), `authority` X.509-SVIDs (ES256),
     `x509` client certificates of tasks (ES256), `ssh` SSH certificates of tasks (ES256).
     """
 

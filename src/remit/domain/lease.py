@@ -30,7 +30,8 @@ class LeaseState(Enum):
 class Lease:
     """Row. `handle` is the credential's name at its issuer, chosen before the mint so that it can always be killed.
 
-    `grants` is the issuer's least-privilege description with the task's parameters filled in.
+    `grants` is the issuer's least-privilege description; a text that is nothing but `{parameter}` is filled in. Where a
+    parameter stands within a text, the issuer fills it from `parameters`, because only it knows what must be escaped.
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
     `environment` and `sensitivity` are of the data behind it.
     """
@@ -45,6 +46,7 @@ class Lease:
     mint_until: int
     expires_at: int
     grants: Mapping[str, Json] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     state: LeaseState = LeaseState.RESERVED
     minted_at: int = 0
     ended_at: int = 0

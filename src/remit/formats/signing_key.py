@@ -1,4 +1,4 @@
-"""Private keys in memory: generate, seal-able bytes in and out, raw signatures (ES256 r‖s, EdDSA)."""
+"""Private keys in memory: generate, seal-able bytes in and out, raw signatures (ES256 r‖s, EdDSA, RS256)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from joserfc.jwk import ECKey, OKPKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from . import jwk
 
@@ -37,8 +38,15 @@ class PrivateKey:
 
 
 def generate(algorithm: str) -> PrivateKey:
-    """A fresh key for `ES256` or `EdDSA` (Ed25519)."""
-    key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "ES256" else ed25519.Ed25519PrivateKey.generate()
+    """A fresh key for `ES256`, `EdDSA` (Ed25519) or `RS256` (2048 bits)."""
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+    match algorithm:
+        case "ES256":
+            key = ec.generate_private_key(ec.SECP256R1())
+        case "RS256":
+            key = rsa.generate_private_key(65537, 2048)
+        case _:
+            key = ed25519.Ed25519PrivateKey.generate()
     return load(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 
@@ -57,7 +65,15 @@ def load(der: bytes) -> PrivateKey:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         members = OKPKey.import_key(key.public_key()).as_dict(private=False)
         return PrivateKey("EdDSA", _named(members), key.sign, der)
-    raise ValueError("neither a P-256 nor an Ed25519 key")
+    if isinstance(key, rsa.RSAPrivateKey):
+        rsa_key = key
+        members = RSAKey.import_key(rsa_key.public_key()).as_dict(private=False)
+
+        def sign_rs256(data: bytes) -> bytes:
+            return rsa_key.sign(data, PKCS1v15(), SHA256())
+
+        return PrivateKey("RS256", _named(members), sign_rs256, der)
+    raise ValueError("neither a P-256 nor an Ed25519 nor an RSA key")
 
 
 class HeldKey(ec.EllipticCurvePrivateKey):
@@ -100,7 +116,9 @@ class HeldKey(ec.EllipticCurvePrivateKey):
 
 
 def _named(members: dict[str, str | list[str]]) -> jwk.PublicKey:
-    anonymous = jwk.parse({name: value for name, value in members.items() if name in ("kty", "crv", "x", "y")})
+    anonymous = jwk.parse(
+        {name: value for name, value in members.items() if name in ("kty", "crv", "x", "y", "n", "e")}
+    )
     return jwk.parse({**anonymous.jwk, "kid": anonymous.thumbprint})
 
 

@@ -37,6 +37,10 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "redis": ("redis", "RedisIssuer", ("dsn_env", "dsn_file")),
     "ssh": ("ssh", "SshIssuer", ("list_file",)),
     "x509": ("x509", "X509Issuer", ("list_file",)),
+    "google": ("google", "GoogleIssuer", ("audience", "sts_endpoint", "iam_endpoint")),
+    "azure": ("azure", "AzureIssuer", ("tenant", "client_id", "login_endpoint")),
+    "kubernetes": ("kubernetes", "KubernetesIssuer", ("server", "token_file", "ca_file")),
+    "aws": ("aws", "AwsIssuer", ("region", "endpoint")),
     "jwt": ("jwt", "JwtIssuer", ()),
     "static": ("static", "StaticIssuer", ()),
 }

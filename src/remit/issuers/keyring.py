@@ -14,6 +14,7 @@ from remit.ports import Signature, Store
 ALGORITHMS: Mapping[str, str] = {
     "token": "ES256",
     "log": "EdDSA",
+    "federation": "RS256",
     "svid": "ES256",
     "authority": "ES256",
     "x509": "ES256",

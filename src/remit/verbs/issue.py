@@ -148,6 +148,7 @@ def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:
         mint_until=call.now + MINT_WINDOW,
         expires_at=min(call.now + rule.ttl, task.deadline),
         grants=_filled(rule.grants, task.parameters),
+        parameters=task.parameters,
     )
 
 

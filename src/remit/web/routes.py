@@ -14,7 +14,7 @@ from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
 from . import api_people as people
-from . import authzen, log, oauth, ops, published, shapes, spiffe
+from . import authzen, log, oauth, oidc, ops, published, shapes, spiffe
 from .house import Asked, House
 
 Handler = Callable[[House, Call, Asked], Awaitable[Response]]
@@ -89,6 +89,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
+    Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
+    Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),
     Route("GET", "/issuers/{issuer}/{document}", ANYONE, published.document),
     Route("GET", "/.well-known/authzen-configuration", ANYONE, authzen.metadata),
     Route("POST", "/v1/attest", ANYONE, agents.attest, body=shapes.AttestRequest, creates=True),

@@ -36,11 +36,12 @@ class Rig:
     close: Callable[[], None] = lambda: None
 
 
-def lease(handle="remit_a1", grants=None, seconds=60.0, task="tsk_1", window=30.0):
+def lease(handle="remit_a1", grants=None, seconds=60.0, task="tsk_1", window=30.0, parameters=None):
     """Reserved now, to be minted within `window` seconds."""
     now = int(time.time() * 1000)
     expires = now + int(seconds * 1000)
-    return Lease("lse_1", task, "bot", "db", "pg", handle, now, now + int(window * 1000), expires, grants or {})
+    window_ends = now + int(window * 1000)
+    return Lease("lse_1", task, "bot", "db", "pg", handle, now, window_ends, expires, grants or {}, parameters or {})
 
 
 def needs(found: object, how: str) -> None:
@@ -49,3 +50,11 @@ def needs(found: object, how: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(how)
         pytest.skip(how)
+
+
+class Unreachable:
+    """An issuer whose kills ask nobody: only its mint can fail."""
+
+    def __init__(self, issuer):
+        self.mint = issuer.mint
+        self.kill = issuer.mint

@@ -1,0 +1,241 @@
+"""Clouds that lie, tokens shown to the wrong one, parameters that would like to be wildcards; and a second opinion (moto)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from importlib import import_module
+
+import jwt
+import pytest
+
+from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.issuers.aws import session_policy
+
+from .clouds import ISSUER, SUB, Cluster, Entra, Google, Sts, like
+from .rigs import aws, azure, google, kubernetes, lease
+
+CLOUDS = {"aws": Sts, "google": Google, "azure": Entra}
+
+
+class Cloudy:
+    """A cloud, its issuer, a lease."""
+
+    def __init__(self, kind):
+        self.kind, self.rig = kind, import_module(f"tests.issuers.rigs.{kind}")
+        self.cloud = CLOUDS[kind](lambda: self.w.env.signer.public("federation"))
+        self.issuer, self.w, task = asyncio.run(self.rig.issuer(self.cloud))
+        self.lease = lease(grants=self.rig.READ, task=task, parameters={"customer": "acme"})
+
+    def mint(self, **more):
+        return asyncio.run(self.issuer.mint(replace(self.lease, **more)))
+
+
+@pytest.fixture(params=CLOUDS)
+def cloudy(request):
+    found = Cloudy(request.param)
+    yield found
+    found.cloud.close()
+
+
+def test_a_cloud_is_shown_one_short_token_that_is_good_nowhere_else(cloudy):
+    cloudy.mint()
+    sent = b" ".join(body for *_, body in cloudy.cloud.said).decode()
+    (token,) = {part for part in sent.replace("&", " ").replace("=", " ").split() if part.startswith("eyJ")}
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["iss"] == ISSUER and claims["sub"] == SUB and claims["exp"] - claims["iat"] == 300
+    assert claims["remit_task"] == cloudy.lease.task and claims["jti"] == cloudy.lease.handle
+    kid = jwt.get_unverified_header(token)["kid"]
+    others = [key["kid"] for use in ("token", "svid", "log") for key in cloudy.w.env.signer.public(use)]
+    assert kid not in others
+    for cls in CLOUDS.values():
+        audience = {Sts: "sts.amazonaws.com", Google: Google.provider, Entra: "api://AzureADTokenExchange"}[cls]
+        assert (claims["aud"] == audience) == isinstance(cloudy.cloud, cls)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda *asked: (500, "text/plain", "secret-of-the-cloud"), id="500"),
+        pytest.param(lambda *asked: (200, "text/plain", "secret-of-the-cloud"), id="no document"),
+        pytest.param(lambda *asked: (200, "application/json", "[]"), id="a list"),
+        pytest.param(lambda *asked: (200, "application/json", "{}"), id="nothing in it"),
+        pytest.param(lambda *asked: (200, "application/json", "[" * 50_000), id="deep"),
+        pytest.param(lambda *asked: (200, "text/xml", "<a/>"), id="other XML"),
+        pytest.param(
+            lambda *asked: (200, "text/xml", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'), id="a document type"
+        ),
+        pytest.param(lambda *asked: (200, "text/plain", b"x" * 3_000_000), id="three megabytes"),
+        pytest.param(lambda *asked: (307, "text/plain", "http://127.0.0.1:9/"), id="a redirect"),
+        pytest.param(
+            lambda *asked: (200, "application/json", json.dumps({"access_token": 5, "expires_in": 60})), id="no text"
+        ),
+        pytest.param(
+            lambda *asked: (200, "application/json", json.dumps({"access_token": "x" * 20_000})), id="a long token"
+        ),
+        pytest.param(
+            lambda *asked: (200, "application/json", json.dumps({"access_token": "x", "expires_in": 10**6})),
+            id="a long life",
+        ),
+        pytest.param(
+            lambda *asked: (200, "application/json", json.dumps({"access_token": "x", "expires_in": True})), id="a flag"
+        ),
+    ],
+)
+def test_a_cloud_that_lies_gives_nothing(cloudy, answer):
+    cloudy.cloud.hostile = answer
+    with pytest.raises(IssuerUnavailable) as refused:
+        cloudy.mint()
+    assert "secret-of-the-cloud" not in f"{refused.value}{refused.value.inside}" and len(cloudy.cloud.said) == 1
+
+
+def test_a_life_longer_than_asked_for_is_refused():
+    cloudy = Cloudy("aws")
+    real = cloudy.cloud.answer
+
+    def longer(*asked):
+        status, media, text = real(*asked)
+        return status, media, text.replace("<Expiration>2", "<Expiration>3")
+
+    cloudy.cloud.hostile = longer
+    with pytest.raises(IssuerUnavailable):
+        cloudy.mint()
+    cloudy.cloud.hostile = lambda *asked: (lambda s, m, t: (s, m, t.replace("<Expiration>", "<Expiration>soon")))(
+        *real(*asked)
+    )
+    with pytest.raises(IssuerUnavailable):
+        cloudy.mint()
+    cloudy.cloud.close()
+
+
+def test_a_session_reaches_what_the_task_may_and_no_more():
+    cloudy = Cloudy("aws")
+    minted = cloudy.mint()
+    cloud = cloudy.cloud
+    assert cloud.use(minted, "s3:GetObject", "arn:aws:s3:::reports/acme/1")
+    assert not cloud.use(minted, "s3:PutObject", "arn:aws:s3:::reports/acme/1")
+    assert not cloud.use(minted, "s3:GetObject", "arn:aws:s3:::reports/globex/1")
+    for hostile in ("*", "?cme", "${aws:username}", "a$c", "${*}"):
+        policy = json.loads(session_policy(replace(cloudy.lease, parameters={"customer": hostile})))
+        (resource,) = policy["Statement"][0]["Resource"]
+        assert like(resource, f"arn:aws:s3:::reports/{hostile}/1") and not like(resource, "arn:aws:s3:::reports/acme/1")
+    with pytest.raises(WrongState, match="customer"):
+        cloudy.mint(parameters={})
+    with pytest.raises(BadField, match="2048"):
+        cloudy.mint(parameters={"customer": "x" * 2000})
+    with pytest.raises(WrongState, match="too late"):
+        cloudy.mint(mint_until=int(time.time() * 1000))
+    with pytest.raises(WrongState, match="gone"):
+        cloudy.mint(task="tsk_none")
+    cloud.close()
+
+
+def test_a_boundary_is_on_what_the_task_may():
+    cloudy = Cloudy("google")
+    minted = cloudy.mint()
+    rules = cloudy.cloud.sessions[minted.parts["access_token"]][2]
+    said = rules[0]["availabilityCondition"]["expression"]
+    assert 'startsWith("projects/_/buckets/reports/objects/acme/")' in said
+    for hostile in ("../globex", "a/b", "..", "a\n"):
+        with pytest.raises(BadField):
+            cloudy.mint(parameters={"customer": hostile})
+    quoted = cloudy.mint(parameters={"customer": "a') || true || ('"})
+    expression = cloudy.cloud.sessions[quoted.parts["access_token"]][2][0]["availabilityCondition"]["expression"]
+    assert expression.count('startsWith("') == 2 and "true || ('/\")" in expression  # inside the literal
+    cloudy.cloud.close()
+
+
+def test_dead_by_itself_is_dead(cloudy):
+    over = replace(cloudy.lease, expires_at=1, mint_until=1)
+    asyncio.run(cloudy.issuer.kill(over))
+    with pytest.raises(NotRecallable):
+        asyncio.run(cloudy.issuer.kill(cloudy.lease))
+
+
+def test_moto_and_boto3_speak_the_same(tmp_path):
+    """Another's STS takes our request, and another's client our credentials."""
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://127.0.0.1:{port}"
+        made, _, task = asyncio.run(aws.issuer(url=url))
+        wanted = lease(grants=aws.READ, task=task, parameters={"customer": "acme"}, seconds=1200)
+        minted = asyncio.run(made.mint(wanted)).parts
+        keys = {"aws_access_key_id": minted["access_key_id"], "aws_secret_access_key": minted["secret_access_key"],
+                "aws_session_token": minted["session_token"], "region_name": minted["region"], "endpoint_url": url}  # fmt: skip
+        who = boto3.client("sts", **keys).get_caller_identity()
+        assert who["Arn"] == f"arn:aws:sts::123456789012:assumed-role/billing/{wanted.handle}" and host
+    finally:
+        server.stop()
+
+
+# --- Kubernetes ---
+
+
+@pytest.fixture
+def cluster():
+    found = Cluster()
+    yield found
+    found.close()
+
+
+def test_the_token_may_what_its_role_says_until_its_account_is_gone(cluster):
+    made = kubernetes.issuer(cluster.url)
+    rules = [{"resources": ["pods"], "verbs": ["get"]}, {"resources": ["configmaps"], "verbs": ["get"], "names": ["app"]},
+             {"api_groups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}]  # fmt: skip
+    wanted = lease("remit_" + "ab" * 16, {"namespace": "billing", "rules": rules})
+    minted = asyncio.run(made.mint(wanted))
+    assert cluster.may(minted, "get", "pods") and not cluster.may(minted, "list", "pods")
+    assert cluster.may(minted, "get", "configmaps", "app") and not cluster.may(minted, "get", "configmaps", "other")
+    assert cluster.may(minted, "patch", "deployments", group="apps") and not cluster.may(minted, "patch", "deployments")
+    asyncio.run(made.kill(wanted))
+    assert not cluster.may(minted, "get", "pods") and not cluster.objects
+
+
+@pytest.mark.parametrize("at", ["serviceaccounts", "roles", "rolebindings", "token"])
+def test_whatever_fails_takes_back_what_was_made(cluster, at):
+    real = cluster.answer
+
+    def failing(method, path, headers, body):
+        if method == "POST" and path.endswith("/" + at):
+            return cluster.status(403, "Forbidden")
+        return real(method, path, headers, body)
+
+    cluster.hostile = failing
+    with pytest.raises(IssuerUnavailable):
+        asyncio.run(kubernetes.issuer(cluster.url).mint(lease(grants=kubernetes.READ)))
+    assert not cluster.objects
+
+
+def test_a_kill_that_is_not_done_is_not_confirmed(cluster):
+    made = kubernetes.issuer(cluster.url)
+    wanted = lease(grants=kubernetes.READ)
+    asyncio.run(made.mint(wanted))
+    real = cluster.answer
+    for lie in (lambda m, *rest: cluster.status(403, "Forbidden") if m == "DELETE" else real(m, *rest),
+                lambda m, *rest: (200, "application/json", "{}") if m == "DELETE" else real(m, *rest)):  # fmt: skip
+        cluster.hostile = lie
+        with pytest.raises(IssuerUnavailable):
+            asyncio.run(made.kill(wanted))
+    cluster.hostile = None
+    asyncio.run(made.kill(wanted))
+    with pytest.raises(WrongState, match="too late"):
+        asyncio.run(made.mint(replace(wanted, mint_until=int(time.time() * 1000))))
+    with pytest.raises(WrongState):
+        asyncio.run(made.mint(replace(wanted, handle="other")))
+    assert not cluster.objects and azure and google
+
+
+def test_a_cluster_we_have_no_token_for_says_what_is_missing(tmp_path):
+    from remit.domain.catalogue import IssuerConfig
+    from remit.issuers import Tools, build
+
+    settings = {"server": "https://127.0.0.1:1", "token_file": str(tmp_path / "none")}
+    made = build(IssuerConfig("k", "kubernetes", settings), Tools(None, None, None, "", {}))
+    with pytest.raises(IssuerUnavailable) as refused:
+        asyncio.run(made.kill(lease(grants=kubernetes.READ)))
+    assert str(tmp_path / "none") in refused.value.next_step
