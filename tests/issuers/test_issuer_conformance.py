@@ -44,7 +44,8 @@ def test_what_is_minted_works_and_what_is_killed_does_not(rig, run):
         minted = await rig.issuer.mint(rig.lease)
         assert minted.parts and not any(part and part in f"{minted!r} {minted}" for part in minted.parts.values())
         assert await alive(minted)
-        for unwanted in (rig.lease, rig.lease, replace(rig.lease, handle="remit_never")):
+        settled = rig.lease.known_as(minted.reference)
+        for unwanted in (settled, settled, replace(settled, handle="remit_never")):
             if rig.recallable:
                 await rig.issuer.kill(unwanted)
             else:

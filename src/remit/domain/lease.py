@@ -32,6 +32,7 @@ class Lease:
 
     `grants` is the issuer's least-privilege description; a text that is nothing but `{parameter}` is filled in. Where a
     parameter stands within a text, the issuer fills it from `parameters`, because only it knows what must be escaped.
+    `reference` is what the issuer needs to find it again, should its handle not be enough: never a secret in the clear.
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
     `environment` and `sensitivity` are of the data behind it.
     """
@@ -49,6 +50,7 @@ class Lease:
     parameters: Mapping[str, str] = field(default_factory=dict)
     state: LeaseState = LeaseState.RESERVED
     minted_at: int = 0
+    reference: str = ""
     ended_at: int = 0
     end_reason: str = ""
     attempts: int = 0
@@ -60,10 +62,14 @@ class Lease:
     def key(self) -> str:
         return self.id
 
-    def live(self, now: int) -> Lease:
+    def live(self, now: int, reference: str = "") -> Lease:
         """The issuer confirmed the mint."""
         self._needs(LeaseState.RESERVED)
-        return replace(self, state=LeaseState.LIVE, minted_at=now)
+        return replace(self, state=LeaseState.LIVE, minted_at=now).known_as(reference)
+
+    def known_as(self, reference: str) -> Lease:
+        """What its kill will need is known, if it is."""
+        return replace(self, reference=reference or self.reference)
 
     def ending(self, now: int, reason: str) -> Lease:
         """Its credential must die; due at once."""
@@ -111,9 +117,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """What an issuer hands over: named secret parts (`user`, `password`, …), which never appear in a repr (law 10)."""
+    """What an issuer hands over: named secret parts (`user`, `password`, …), which never appear in a repr (law 10).
+
+    `reference` is kept with the lease for the kill: an accessor, or something sealed.
+    """
 
     parts: Mapping[str, str] = field(repr=False)
+    reference: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return "<minted credential>"

@@ -29,8 +29,8 @@ class FederationToken:
 
     @property
     def subject(self) -> str:
-        """See the module."""
-        return f"agent:{self.agent}:purpose:{self.purpose}"
+        """See the module; `remit` when it is Remit that asks, for no lease."""
+        return f"agent:{self.agent}:purpose:{self.purpose}" if self.agent else "remit"
 
 
 def encode(token: FederationToken, key: SigningKey) -> str:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     load_der_private_key,
+    load_pem_private_key,
 )
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -47,6 +48,12 @@ def generate(algorithm: str) -> PrivateKey:
             key = rsa.generate_private_key(65537, 2048)
         case _:
             key = ed25519.Ed25519PrivateKey.generate()
+    return load(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def load_pem(data: bytes) -> PrivateKey:
+    """Read a PEM file without a passphrase (PKCS #8 or PKCS #1); `ValueError` when it is none."""
+    key = load_pem_private_key(data, None)
     return load(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
 

@@ -39,6 +39,8 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "x509": ("x509", "X509Issuer", ("list_file",)),
     "google": ("google", "GoogleIssuer", ("audience", "sts_endpoint", "iam_endpoint")),
     "azure": ("azure", "AzureIssuer", ("tenant", "client_id", "login_endpoint")),
+    "openbao": ("openbao", "OpenBaoIssuer", ("address", "role", "auth_mount", "audience", "token_file")),
+    "github": ("github", "GithubIssuer", ("client_id", "installation", "private_key_file", "api")),
     "kubernetes": ("kubernetes", "KubernetesIssuer", ("server", "token_file", "ca_file")),
     "aws": ("aws", "AwsIssuer", ("region", "endpoint")),
     "jwt": ("jwt", "JwtIssuer", ()),

@@ -19,7 +19,7 @@ from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 
 from . import Tools, text_of
-from .federated import endpoint, federation_token, filled, instant, known, send, setting, texts_of, unavailable, written
+from .federated import endpoint, filled, instant, known, lease_token, send, setting, texts_of, unavailable, written
 
 AUDIENCE = "sts.amazonaws.com"
 _ROLE = re.compile(r"arn:aws(-[a-z]+)*:iam::\d{12}:role/[A-Za-z0-9+=,.@_/-]{1,128}\Z")
@@ -57,7 +57,7 @@ class AwsIssuer:
     async def mint(self, lease: Lease) -> Minted:
         """See `ports.Issuer`."""
         self.checked(lease.grants)
-        token = await federation_token(self._tools, lease, AUDIENCE)
+        token = await lease_token(self._tools, lease, AUDIENCE)
         seconds = max(_SHORTEST, min(_LONGEST, (lease.expires_at - self._tools.clock()) // 1000))
         form = {
             "Action": "AssumeRoleWithWebIdentity",

@@ -14,7 +14,7 @@ from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 
 from . import Tools, text_of
-from .federated import endpoint, federation_token, known, member, seconds_of, send, setting, unavailable, written
+from .federated import endpoint, known, lease_token, member, seconds_of, send, setting, unavailable, written
 
 AUDIENCE = "api://AzureADTokenExchange"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -45,7 +45,7 @@ class AzureIssuer:
             "grant_type": "client_credentials",
             "client_id": self._client,
             "client_assertion_type": ASSERTION,
-            "client_assertion": await federation_token(self._tools, lease, AUDIENCE),
+            "client_assertion": await lease_token(self._tools, lease, AUDIENCE),
             "scope": text_of(lease.grants, "scope"),
         }
         status, body = await send("POST", f"{self._login}/{self._tenant}/oauth2/v2.0/token", form=form)

@@ -43,21 +43,28 @@ def endpoint(config: IssuerConfig, name: str, default: str) -> str:
     return str(value).rstrip("/")
 
 
-async def federation_token(tools: Tools, lease: Lease, audience: str) -> str:
-    """Sign who asks, for one audience and five minutes; `WrongState` when it is too late to mint."""
-    now = tools.clock()
-    if now >= min(lease.mint_until - _MARGIN, lease.expires_at):
+async def lease_token(tools: Tools, lease: Lease, audience: str) -> str:
+    """A federation token for one lease; `WrongState` when it is too late to mint."""
+    if tools.clock() >= min(lease.mint_until - _MARGIN, lease.expires_at):
         raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
     task = await tools.reader.get(Task, lease.task)
     if task is None:
         raise WrongState("The task is gone.")
+    return federation_token(tools, audience, lease.agent, task.purpose, lease.task, lease.handle)
+
+
+def federation_token(
+    tools: Tools, audience: str, agent: str = "", purpose: str = "", task: str = "", jti: str = ""
+) -> str:
+    """Sign who asks, for one audience and five minutes. Without an agent it is Remit itself (`sub` is `remit`)."""
+    now = tools.clock()
     said = FederationToken(
         issuer=tools.issuer_url,
         audience=audience,
-        agent=lease.agent,
-        purpose=task.purpose,
-        task=lease.task,
-        jti=lease.handle,
+        agent=agent,
+        purpose=purpose,
+        task=task,
+        jti=jti or f"remit_{now}",
         issued_at=now,
         expires_at=now + _TOKEN_TTL,
     )

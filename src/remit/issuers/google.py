@@ -20,10 +20,10 @@ from remit.domain.lease import Lease, Minted
 from . import Tools, text_of
 from .federated import (
     endpoint,
-    federation_token,
     filled,
     instant,
     known,
+    lease_token,
     member,
     seconds_of,
     send,
@@ -70,7 +70,7 @@ class GoogleIssuer:
         """See `ports.Issuer`."""
         self.checked(lease.grants)
         rules = _boundary(lease.grants, lambda text: filled(text, lease, _plain))
-        token = await federation_token(self._tools, lease, self._audience)
+        token = await lease_token(self._tools, lease, self._audience)
         federated = await self._exchange(
             {"audience": self._audience, "subject_token": token, "subject_token_type": _JWT, "scope": _PLATFORM}
         )

@@ -26,6 +26,7 @@ class FakeIssuer:
     faults: list[str] = field(default_factory=list)
     down: bool = False
     recalls: bool = True
+    reference: str = ""
     mint_gate: asyncio.Event | None = None
     minting: asyncio.Event = field(default_factory=asyncio.Event)
     kill_gate: asyncio.Event | None = None
@@ -48,7 +49,7 @@ class FakeIssuer:
         self.live.add(lease.handle)
         self.ever.add(lease.handle)
         self._fault("mint-after")
-        return Minted({"user": lease.handle, "password": f"canary-{lease.handle}"})
+        return Minted({"user": lease.handle, "password": f"canary-{lease.handle}"}, self.reference)
 
     async def kill(self, lease: Lease) -> None:
         """See `ports.Issuer`."""

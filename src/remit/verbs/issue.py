@@ -76,7 +76,7 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
         task = await env.store.get(Task, lease.task)
         if task is None or not task.open_at(call.now):
             break
-        live = lease.live(call.now)
+        live = lease.live(call.now, minted.reference)
         try:
             await env.store.commit(Change(because, call).put(live, was=lease).check(task))
             return live, minted
@@ -84,17 +84,26 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
             fresh = await env.store.get(Lease, lease.id)
             if fresh is None or fresh.state is not LeaseState.RESERVED:
                 break
-    await _end(env, call, lease.id, "task ended while minting")
+    await _end(env, call, lease.id, "task ended while minting", minted.reference)
     raise Denied("The task ended before its credential was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
 
 
-async def _end(env: Env, call: Call, lease_id: str, reason: str) -> None:
-    """Hand the lease to the reconciler, which kills and keeps killing."""
-    lease = await env.store.get(Lease, lease_id)
-    if lease is not None and lease.state in (LeaseState.RESERVED, LeaseState.LIVE):
-        because = events.LeaseEnding(lease.id, lease.task, reason)
-        with suppress(Conflict):  # then the reconciler has it already
-            await env.store.commit(Change(because, call).put(lease.ending(call.now, reason), was=lease))
+async def _end(env: Env, call: Call, lease_id: str, reason: str, reference: str = "") -> None:
+    """Hand the lease to the reconciler, which kills and keeps killing; a `reference` that came late goes with it."""
+    while True:  # whoever wins a conflict has moved it on, and it cannot move for ever
+        lease = await env.store.get(Lease, lease_id)
+        if lease is None or lease.state is LeaseState.ENDED:
+            break
+        because: events.Event = events.LeaseEnding(lease.id, lease.task, reason)
+        if lease.state is LeaseState.ENDING:  # the reconciler has it already
+            if not reference:
+                break
+            because, after = events.LeaseMinted(lease.id, lease.task), lease
+        else:
+            after = lease.ending(call.now, reason)
+        with suppress(Conflict):
+            await env.store.commit(Change(because, call).put(after.known_as(reference), was=lease))
+            break
     env.nudge()
 
 
