@@ -54,7 +54,7 @@ class Running:
 
 
 @contextmanager
-def mariadb():
+def mariadb(*options):
     """A MariaDB with an event scheduler and a general log; root has the password `admin-password`."""
     found = shutil.which("mariadbd") or ("/usr/sbin/mariadbd" if Path("/usr/sbin/mariadbd").exists() else None)
     needs(found and shutil.which("mariadb-install-db"), "no MariaDB here: apt-get install mariadb-server")
@@ -80,7 +80,7 @@ def mariadb():
     words = [found, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/s", "--bind-address=127.0.0.1",
              "--skip-name-resolve=0", f"--init-file={first}", "--event-scheduler=ON", "--innodb-flush-log-at-trx-commit=0",
              f"--pid-file={folder}/pid", "--general-log=1", f"--general-log-file={folder}/general.log", "--max-connections=200",
-             "--innodb-buffer-pool-size=32M"]  # fmt: skip
+             "--innodb-buffer-pool-size=32M", *options]  # fmt: skip
     server = Running(folder, port, words, cwd="/", **user)
     try:
         yield server
