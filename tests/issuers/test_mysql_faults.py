@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import signal
 import socket
 import ssl
@@ -14,9 +12,6 @@ import time
 
 import pymysql
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +23,7 @@ from remit.issuers.mysql_password import caching_sha2, native, sha_crypt
 from remit.issuers.mysql_sessions import Session
 
 from . import servers
+from .certificates import certificate
 from .rigs import lease
 from .rigs.mysql import READ, as_root, connect, furnish, issuer, users
 
@@ -292,24 +288,6 @@ def test_an_address_that_cannot_be_used_is_not_repeated(dsn, run):
         run(made.mint(lease(grants=READ)))
     assert "percent-encode" in refused.value.next_step
     assert "canary" not in f"{refused.value} {refused.value.next_step} {refused.value.inside}"
-
-
-def certificate(folder):
-    """A certificate of 127.0.0.1 that is its own authority."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(1))
-        .not_valid_after(now + datetime.timedelta(1))
-        .add_extension(x509.BasicConstraints(True, None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "key.pem").write_bytes(key.private_bytes(*form))
-    return folder / "cert.pem", folder / "key.pem"
 
 
 def test_tls_that_was_asked_for_is_not_given_up_when_the_server_has_none(shop, tmp_path):
