@@ -33,16 +33,16 @@ from .address import Dsn
 # leaves the database (SELECT, MOVE, COPY), looks at who else is there (PUBSUB), runs code or manages the server is not
 # here, and cannot be granted.
 _COMMANDS = """append bitcount bitfield bitfield_ro bitop bitpos blmove blpop brpop brpoplpush bzpopmax bzpopmin decr
-decrby del discard exec exists expire expireat expiretime geoadd geodist geohash geopos geosearch geosearchstore get getbit
-getdel getex getrange hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset
-hsetnx hstrlen hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange lrem lset ltrim
-mget mset msetnx multi persist pexpire pexpireat pexpiretime pfadd pfcount pfmerge psetex psubscribe pttl publish
-punsubscribe rename renamenx rpop rpoplpush rpush rpushx sadd scard sdiff sdiffstore set setbit setex setnx setrange
-sinter sinterstore sismember smembers smismember smove spop srandmember srem sscan strlen subscribe sunion sunionstore
-touch ttl type unlink unsubscribe unwatch watch xack xadd xautoclaim xclaim xdel xgroup xlen xpending xrange xread
-xreadgroup xrevrange xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter zinterstore zlexcount zmscore zpopmax
-zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex zremrangebyrank
-zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore zunion zunionstore"""
+decrby del discard exec exists expire expireat expiretime geoadd geodist geohash geopos geosearch geosearchstore get
+getbit getdel getex getrange hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan
+hset hsetnx hstrlen hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange lrem lset
+ltrim mget mset msetnx multi persist pexpire pexpireat pexpiretime pfadd pfcount pfmerge psetex psubscribe pttl
+publish punsubscribe rename renamenx rpop rpoplpush rpush rpushx sadd scard sdiff sdiffstore set setbit setex setnx
+setrange sinter sinterstore sismember smembers smismember smove spop srandmember srem sscan strlen subscribe sunion
+sunionstore touch ttl type unlink unsubscribe unwatch watch xack xadd xautoclaim xclaim xdel xgroup xlen xpending
+xrange xread xreadgroup xrevrange xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter zinterstore zlexcount
+zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex
+zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore zunion zunionstore"""
 COMMANDS = frozenset(_COMMANDS.split())
 _OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5, "max_connections": 16}
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
