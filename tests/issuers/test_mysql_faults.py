@@ -394,3 +394,35 @@ json = st.recursive(
 def test_whatever_is_written_is_grants_or_a_bad_field(written):
     with contextlib.suppress(BadField):
         assert isinstance(parse(written), tuple)
+
+
+def test_the_rights_that_the_admin_is_said_to_need_are_enough(shop):
+    """`docs/howto/mysql.md`: table by table, and EVENT in a database of its own."""
+    for statement in (
+        "DROP USER boss",
+        "CREATE USER boss IDENTIFIED BY 'boss-password'",
+        "GRANT CREATE USER, PROCESS, CONNECTION ADMIN ON *.* TO boss",
+        "GRANT SELECT, INSERT ON shop.customers TO boss WITH GRANT OPTION",
+        "GRANT EVENT ON shop2.* TO boss",
+    ):
+        as_root(shop, statement)
+    grants = {"tables": [{"name": "shop.customers", "privileges": ["select", "insert"], "columns": ["id", "name"]}]}
+
+    async def test(made):
+        minted = await made.mint(lease("remit_small", grants))
+
+        def use():
+            with connect(minted) as db, db.cursor() as cursor:
+                cursor.execute("INSERT INTO customers (id, name) VALUES (2, 'globex')")
+                cursor.execute("SELECT name FROM customers")
+                with pytest.raises(pymysql.Error):
+                    cursor.execute("INSERT INTO customers (secret) VALUES ('x')")
+                return cursor.rowcount
+
+        await asyncio.to_thread(use)
+        await made.kill(lease("remit_small", grants))
+        with pytest.raises(IssuerUnavailable):
+            await made.mint(lease("remit_more", {"tables": [{"name": "shop.salaries", "privileges": ["select"]}]}))
+        assert not users(shop)
+
+    on(shop, test, backstop="shop2")
