@@ -17,6 +17,8 @@ FILES = {
     "over_http.py": ("decision.http", "token.issue"),
     "log_append.py": ("log.append",),
     "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
+    "mysql_credentials.py": ("mysql.mint", "mysql.kill"),
+    "redis_credentials.py": ("redis.mint", "redis.kill"),
 }
 
 

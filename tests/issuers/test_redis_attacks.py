@@ -72,6 +72,29 @@ def users(server):
         ("SCRIPT", "FLUSH"),
         ("GEOSEARCHSTORE", "other", "cache:acme:g", "FROMLONLAT", "0", "0", "BYRADIUS", "1", "m"),
         ("SUNIONSTORE", "other", "cache:acme:1"),
+        ("SUNIONSTORE", "cache:acme:2", "other"),
+        ("ZUNION", "2", "cache:acme:z", "other"),
+        ("ZUNIONSTORE", "cache:acme:z", "1", "other"),
+        ("ZRANGESTORE", "cache:acme:z", "other", "0", "-1"),
+        ("LMOVE", "other", "cache:acme:l", "LEFT", "RIGHT"),
+        ("RPOPLPUSH", "cache:acme:l", "other"),
+        ("SMOVE", "other", "cache:acme:s", "x"),
+        ("PFMERGE", "cache:acme:h", "other"),
+        ("BITOP", "NOT", "cache:acme:b", "other"),
+        ("XREAD", "STREAMS", "other", "0"),
+        ("XREADGROUP", "GROUP", "g", "c", "STREAMS", "other", ">"),
+        ("XGROUP", "CREATE", "other", "g", "$", "MKSTREAM"),
+        ("XCLAIM", "other", "g", "c", "0", "0-1"),
+        ("WATCH", "other"),
+        ("COPY", "cache:acme:1", "cache:acme:2", "DB", "3"),
+        ("MOVE", "cache:acme:1", "3"),
+        ("SWAPDB", "0", "1"),
+        ("PSUBSCRIBE", "*"),
+        ("PUBSUB", "CHANNELS"),
+        ("ACL", "SAVE"),
+        ("CLIENT", "NO-EVICT", "on"),
+        ("MEMORY", "USAGE", "other"),
+        ("LATENCY", "RESET"),
     ],
     ids=" ".join,
 )
@@ -83,7 +106,7 @@ def test_a_user_with_every_grantable_command_stays_within_its_keys(redis_server,
         def attempt():
             with connect(minted) as client:
                 assert client.get("cache:acme:1") == "a"
-                with pytest.raises(redis.exceptions.NoPermissionError):
+                with pytest.raises(redis.ResponseError, match=r"permission|not allowed"):
                     client.execute_command(*words)
 
         await asyncio.to_thread(attempt)
@@ -144,7 +167,7 @@ def test_no_password_is_readable_at_the_server(redis_server):
 def test_a_mint_that_is_late_or_meets_its_kill_does_not_happen(redis_server):
     async def test(made):
         with pytest.raises(WrongState, match="too late"):
-            await made.mint(lease("remit_late", READ, window=0))
+            await made.mint(lease("remit_late", READ, window=5))
         other = issuer(redis_server.port)
         for turn in range(30):
             wanted = lease(f"remit_race{turn}", READ)
@@ -167,7 +190,7 @@ def test_a_server_that_stood_still_beyond_the_window_does_not_mint_when_it_goes_
 
     async def test(made):
         await made.mint(lease("remit_warm", READ))
-        wanted = lease("remit_still", READ, window=1.2)
+        wanted = lease("remit_still", READ, window=6.2)  # and the margin is 5
         watching = asyncio.Event()
 
         async def mint():

@@ -34,7 +34,7 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
         ("dsn_env", "dsn_file", "database", "connection_limit", "statement_timeout", "owner"),
     ),
     "mysql": ("mysql", "MysqlIssuer", ("dsn_env", "dsn_file", "backstop", "require_tls", "connection_limit")),
-    "redis": ("redis", "RedisIssuer", ("dsn_env", "dsn_file")),
+    "redis": ("redis", "RedisIssuer", ("dsn_env", "dsn_file", "acl_save")),
     "ssh": ("ssh", "SshIssuer", ("list_file",)),
     "x509": ("x509", "X509Issuer", ("list_file",)),
     "google": ("google", "GoogleIssuer", ("audience", "sts_endpoint", "iam_endpoint")),

@@ -9,6 +9,7 @@ from remit.domain.errors import BadField
 from remit.domain.flow import Json
 
 PRIVILEGES = ("select", "insert", "update", "delete")
+_SYSTEM = ("mysql", "information_schema", "performance_schema", "sys")
 _ON_COLUMNS = ("select", "insert", "update")
 
 
@@ -47,9 +48,11 @@ def _table(table: Json, at: str) -> TableGrant:
     privileges, columns = table.get("privileges"), table.get("columns", ())
     if not dot or not _is_name(database) or not _is_name(name):
         raise BadField(f"{at}.name", "must be database.table, each of at most 64 characters")
+    if database.casefold() in _SYSTEM:
+        raise BadField(f"{at}.name", "is in a system database")
     if not isinstance(privileges, list | tuple) or not privileges or any(p not in PRIVILEGES for p in privileges):
         raise BadField(f"{at}.privileges", f"must be some of {', '.join(PRIVILEGES)}")
-    if not isinstance(columns, list | tuple) or not all(_is_name(column) for column in columns):
+    if not isinstance(columns, list | tuple) or len(columns) > 4096 or not all(_is_name(column) for column in columns):
         raise BadField(f"{at}.columns", "must be names of columns")
     if columns and any(p not in _ON_COLUMNS for p in privileges):
         raise BadField(f"{at}.columns", f"only {', '.join(_ON_COLUMNS)} can be limited to columns")
@@ -58,8 +61,10 @@ def _table(table: Json, at: str) -> TableGrant:
 
 
 def _is_name(text: Json) -> bool:
-    """An identifier: the servers cut none, but refuse what is longer; NUL and trailing spaces they do not allow."""
-    return isinstance(text, str) and 0 < len(text) <= 64 and "\x00" not in text and text == text.rstrip()
+    """An identifier: at most 64 characters of the basic plane, without NUL, not ending in a space."""
+    if not isinstance(text, str) or not 0 < len(text) <= 64 or text != text.rstrip():
+        return False
+    return all(0 < ord(letter) < 0xD800 or 0xDFFF < ord(letter) <= 0xFFFF for letter in text)
 
 
 def quoted(name: str) -> str:

@@ -1,9 +1,11 @@
 """Redis ACL users that exist for one task: some commands, on some keys, and nothing that looks beyond them.
 
-The admin needs `+acl +client|kill` and the keys `remit:mint:*`. Redis has no end for a user: when Remit is gone for
-good, its users stay until the server restarts (we never save them). What it has is WATCH: a mint is a transaction on a
-key that expires, by the server's clock, when its window closes, and that a kill deletes. So no mint lands late or after
-its kill, however long it was on its way.
+The admin needs `+acl|setuser +acl|deluser +client|kill +set +get +del +watch +multi +exec` and the keys `remit:mint:*`.
+Redis (6.2 or later) has no end for a user: when Remit is gone for good, its users stay until the server restarts. What
+it has is WATCH: a mint is a transaction on a key that expires, by the server's clock, when its window closes, and that
+a kill deletes. So no mint lands late or in spite of its kill, however long it was on its way.
+
+A user of Redis reaches every database of the server that it can SELECT; so no task can SELECT, and all are in 0.
 """
 
 from __future__ import annotations
@@ -28,22 +30,27 @@ from . import Tools
 from .address import Dsn
 
 # Commands that touch the keys they name and nothing else. What walks all keys (SCAN, KEYS), follows patterns (SORT),
-# leaves the database (SELECT, MOVE, COPY), runs code or manages the server is not here, and cannot be granted.
-_COMMANDS = """append bitcount bitfield bitfield_ro bitpos blpop brpop decr decrby del exists expire expireat expiretime
-geoadd geodist geohash geopos geosearch get getbit getdel getex getrange hdel hexists hget hgetall hincrby hincrbyfloat
-hkeys hlen hmget hmset hrandfield hscan hset hsetnx hstrlen hvals incr incrby incrbyfloat lindex linsert llen lpop lpos
-lpush lpushx lrange lrem lset ltrim mget mset msetnx persist pexpire pexpireat pexpiretime pfadd pfcount psetex pttl
-publish rpop rpush rpushx sadd scard set setbit setex setnx setrange sismember smembers smismember spop srandmember
-srem sscan strlen subscribe touch ttl type unlink unsubscribe xack xadd xdel xlen xpending xrange xread xreadgroup
-xrevrange xtrim zadd zcard zcount zincrby zlexcount zmscore zpopmax zpopmin zrandmember zrange zrangebylex
-zrangebyscore zrank zrem zremrangebylex zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan
-zscore"""
+# leaves the database (SELECT, MOVE, COPY), looks at who else is there (PUBSUB), runs code or manages the server is not
+# here, and cannot be granted.
+_COMMANDS = """append bitcount bitfield bitfield_ro bitop bitpos blmove blpop brpop brpoplpush bzpopmax bzpopmin decr
+decrby del discard exec exists expire expireat expiretime geoadd geodist geohash geopos geosearch geosearchstore get
+getbit getdel getex getrange hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan
+hset hsetnx hstrlen hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange lrem lset
+ltrim mget mset msetnx multi persist pexpire pexpireat pexpiretime pfadd pfcount pfmerge psetex psubscribe pttl
+publish punsubscribe rename renamenx rpop rpoplpush rpush rpushx sadd scard sdiff sdiffstore set setbit setex setnx
+setrange sinter sinterstore sismember smembers smismember smove spop srandmember srem sscan strlen subscribe sunion
+sunionstore touch ttl type unlink unsubscribe unwatch watch xack xadd xautoclaim xclaim xdel xgroup xlen xpending
+xrange xread xreadgroup xrevrange xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter zinterstore zlexcount
+zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex
+zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore zunion zunionstore"""
 COMMANDS = frozenset(_COMMANDS.split())
+_OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5, "max_connections": 16}
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
 _HOLE = re.compile(r"\{[a-z_][a-z0-9_]*\}\Z")
 _SPECIAL = re.compile(r"([\\*?\[\]^-])")
 _TIMEOUT = 10.0
 _ROUNDS = 50
+_MARGIN = 5_000  # ms: a mint must be over this long before its window closes; how far two clocks may be apart
 
 
 class RedisIssuer:
@@ -55,7 +62,11 @@ class RedisIssuer:
 
     def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._dsn = Dsn(config, tools.environ, ("redis", "rediss"), "redis://user:password@host:port/0 (rediss: TLS)")
+        self._save = config.settings.get("acl_save", False)
+        if not isinstance(self._save, bool):
+            raise BadField("acl_save", "must be true or false")
         self._client: Any = None
+        self._address = ""
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
@@ -68,29 +79,25 @@ class RedisIssuer:
             raise WrongState("The grants need a parameter that was not stated.")
         hashed = "#" + sha256(password.encode()).hexdigest()
         window = f"remit:mint:{user}"
+        host, port = self._place()
         async with self._admin() as client:
-            seconds, micros = await client.time()
-            left = min(lease.mint_until, lease.expires_at) - (seconds * 1000 + micros // 1000)
-            if left <= 0:
-                raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
-            await client.set(window, "1", px=left)
+            await client.set(window, "1", pxat=min(lease.mint_until - _MARGIN, lease.expires_at))
             async with client.pipeline(transaction=True) as transaction:
                 await transaction.watch(window)
+                # A key that had expired before it was watched would not stop the transaction.
                 if await transaction.get(window) is None:
-                    raise WrongState("This lease was ended while it was minted.")
+                    raise _too_late()
                 transaction.multi()
                 transaction.execute_command("ACL", "SETUSER", user, "reset", *rules, hashed, "on")
                 transaction.delete(window)
                 try:
                     await transaction.execute()
                 except WatchError:
-                    raise WrongState("It is too late to mint this lease, or it was ended.") from None
-        url = self._dsn.url()
-        host, port, database = url.hostname or "", str(url.port or 6379), url.path[1:] or "0"
-        written = f"{url.scheme}://{user}:{password}@{host}:{port}/{database}"
-        return Minted(
-            {"host": host, "port": port, "user": user, "password": password, "database": database, "url": written}
-        )
+                    raise _too_late() from None
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        written = f"{self._dsn.url().scheme}://{user}:{password}@{place}/0"
+        parts = {"host": host, "port": port, "user": user, "password": password, "database": "0", "url": written}
+        return Minted(parts)
 
     async def kill(self, lease: Lease) -> None:
         """No mint any more, no user, no session."""
@@ -99,6 +106,8 @@ class RedisIssuer:
             async with client.pipeline(transaction=True) as transaction:
                 transaction.delete(f"remit:mint:{user}")
                 transaction.execute_command("ACL", "DELUSER", user)  # which ends its sessions too
+                if self._save:
+                    transaction.execute_command("ACL", "SAVE")
                 await transaction.execute()
             for _ in range(_ROUNDS):
                 try:
@@ -115,31 +124,42 @@ class RedisIssuer:
         """Close the admin connections."""
         if self._client is not None:
             await self._client.aclose()
-            self._client = None
+            self._client, self._address = None, ""
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[Any]:
         """A client; anything that goes wrong is `IssuerUnavailable`, without the server's words."""
-        self._dsn.url()
-        if self._client is None:
-            self._client = redis.asyncio.Redis.from_url(
-                self._dsn.text(), socket_timeout=5, socket_connect_timeout=5, max_connections=16, decode_responses=True
-            )
+        self._place()
         try:
             async with asyncio.timeout(_TIMEOUT):
+                address = self._dsn.text()
+                if address != self._address:  # the password may have changed
+                    await self.close()
+                    self._client, self._address = redis.asyncio.Redis.from_url(address, **_OPTIONS), address
                 yield self._client
-        except (OSError, TimeoutError, ValueError, RedisError) as failure:
-            inside = type(failure).__name__
-            raise IssuerUnavailable("Redis did not do it.", next_step="See `remit doctor`.", inside=inside) from None
+        except (OSError, TimeoutError, ValueError, TypeError, RedisError) as failure:
+            step, inside = "It is tried again; `remit doctor` checks the issuer.", type(failure).__name__
+            raise IssuerUnavailable("Redis did not do it.", next_step=step, inside=inside) from None
+
+    def _place(self) -> tuple[str, str]:
+        """Host and port. Another database than 0 is refused: a task's user could not be kept to it."""
+        url = self._dsn.url()
+        if not url.hostname or url.path not in ("", "/", "/0"):
+            raise self._dsn.unusable()
+        return url.hostname, str(url.port or 6379)
+
+
+def _too_late() -> WrongState:
+    return WrongState("It is too late to mint this lease, or it was ended.", next_step="Ask for a new one.")
 
 
 def _rules(grants: Mapping[str, Json]) -> list[str]:
     """ACL rules for SETUSER, or `BadField`."""
     commands = grants.get("commands")
-    if not isinstance(commands, list | tuple) or not commands:
+    if not isinstance(commands, list | tuple) or not 0 < len(commands) <= len(COMMANDS):
         raise BadField("grants.commands", "must be commands such as get and set")
     for command in commands:
-        if command not in COMMANDS:
+        if not isinstance(command, str) or command not in COMMANDS:
             raise BadField(
                 "grants.commands", f"{str(command)[:40]!r} reaches beyond the keys it names, or is not known"
             )
@@ -155,7 +175,7 @@ def _rules(grants: Mapping[str, Json]) -> list[str]:
         *(f"&{pattern}" for pattern in channels),
         "-@all",
         "+ping",
-        *(f"+{command}" for command in dict.fromkeys(commands)),
+        *(f"+{command}" for command in dict.fromkeys(map(str, commands))),
     ]
 
 

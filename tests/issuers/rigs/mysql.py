@@ -19,6 +19,9 @@ BAD_GRANTS = [
     {"tables": [{"name": "shop.c" + "x" * 64, "privileges": ["select"]}]},
     {"tables": [{"name": "shop.c ", "privileges": ["select"]}]},
     {"tables": [{"name": "shop.c\0", "privileges": ["select"]}]},
+    {"tables": [{"name": "shop.c\U0001f600", "privileges": ["select"]}]},  # would become `c?`
+    {"tables": [{"name": "shop.\ud800", "privileges": ["select"]}]},
+    {"tables": [{"name": "MySQL.user", "privileges": ["select"]}]},
     {"tables": [{"name": "shop.c", "privileges": ["all"]}]},
     {"tables": [{"name": "shop.c", "privileges": ["select", "file"]}]},
     {"tables": [{"name": "shop.c", "privileges": []}]},
@@ -70,8 +73,8 @@ def users(server):
     return {name for (name,) in as_root(server, "SELECT user FROM mysql.user WHERE user LIKE 'remit\\_%'")}
 
 
-def issuer(port, **settings):
-    tools = Tools(None, None, None, "https://r", {"DSN": f"mysql://boss:boss-password@127.0.0.1:{port}/shop"})
+def issuer(port, query="", **settings):
+    tools = Tools(None, None, None, "https://r", {"DSN": f"mysql://boss:boss-password@127.0.0.1:{port}/shop{query}"})
     return build(IssuerConfig("my", "mysql", {"dsn_env": "DSN", "backstop": "shop", **settings}), tools)
 
 

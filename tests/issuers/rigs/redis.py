@@ -26,7 +26,18 @@ BAD_GRANTS = [
     {**READ, "keys": [{"like": ["a"]}]},
     {**READ, "keys": [{"under": ["a\n"]}]},
 ]  # fmt: skip
-BAD_SETTINGS = [({}, "dsn_env"), ({"dsn_env": "A", "dsn_file": "b"}, "either"), ({"url": "x"}, "known")]
+BAD_GRANTS += [
+    {**READ, "commands": [["get"]]},
+    {**READ, "commands": [{}]},
+    {**READ, "channels": None},
+    {**READ, "keys": [5]},
+]
+BAD_SETTINGS = [
+    ({"dsn_env": "A", "acl_save": "yes"}, "true or false"),
+    ({}, "dsn_env"),
+    ({"dsn_env": "A", "dsn_file": "b"}, "either"),
+    ({"url": "x"}, "known"),
+]
 
 
 def admin(server):
@@ -37,9 +48,9 @@ def connect(minted):
     return redis.Redis.from_url(minted.parts["url"], decode_responses=True, socket_timeout=5)
 
 
-def issuer(port):
-    tools = Tools(None, None, None, "https://r", {"DSN": f"redis://admin:admin-password@127.0.0.1:{port}/0"})
-    return build(IssuerConfig("r", "redis", {"dsn_env": "DSN"}), tools)
+def issuer(port, user="admin", **settings):
+    tools = Tools(None, None, None, "https://r", {"DSN": f"redis://{user}:{user}-password@127.0.0.1:{port}/0"})
+    return build(IssuerConfig("r", "redis", {"dsn_env": "DSN", **settings}), tools)
 
 
 async def rig(request):
