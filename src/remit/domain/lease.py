@@ -33,7 +33,8 @@ class Lease:
     `grants` is the issuer's least-privilege description; a text that is nothing but `{parameter}` is filled in. Where a
     parameter stands within a text, the issuer fills it from `parameters`, because only it knows what must be escaped.
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
-    `environment` and `sensitivity` are of the data behind it.
+    `environment` and `sensitivity` are of the data behind it. `holds` is the version of a static secret that was
+    handed out (`name/number`), or empty.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Lease:
     attempts: int = 0
     retry_at: int = 0
     last_error: str = ""
+    holds: str = ""
     version: int = 0
 
     @property
@@ -117,18 +119,3 @@ class Minted:
 
     def __str__(self) -> str:
         return "<minted credential>"
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSecret:
-    """Row: a static secret under an envelope (AES-256-GCM); keyed by its name, never in the clear at rest."""
-
-    name: str
-    envelope: str
-    sealed_at: int
-    sealed_by: str
-    version: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.name
