@@ -451,6 +451,9 @@ def test_handed_over_once_to_one_person(run):
             await open_(w.env, w.person("frank"), row.id, proof)
         assert (await withdraw(w.env, w.person("dana"), row.id)).state is HandOverState.OPENED
         assert w.events()[-1] == "HandOverOpened" and await replay(w.store) == []
+        told = b"".join(leaf + bodies for _, leaf, bodies in await w.store.history(0, 1000))
+        for gone in (stored.envelope, stored.proof, envelope):
+            assert gone.encode() not in told  # no event keeps what the row no longer has
 
     run(main())
 

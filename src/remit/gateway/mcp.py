@@ -105,7 +105,7 @@ async def _connected(
     parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(env or {}))
     async with AsyncExitStack() as stack:
         try:
-            errors = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr  # noqa: ASYNC230 - not a file
+            errors = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr  # noqa: SIM115, ASYNC230
             client = Client(stdio_client(parameters, errlog=errors), read_timeout_seconds=CALL_TIMEOUT)
             child = await stack.enter_async_context(client)
         except (*_FAILURES, ExceptionGroup) as failure:
