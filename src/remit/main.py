@@ -207,7 +207,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store: Any = await _open_store(settings)
     try:
-        sealer = RootSealer(_root_key(settings.data))
+        sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
         tools = Tools(store, keyring, sealer, settings.url, os.environ, now)
         issuers: dict[Any, Any] = {}
@@ -262,16 +262,33 @@ def _root_key(data: Path) -> bytes:
     import os
     import secrets
 
-    from remit.domain.errors import BadField
     from remit.formats import base64url
 
     path = data / "root.key"
     text = os.environ.get("REMIT_ROOT_KEY", "")
     if not text and not path.exists():
         _write_secret(path, base64url.encode(secrets.token_bytes(32)))
-    key = base64url.decode((text or path.read_text()).strip())
+    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY" if text else str(path))
+
+
+def _previous_root_key(data: Path) -> bytes:
+    """REMIT_ROOT_KEY_PREVIOUS or `root.key.previous`: opens what `remit secret rewrap` has not reached yet."""
+    import os
+
+    path = data / "root.key.previous"
+    text = os.environ.get("REMIT_ROOT_KEY_PREVIOUS", "")
+    if not text and not path.exists():
+        return b""
+    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY_PREVIOUS" if text else str(path))
+
+
+def _key_bytes(text: str, where: str) -> bytes:
+    from remit.domain.errors import BadField
+    from remit.formats import base64url
+
+    key = base64url.decode(text.strip())
     if len(key) != 32:
-        raise BadField("REMIT_ROOT_KEY" if text else str(path), "must be 32 bytes in base64url")
+        raise BadField(where, "must be 32 bytes in base64url")
     return key
 
 

@@ -144,6 +144,10 @@ class Sealer(Protocol):
 
     def unseal(self, envelope: str, context: bytes) -> bytes: ...
 
+    def rewrap(self, envelope: str) -> str:
+        """The same envelope under the root key, were it under the previous one; `BadToken` if under neither."""
+        ...
+
 
 class Attestor(Protocol):
     """Turns foreign evidence into verified claims."""

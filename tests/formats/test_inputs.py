@@ -163,6 +163,13 @@ def test_a_sealed_value_opens_only_in_its_own_row():
             sealed.unseal(sealed.base64url.encode(spoiled), root_key=key, context=b"row:1")
     with pytest.raises(BadToken):
         sealed.unseal("AQ", root_key=key, context=b"row:1")
+    moved = sealed.rewrap(envelope, root_key=b"n" * 32, previous=key)
+    assert sealed.unseal(moved, root_key=b"n" * 32, context=b"row:1") == b"canary" and moved != envelope
+    assert sealed.rewrap(moved, root_key=b"n" * 32, previous=key) == moved
+    assert sealed.base64url.decode(moved)[61:] == sealed.base64url.decode(envelope)[61:]
+    for bad in ("AQ", moved, envelope[:-1] + ("A" if envelope[-1] != "A" else "E")):
+        with pytest.raises(BadToken):
+            sealed.unseal(sealed.rewrap(bad, root_key=b"x" * 32, previous=key), root_key=b"x" * 32, context=b"row:1")
 
 
 def test_one_changed_byte_is_another_tool():

@@ -23,17 +23,18 @@ from remit.domain.errors import (
     StoreUnavailable,
 )
 from remit.domain.identity import Identity, JoinToken, Standing
-from remit.domain.lease import SealedSecret
+from remit.domain.secret import SealedSecret
 from remit.domain.task import Task, TaskState
 from remit.formats import signing_key
 from remit.formats.rfc9068 import parse
 from remit.issuers import Tools, build
 from remit.store.memory import MemoryStore
-from remit.verbs.admit import admit, seal
+from remit.verbs.admit import admit
 from remit.verbs.apply import apply, plan
 from remit.verbs.attest import JoinEvidence, OidcEvidence, attest, invite
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import ROUNDS, end_task, freeze
+from remit.verbs.seal import seal
 from remit.verbs.vouch import first_token, identify, speak_for, vouch
 from tests.test_oidc_issuer import LocalIssuer
 from tests.world import FILES, changed, world
@@ -408,9 +409,9 @@ def test_a_secret_is_sealed_to_its_own_row(run):
         operator = w.call(CallerKind.OPERATOR, "op")
         await seal(w.env, operator, "stripe", b"canary-1")
         await seal(w.env, operator, "stripe", b"canary-2")
-        row = await w.store.get(SealedSecret, "stripe")
-        assert row.version == 2 and "canary" not in row.envelope
-        assert w.env.sealer.unseal(row.envelope, b"sealed_secret:stripe") == b"canary-2"
+        row = await w.store.get(SealedSecret, "stripe/2")
+        assert row.number == 2 and "canary" not in row.envelope and row.envelope not in repr(row)
+        assert w.env.sealer.unseal(row.envelope, b"sealed_secret:stripe/2") == b"canary-2"
         with pytest.raises(BadToken):
             w.env.sealer.unseal(row.envelope, b"sealed_secret:other")
         for bad in (b"", b"x" * 65_537):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.domain.caller import CallerKind
+from remit.formats import hand_over
 from remit.web.routes import ROUTES, Route
 from tests.server import CATALOGUE, REMIT, furnished, process
 
@@ -220,6 +221,24 @@ def test_canaries_are_nowhere(tmp_path):
         http.put("/v1/secrets/stripe", json={"value": CANARY})
         bot = server.agent()
         secrets = [CANARY, *server.keys.values()]
+        for path, body in (
+            ("/v1/secrets/stripe/rollback", {"number": 2}),
+            ("/v1/secrets/stripe/retire", {"number": 1}),
+            ("/v1/root-key/rewrap", None),
+        ):
+            assert http.post(path, json=body).status_code == 200
+        http.put("/v1/secrets/stripe", json={"value": CANARY, "expires_at": 5})
+        key = hand_over.new_key()
+        left = {"envelope": hand_over.close(CANARY.encode(), key), "proof": hand_over.proof(key)}
+        secrets += [left["envelope"], left["proof"], hand_over.link("", "", key).partition("#")[2]]
+        row = server.http("dana").post("/v1/hand-overs", json={"to": "frank", **left}).json()
+        server.http("dana").post("/v1/hand-overs", json={"to": "frank", **left, "note": 5})
+        server.http("dana").post("/v1/hand-overs", json={"to": "nobody", **left})
+        waiting = [http.get("/v1/hand-overs?box=all").text, http.get(f"/handover/{row['id']}").text]
+        server.http("dana").post(f"/v1/hand-overs/{row['id']}/open", json={"proof": left["proof"]})
+        opened = server.http("frank").post(f"/v1/hand-overs/{row['id']}/open", json={"proof": left["proof"]})
+        assert hand_over.open_(opened.json()["envelope"], key).decode() == CANARY
+        server.http("frank").post(f"/v1/hand-overs/{row['id']}/open", json={"proof": left["proof"]})
         join = http.post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
         task, token = bot.task()
         subject = server.http("dana").post("/v1/subject-tokens", json={"agent": "bot"}).json()["subject_token"]
@@ -231,6 +250,7 @@ def test_canaries_are_nowhere(tmp_path):
             httpx.get(f"{server.url}/v1/tasks", headers={"Authorization": bad, "DPoP": CANARY})
         httpx.post(f"{server.url}/oauth/token", data={"client_assertion": CANARY, "grant_type": CANARY})
         spoken = [http.get(route.path).text for route in ROUTES if route.method == "GET" and "{" not in route.path]
+        spoken += [*waiting, http.get("/v1/secrets/stripe").text, http.get("/v1/hand-overs?box=all").text]
         spoken += [http.get(f"/v1/tasks/{task}/leases").text, http.get(f"/v1/tasks/{task}").text]
         time.sleep(0.3)
         spoken.append(http.get("/v1/log/entries").text)

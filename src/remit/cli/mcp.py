@@ -18,6 +18,7 @@ from .exits import Exit, Failure
 @click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
 @click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
 @click.option("--env", "passed", multiple=True, metavar="NAME", help="A variable of yours that COMMAND gets too.")
+@click.option("--secret", "secrets", multiple=True, metavar="NAME=CREDENTIAL", help="A credential COMMAND alone gets.")
 @click.argument("command", nargs=-1, required=True)
 @click.pass_obj
 def mcp(
@@ -29,6 +30,7 @@ def mcp(
     server: str,
     wait: int,
     passed: tuple[str, ...],
+    secrets: tuple[str, ...],
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND, an MCP server on stdio, with every tools/call decided by Remit.
@@ -36,13 +38,10 @@ def mcp(
     \b
     Example:
       remit mcp --purpose tidy-notes --goal "File today's notes" -- mcp-server-filesystem ./notes
+
+    With --secret this process is an enforcement point of its own: its key is in the file REMIT_ENFORCER_KEY_FILE names,
+    which the agent must not be able to read.
     """
-    parameters: dict[str, str] = {}
-    for pair in param:
-        name, sep, value = pair.partition("=")
-        if not sep:
-            raise Failure(f"--param wants NAME=VALUE, not {pair!r}", Exit.USAGE)
-        parameters[name] = value
     task_id = task_id or os.environ.get("REMIT_TASK", "")
     if not purpose or not (goal or task_id):
         raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME with --goal TEXT or --task ID.")
@@ -50,9 +49,20 @@ def mcp(
         list(command),
         purpose=purpose,
         goal=goal,
-        parameters=parameters,
+        parameters=_pairs("--param", param),
         task=task_id,
         server=server,
         wait_budget_s=wait,
         env={name: os.environ[name] for name in passed if name in os.environ},
+        secrets=_pairs("--secret", secrets),
     )
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in given:
+        name, sep, value = pair.partition("=")
+        if not (name and sep and value):
+            raise Failure(f"{option} wants NAME=VALUE, not {pair!r}", Exit.USAGE)
+        found[name] = value
+    return found

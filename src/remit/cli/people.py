@@ -1,10 +1,9 @@
-"""What people do: approve, deny, ask; and the keys and secrets an operator hands out."""
+"""What people do: approve, deny, ask; and the keys an operator hands out."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import Any
 
 import click
@@ -153,21 +152,3 @@ def key_create(obj: Context, kind: str, name: str, days: int, save: bool) -> Non
         file.write(answer["key"] + "\n")
     saved = {"kind": kind, "name": name, "saved": str(path), "expires_at": answer["expires_at"]}
     obj.out.one(saved, f"Saved {path}; use it with --as {name}.")
-
-
-@click.group()
-def secret() -> None:
-    """Static secrets, sealed; agents never see one unless their purpose says so."""
-
-
-@secret.command("put")
-@click.argument("name")
-@click.pass_obj
-def secret_put(obj: Context, name: str) -> None:
-    """Seal what comes on standard input (one trailing newline is dropped) under NAME."""
-    if sys.stdin.isatty():
-        text = click.prompt("secret", hide_input=True, err=True)
-    else:
-        text = sys.stdin.read().removesuffix("\n")
-    Api(obj.person).request("PUT", f"/v1/secrets/{name}", {"value": text})
-    obj.out.one({"name": name, "sealed": True}, f"Sealed {name}.")

@@ -34,7 +34,8 @@ class Lease:
     parameter stands within a text, the issuer fills it from `parameters`, because only it knows what must be escaped.
     `reference` is what the issuer needs to find it again, should its handle not be enough: never a secret in the clear.
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
-    `environment` and `sensitivity` are of the data behind it.
+    `environment` and `sensitivity` are of the data behind it. `holds` is the version of a static secret that was
+    handed out (`name/number`), or empty.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Lease:
     attempts: int = 0
     retry_at: int = 0
     last_error: str = ""
+    holds: str = ""
     version: int = 0
 
     @property
@@ -127,18 +129,3 @@ class Minted:
 
     def __str__(self) -> str:
         return "<minted credential>"
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSecret:
-    """Row: a static secret under an envelope (AES-256-GCM); keyed by its name, never in the clear at rest."""
-
-    name: str
-    envelope: str
-    sealed_at: int
-    sealed_by: str
-    version: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.name

@@ -26,7 +26,8 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.identity import Identity, JoinToken, Standing
 from remit.domain.keys import SigningKey
-from remit.domain.lease import Lease, LeaseState, SealedSecret
+from remit.domain.lease import Lease, LeaseState
+from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.task import Task, TaskState
 
 _encode = msgspec.json.Encoder().encode
@@ -34,12 +35,17 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of row is kept: its table, the columns `find` may ask for, and when it is due (0: never)."""
+    """How one kind of row is kept: its table, the columns `find` may ask for, and when it is due (0: never).
+
+    `withheld`: bodies hold envelopes, so they are in the table alone and events keep only their digest. What is
+    destroyed in the row is then destroyed, and a rewrapped envelope leaves none under the old key behind.
+    """
 
     row: type[Any]
     table: str
     columns: Mapping[str, Callable[[Any], str]]
     due: Callable[[Any], int]
+    withheld: bool = False
 
 
 def _task_due(task: Task) -> int:
@@ -65,6 +71,10 @@ def _lease_due(lease: Lease) -> int:
             return lease.expires_at
 
 
+def _hand_over_due(row: HandOver) -> int:
+    return row.expires_at if row.state is HandOverState.WAITING else 0
+
+
 def _never(_: Any) -> int:
     return 0
 
@@ -76,8 +86,26 @@ KINDS: tuple[Kind, ...] = (
     Kind(Identity, "identities", {"agent": lambda r: r.agent}, _never),
     Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
     Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),
-    Kind(SigningKey, "signing_keys", {"use": lambda r: r.use}, _never),
-    Kind(SealedSecret, "sealed_secrets", {}, _never),
+    Kind(SigningKey, "signing_keys", {"use": lambda r: r.use}, _never, withheld=True),
+    Kind(
+        SealedSecret,
+        "sealed_secrets",
+        {
+            "name": lambda r: r.name,
+            "state": lambda r: r.state.value,
+            "overdue": lambda r: "yes" if r.reminded_at else "no",
+        },
+        lambda r: r.due,
+        withheld=True,
+    ),
+    Kind(
+        HandOver,
+        "hand_overs",
+        {"state": lambda r: r.state.value, "sender": lambda r: r.sender, "recipient": lambda r: r.recipient},
+        _hand_over_due,
+        withheld=True,
+    ),
+    Kind(Outbox, "outboxes", {}, _never),
     Kind(
         Task,
         "tasks",
@@ -93,7 +121,12 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         Lease,
         "leases",
-        {"state": lambda r: r.state.value, "task": lambda r: r.task, "issuer": lambda r: r.issuer},
+        {
+            "state": lambda r: r.state.value,
+            "task": lambda r: r.task,
+            "issuer": lambda r: r.issuer,
+            "holds": lambda r: r.holds,
+        },
         _lease_due,
     ),
 )
@@ -111,6 +144,11 @@ class EncodedPut:
     body: bytes
     columns: tuple[str, ...]
     due: int
+
+    @property
+    def told(self) -> bytes:
+        """What the event keeps of the body: all of it, or nothing."""
+        return b"" if self.kind.withheld else self.body
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,6 +29,7 @@ from remit.domain.errors import BadField
 from remit.formats.mcp_pin import pin, shown
 from remit_client import AsyncRemit, AsyncTask, Denied, Held, NotFound, RemitError, Unreachable
 
+from .secrets import Injected, NoSecrets, injected
 from .stdio import standard_streams
 
 CALL_TIMEOUT = 120.0
@@ -56,12 +59,14 @@ async def run(
     server: str = "",
     wait_budget_s: float = 20,
     env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
     remit: AsyncRemit | None = None,
 ) -> None:
     """Serve MCP on our stdin and stdout until they close or a signal comes; a task opened here ends on the way out.
 
-    The server gets a minimal environment and `env`, never the agent's own: no REMIT_ variable reaches it. Raises
-    `RemitError` when there is no task to be had, or no server.
+    The server gets a minimal environment and `env`, never the agent's own: no REMIT_ variable reaches it. `secrets`
+    are credentials of the task by the variable that the server gets them in, and the agent never does: the server is
+    stopped as soon as the lease of one is over. Raises `RemitError` when there is no task to be had, or no server.
     """
     remit = remit or AsyncRemit()
     opened = remit.adopt(purpose, task) if task else remit.propose(purpose, goal, parameters or {})
@@ -69,10 +74,17 @@ async def run(
     _on_signals(serving.cancel)
     try:
         async with opened as within:
+            held = NoSecrets
             with serving:
-                async with _connected(command, env) as child, stdio_server(*standard_streams()) as (reader, writer):
-                    front = EnforcementPoint(within, child, purpose, server, wait_budget_s).server()
+                async with (
+                    injected(remit.agent.url, within.id, secrets or {}, serving.cancel) as held,
+                    _connected(command, {**(env or {}), **held.variables}, quiet=bool(held.variables)) as child,
+                    stdio_server(*standard_streams()) as (reader, writer),
+                ):
+                    front = EnforcementPoint(within, child, purpose, server, wait_budget_s, held).server()
                     await front.run(reader, writer, front.create_initialization_options())
+            if held.over.is_set():
+                raise Denied("A secret's lease is over, so its server was stopped.", reasons=("lease_over",))
             if serving.cancelled_caught and not task:
                 await within.end("stopped by a signal")
     finally:
@@ -86,11 +98,15 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 
 @asynccontextmanager
-async def _connected(command: list[str], env: Mapping[str, str] | None = None) -> AsyncIterator[Client]:
+async def _connected(
+    command: list[str], env: Mapping[str, str] | None = None, *, quiet: bool = False
+) -> AsyncIterator[Client]:
+    """A live server. `quiet`: it has a secret, and what it prints of it on standard error is not for the agent."""
     parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(env or {}))
     async with AsyncExitStack() as stack:
         try:
-            client = Client(stdio_client(parameters), read_timeout_seconds=CALL_TIMEOUT)
+            errors = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr  # noqa: SIM115, ASYNC230
+            client = Client(stdio_client(parameters, errlog=errors), read_timeout_seconds=CALL_TIMEOUT)
             child = await stack.enter_async_context(client)
         except (*_FAILURES, ExceptionGroup) as failure:
             step = f"Run {command[0]} by itself to see why."
@@ -107,12 +123,21 @@ def _first(failure: BaseException) -> str:
 class EnforcementPoint:
     """One agent's task in front of one MCP server."""
 
-    def __init__(self, task: AsyncTask, child: Client, purpose: str, prefix: str, wait_budget_s: float) -> None:
+    def __init__(
+        self,
+        task: AsyncTask,
+        child: Client,
+        purpose: str,
+        prefix: str,
+        wait_budget_s: float,
+        held: Injected = NoSecrets,
+    ) -> None:
         self._task = task
         self._child = child
         self._purpose = purpose
         self._prefix = prefix
         self._budget = wait_budget_s
+        self._held = held
         self._has_pin: set[str] = set()
 
     def server(self) -> Server[Any]:
@@ -125,11 +150,13 @@ class EnforcementPoint:
             purpose = await self._task.get(f"/v1/purposes/{self._purpose}")
             granted = {grant["tool"] for grant in purpose["grants"]}
             named = [(tool, _catalogue_name(self._prefix, tool["name"])) for tool in offered]
-            listed = [shown(t) for t, name in named if name in granted and await self._as_reviewed(name, _pin(t))]
+            passing = [(t, name) for t, name in named if name in granted and not self._held.shows_in(json.dumps(t))]
+            listed = [shown(t) for t, name in passing if await self._as_reviewed(name, _pin(t))]
         except RemitError as error:
             raise MCPError(types.INTERNAL_ERROR, f"Remit did not answer, so no tool is offered. {error}") from error
         except _FAILURES as failure:
-            raise MCPError(types.INTERNAL_ERROR, f"The tools' server failed: {_first(failure)}") from failure
+            why = self._held.without(_first(failure))
+            raise MCPError(types.INTERNAL_ERROR, f"The tools' server failed: {why}") from failure
         return types.ListToolsResult(tools=[types.Tool.model_validate(tool) for tool in listed])
 
     async def _as_reviewed(self, name: str, seen: str) -> bool:
@@ -168,7 +195,8 @@ class EnforcementPoint:
         except RemitError as error:
             return _refusal("deny", f"Denied: {error}", {"reasons": [error.code or "refused"]})
         except _FAILURES as failure:
-            said = f"The tool's server failed before anything was decided: {_first(failure)}. Nothing was done."
+            why = self._held.without(_first(failure))
+            said = f"The tool's server failed before anything was decided: {why}. Nothing was done."
             return _refusal("deny", said, {"reasons": ["server_failed"], "failed": True})
         return await self._forward(name, arguments)
 
@@ -191,12 +219,14 @@ class EnforcementPoint:
     async def _forward(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
             result = await self._child.call_tool(name, arguments)
-            size = len(result.model_dump_json())
+            said = result.model_dump_json()
         except Exception as failure:  # whatever a server does, it becomes an answer
-            said = f"The tool's server failed: {_first(failure)}. Whether it acted is not known."
+            said = f"The tool's server failed: {self._held.without(_first(failure))}. Whether it acted is not known."
             return _refusal("permit", said, {"failed": True})
-        if size > RESULT_LIMIT:
+        if len(said) > RESULT_LIMIT:
             return _refusal("permit", f"The tool answered more than {RESULT_LIMIT} bytes.", {"failed": True})
+        if self._held.shows_in(said):
+            return _refusal("permit", "The tool answered with a secret; its answer was dropped.", {"failed": True})
         if _poses_as_remit(result.structured_content):
             return _refusal("permit", "The tool answered in Remit's name; its answer was dropped.", {"failed": True})
         return result

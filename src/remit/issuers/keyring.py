@@ -23,10 +23,11 @@ ALGORITHMS: Mapping[str, str] = {
 
 
 class RootSealer:
-    """Envelope encryption under the root key."""
+    """Envelope encryption under the root key; what is still under the `previous` one opens too."""
 
-    def __init__(self, root_key: bytes) -> None:
+    def __init__(self, root_key: bytes, previous: bytes = b"") -> None:
         self._root_key = root_key
+        self._previous = previous
 
     def seal(self, plaintext: bytes, context: bytes) -> str:
         """See `ports.Sealer`."""
@@ -34,7 +35,11 @@ class RootSealer:
 
     def unseal(self, envelope: str, context: bytes) -> bytes:
         """See `ports.Sealer`."""
-        return sealed.unseal(envelope, root_key=self._root_key, context=context)
+        return sealed.unseal(self.rewrap(envelope), root_key=self._root_key, context=context)
+
+    def rewrap(self, envelope: str) -> str:
+        """See `ports.Sealer`."""
+        return sealed.rewrap(envelope, root_key=self._root_key, previous=self._previous or self._root_key)
 
 
 class Keyring:

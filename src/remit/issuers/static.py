@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from remit.domain.catalogue import IssuerConfig
 from remit.domain.errors import BadField, IssuerUnavailable
 from remit.domain.flow import Json
-from remit.domain.lease import Lease, Minted, SealedSecret
+from remit.domain.lease import Lease, Minted
+from remit.domain.secret import SealedSecret, key_of
 
 from . import Tools, text_of
 
 
 class StaticIssuer:
-    """`grants`: `secret`, the name it was sealed under."""
+    """`grants`: `secret`, the name it was sealed under. Which version, the lease says (`holds`)."""
 
     def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._tools = tools
@@ -31,10 +32,10 @@ class StaticIssuer:
     async def mint(self, lease: Lease) -> Minted:
         """See `ports.Issuer`."""
         name = text_of(lease.grants, "secret")
-        row = await self._tools.reader.get(SealedSecret, name)
-        if row is None:
+        row = await self._tools.reader.get(SealedSecret, key_of(lease.holds))
+        if row is None or row.name != name or not row.active_at(self._tools.clock()):
             raise IssuerUnavailable(f"Nothing is sealed as {name}.", next_step=f"remit secret put {name}")
-        return Minted({"value": self._tools.sealer.unseal(row.envelope, b"sealed_secret:" + name.encode()).decode()})
+        return Minted({"value": self._tools.sealer.unseal(row.envelope, row.context).decode()})
 
     async def kill(self, lease: Lease) -> None:
         """See the module: there is nothing upstream to kill."""

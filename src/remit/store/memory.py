@@ -55,7 +55,7 @@ class MemoryStore:
         self._expect(encoded)
         for put in encoded.puts:
             self._rows[(put.kind.table, put.key)] = put
-        self._events.append((encoded.leaf, pack([put.body for put in encoded.puts])))
+        self._events.append((encoded.leaf, pack([put.told for put in encoded.puts])))
         return len(self._events)
 
     async def spend(self, token: str, until: int) -> bool:

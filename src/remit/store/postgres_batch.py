@@ -49,7 +49,7 @@ async def apply(connection: Any, changes: Sequence[EncodedChange]) -> list[Any]:
             "INSERT INTO events (leaf, bodies) SELECT leaf, bodies FROM"
             " unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY AS e(leaf, bodies, n) ORDER BY n RETURNING number",
             [changes[place].leaf for place in holding],
-            [pack([put.body for put in changes[place].puts]) for place in holding],
+            [pack([put.told for put in changes[place].puts]) for place in holding],
         )
         for place, row in zip(holding, sorted(row[0] for row in numbers), strict=True):
             results[place] = row

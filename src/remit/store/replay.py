@@ -10,6 +10,8 @@ import msgspec
 
 from remit.formats.record import KINDS, Kind, unpack
 
+_WITHHELD = frozenset(kind.row.__name__ for kind in KINDS if kind.withheld)
+
 _PAGE = 1000
 
 
@@ -22,8 +24,11 @@ class Replayable(Protocol):
 
 
 async def replay(store: Replayable) -> list[str]:
-    """Rebuild every table from the events alone and compare; returns what does not agree, in words."""
-    rebuilt: dict[str, dict[str, bytes]] = {kind.row.__name__: {} for kind in KINDS}
+    """Rebuild every table from the events alone and compare; returns what does not agree, in words.
+
+    Of rows that hold envelopes events have the digest only: a changed one is found, a lost one is not brought back.
+    """
+    rebuilt: dict[str, dict[str, str]] = {kind.row.__name__: {} for kind in KINDS}
     versions: dict[tuple[str, str], int] = {}
     problems: list[str] = []
     after = 0
@@ -34,7 +39,7 @@ async def replay(store: Replayable) -> list[str]:
     for kind in KINDS:
         name, stored = kind.row.__name__, await store.bodies(kind)
         for key in sorted(stored.keys() | rebuilt[name].keys()):
-            if stored.get(key) != rebuilt[name].get(key):
+            if key not in stored or sha256(stored[key]).hexdigest() != rebuilt[name].get(key):
                 state = (
                     "is missing"
                     if key not in stored
@@ -50,7 +55,7 @@ def _apply(
     number: int,
     leaf: Mapping[str, Any],
     packed: bytes,
-    rebuilt: dict[str, dict[str, bytes]],
+    rebuilt: dict[str, dict[str, str]],
     versions: dict[tuple[str, str], int],
 ) -> list[str]:
     writes, bodies = leaf["writes"], unpack(packed)
@@ -58,10 +63,10 @@ def _apply(
         return [f"event {number} lists {len(writes)} writes and carries {len(bodies)}"]
     problems: list[str] = []
     for (name, key, version, digest), body in zip(writes, bodies, strict=True):
-        if sha256(body).hexdigest() != digest:
+        if sha256(body).hexdigest() != digest and (body or name not in _WITHHELD):
             problems.append(f"event {number}: the body of {name} {key} is not the one it signed for")
         if version != versions.get((name, key), 0) + 1:
             problems.append(f"event {number}: {name} {key} jumps to version {version}; an event before it is missing")
         versions[(name, key)] = version
-        rebuilt[name][key] = body
+        rebuilt[name][key] = digest
     return problems

@@ -229,6 +229,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute("PRAGMA secure_delete=ON")  # an envelope that is destroyed is overwritten
     return connection
 
 
@@ -244,7 +245,7 @@ def _apply(db: sqlite3.Connection, encoded: EncodedChange) -> int:
             db.execute(sql.insert, (put.key, put.version, put.body, put.due, *put.columns))
         else:
             db.execute(sql.update, (put.version, put.body, put.due, *put.columns, put.key, put.expected))
-    bodies = pack([put.body for put in encoded.puts])
+    bodies = pack([put.told for put in encoded.puts])
     cursor = db.execute("INSERT INTO events (leaf, bodies) VALUES (?, ?)", (encoded.leaf, bodies))
     return int(cursor.lastrowid or 0)
 

@@ -1,4 +1,4 @@
-"""Admit: give a person, operator, auditor or enforcement point a bearer key; seal a static secret."""
+"""Admit: give a person, operator, auditor or enforcement point a bearer key."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, BadField
 from remit.domain.identity import checked_name
-from remit.domain.lease import SealedSecret
 from remit.ports import Env
-
-SECRET_LIMIT = 65_536
 
 
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
@@ -29,15 +26,3 @@ async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> 
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)
     await env.store.commit(Change(because, call).put(row, was=None))
     return text, row
-
-
-async def seal(env: Env, call: Call, name: str, plaintext: bytes) -> SealedSecret:
-    """Keep a static secret under an envelope; sealing the same name again replaces it."""
-    checked_name("name", name)
-    if not 0 < len(plaintext) <= SECRET_LIMIT:
-        raise BadField("value", f"must be 1 to {SECRET_LIMIT} bytes")
-    old = await env.store.get(SealedSecret, name)
-    envelope = env.sealer.seal(plaintext, b"sealed_secret:" + name.encode())
-    row = SealedSecret(name, envelope, call.now, str(call.caller))
-    await env.store.commit(Change(events.SecretSealed(name), call).put(row, was=old))
-    return row

@@ -16,6 +16,7 @@ from remit.domain.flow import Json
 from remit.domain.identity import Identity, Standing, StandingState, stale
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.purpose import CredentialRule
+from remit.domain.secret import SealedSecret, current
 from remit.domain.task import Task
 from remit.ports import Env, InForce, Issuer
 
@@ -51,7 +52,7 @@ async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Le
 
 async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Issuer]:
     task = await env.store.get(Task, task_id)
-    if task is None or task.agent != call.caller.name or task.jkt != call.caller.jkt:
+    if task is None or not _may_ask(call, task):
         raise Absent(inside=f"task {task_id} for {call.caller}")
     head, force = await env.in_force()
     standing = await env.store.get(Standing, task.agent)
@@ -60,13 +61,35 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
+    version = await _version(env, force, lease, call.now)
+    if version is not None:
+        until = min(filter(None, (lease.expires_at, version.expires_at)))
+        lease = replace(lease, holds=version.label, expires_at=until)
     because = events.LeaseReserved(
         lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head)
     change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
+    change = change.check(version) if version else change
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
+
+
+def _may_ask(call: Call, task: Task) -> bool:
+    """The task's own agent, with its own key; or an enforcement point, which uses a credential on its behalf."""
+    own = task.agent == call.caller.name and task.jkt == call.caller.jkt
+    return own if call.caller.kind is CallerKind.AGENT else call.caller.kind is CallerKind.ENFORCER
+
+
+async def _version(env: Env, force: InForce, lease: Lease, now: int) -> SealedSecret | None:
+    """The version of a static secret that this lease will hold; None for what is minted afresh."""
+    name = lease.grants.get("secret")
+    if force.catalogue.issuers[lease.issuer].kind != "static" or not isinstance(name, str):
+        return None
+    found = current(await env.store.find(SealedSecret, {"name": name, "state": "active"}, limit=1000), now)
+    if found is None:
+        raise IssuerUnavailable(f"Nothing is sealed as {name}.", next_step=f"remit secret put {name}")
+    return found
 
 
 async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[Lease, Minted]:
@@ -85,7 +108,7 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
             if fresh is None or fresh.state is not LeaseState.RESERVED:
                 break
     await _end(env, call, lease.id, "task ended while minting", minted.reference)
-    raise Denied("The task ended before its credential was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
+    raise Denied("The task or its credential ended before it was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
 
 
 async def _end(env: Env, call: Call, lease_id: str, reason: str, reference: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The people's side of the first-party API: approvals, the catalogue, keys, secrets, what exists."""
+"""The people's side of the first-party API: approvals, the catalogue, keys, what exists."""
 
 from __future__ import annotations
 
@@ -256,9 +256,3 @@ async def create_key(house: House, call: Call, asked: Asked) -> Response:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)
     return json_response({"key": text, "kind": row.kind.value, "name": row.name, "expires_at": row.expires_at}, 201)
-
-
-async def seal(house: House, call: Call, asked: Asked) -> Response:
-    """Seal a static secret."""
-    await admit_verb.seal(house.env, call, asked.path["secret"], asked.json(shapes.SecretRequest).value.encode())
-    return Response(status_code=204)

@@ -38,6 +38,9 @@ class Metrics:
             "How long the longest overdue lease waits.",
             registry=self.registry,
         )
+        self.overdue = Gauge(
+            "remit_secrets_overdue", "Secrets whose time to be rotated is over.", registry=self.registry
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 
     def text(self) -> bytes:

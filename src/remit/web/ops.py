@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
 from remit.domain.lease import Lease
+from remit.domain.secret import SealedSecret
 
 from .house import Asked, House
 from .problems import json_response, text_response
@@ -37,6 +38,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     house.metrics.backlog.set(len(late))
     oldest = min((min(row.expires_at, row.retry_at or row.expires_at) for row in late), default=now)
     house.metrics.oldest.set(max(0, now - oldest) / 1000)
+    house.metrics.overdue.set(len(await house.env.store.find(SealedSecret, {"overdue": "yes"}, limit=1000)))
     house.metrics.log_size.set((await house.log.head())[0])
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 

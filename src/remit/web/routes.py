@@ -14,6 +14,7 @@ from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
 from . import api_people as people
+from . import api_secrets as secrets
 from . import authzen, log, oauth, oidc, ops, published, shapes, spiffe
 from .house import Asked, House
 
@@ -114,12 +115,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/v1/tasks/{task}/credentials",
-        AGENT,
+        AGENT | ENFORCER,
         agents.credential,
         body=shapes.CredentialRequest,
         creates=True,
     ),
-    Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | READERS, agents.task_leases, query=("after",)),
+    Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | ENFORCER | READERS, agents.task_leases, query=("after",)),
     Route(
         "GET",
         "/v1/approvals",
@@ -163,7 +164,25 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
-    Route("PUT", "/v1/secrets/{secret}", OPERATOR, people.seal, body=shapes.SecretRequest, limit=128 * KIB),
+    Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
+    Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
+    Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),
+    Route("POST", "/v1/secrets/{secret}/rollback", OPERATOR, secrets.rollback, body=shapes.VersionRequest),
+    Route("POST", "/v1/secrets/{secret}/retire", OPERATOR, secrets.retire, body=shapes.RetireRequest),
+    Route("POST", "/v1/root-key/rewrap", OPERATOR, secrets.rewrap),
+    Route("GET", "/v1/hand-overs", PERSON | READERS, secrets.list_hand_overs, query=(*_PAGE, "box")),
+    Route(
+        "POST",
+        "/v1/hand-overs",
+        PERSON | OPERATOR,
+        secrets.send,
+        body=shapes.HandOverRequest,
+        limit=128 * KIB,
+        creates=True,
+    ),
+    Route("POST", "/v1/hand-overs/{handover}/open", PERSON, secrets.open_, body=shapes.OpenRequest),
+    Route("POST", "/v1/hand-overs/{handover}/withdraw", PERSON | OPERATOR, secrets.withdraw),
+    Route("GET", "/handover/{handover}", ANYONE, secrets.page),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/proof/{index}", READERS, log.proof),

@@ -10,6 +10,7 @@ import msgspec
 from remit.domain.approval import Approval
 from remit.domain.decision import Decision, Hold, word
 from remit.domain.lease import Lease
+from remit.domain.secret import HandOver, SealedSecret
 from remit.domain.task import Task
 
 
@@ -93,9 +94,41 @@ class KeyRequest(Strict, frozen=True):
 
 
 class SecretRequest(Strict, frozen=True):
-    """A static secret to seal."""
+    """A static secret to seal as its next version; `rotate_after_ms` -1 leaves that as it was."""
 
     value: str
+    note: str = ""
+    expires_at: int = 0
+    rotate_after_ms: int = -1
+
+
+class VersionRequest(Strict, frozen=True):
+    """A version of a secret; 0 is the one before the newest."""
+
+    number: int = 0
+
+
+class RetireRequest(Strict, frozen=True):
+    """The version to retire, and why, for the log."""
+
+    number: int
+    reason: str = ""
+
+
+class HandOverRequest(Strict, frozen=True):
+    """What the sender sealed under the link's key, for one person; `proof` is what an opener must show."""
+
+    to: str
+    envelope: str
+    proof: str
+    ttl_ms: int = 86_400_000
+    note: str = ""
+
+
+class OpenRequest(Strict, frozen=True):
+    """What only the link's holder can show."""
+
+    proof: str
 
 
 class SubjectTokenRequest(Strict, frozen=True):
@@ -150,10 +183,25 @@ def lease(row: Lease) -> dict[str, Any]:
         "reserved_at",
         "minted_at",
         "expires_at",
+        "holds",
     )
     shown: dict[str, Any] = {name: getattr(row, name) for name in names}
     late = ("ended_at", "end_reason", "attempts", "retry_at", "last_error")
     return {**shown, "state": row.state.value, **{name: getattr(row, name) for name in late}}
+
+
+def secret(row: SealedSecret) -> dict[str, Any]:
+    """A version of a secret; its value and its envelope are never shown."""
+    names = ("name", "number", "note", "sealed_at", "sealed_by", "expires_at", "rotate_at", "retired_at")
+    shown: dict[str, Any] = {name: getattr(row, name) for name in names}
+    why = {"retire_reason": row.retire_reason, "rotate_after_ms": row.rotate_after}
+    return {**shown, **why, "state": row.state.value, "overdue": bool(row.reminded_at)}
+
+
+def hand_over(row: HandOver) -> dict[str, Any]:
+    """A hand-over; what was handed over is never shown here."""
+    names = ("id", "sender", "recipient", "note", "sent_at", "expires_at", "ended_at")
+    return {**{name: getattr(row, name) for name in names}, "state": row.state.value}
 
 
 def approval(row: Approval) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from remit.ports import Env
 
 from .end_leases import end_leases
 from .sequence import Log, sequence
+from .tend_secrets import tend_secrets
 
 IDLE = 0.5
 SEQUENCE_EVERY = 0.1
@@ -52,6 +53,9 @@ class Driver:
                 _log.warning("kill failed, will be retried", lease=error)
             return not done.idle
 
+        async def secrets() -> bool:
+            return bool(await tend_secrets(env, self._clock()))
+
         async def extend() -> bool:
             return bool(await sequence(log, env.signer, key))
 
@@ -60,6 +64,7 @@ class Driver:
 
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
+            asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]

@@ -1,9 +1,11 @@
 """A sealed secret."""
 
+from dataclasses import replace
+
 from remit.domain.caller import CallerKind
 from remit.domain.catalogue import IssuerConfig
 from remit.issuers import Tools, build
-from remit.verbs.admit import seal
+from remit.verbs.seal import seal
 from tests.world import world
 
 from . import Rig, lease
@@ -18,4 +20,4 @@ async def rig(request):
     w = await world()
     await seal(w.env, w.call(CallerKind.OPERATOR, "op"), "stripe", b"canary")
     tools = Tools(w.store, w.env.signer, w.env.sealer, "https://r", {})
-    return Rig(build(IssuerConfig("s", "static"), tools), lease(grants={"secret": "stripe"}))
+    return Rig(build(IssuerConfig("s", "static"), tools), replace(lease(grants={"secret": "stripe"}), holds="stripe/1"))
