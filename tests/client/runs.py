@@ -1,0 +1,142 @@
+"""What the tests of `remit run` share: a server with a real database behind it, an agent, and the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.issuers import pg
+from tests.server import CATALOGUE, REMIT, furnished, process
+
+FILES = {
+    **CATALOGUE,
+    "remit.toml": CATALOGUE["remit.toml"] + '[issuers.billing]\nkind = "postgres"\ndsn_env = "BOSS_DSN"\n',
+    "purposes/read.toml": """
+owner = "olga"
+agents = ["bot"]
+max_duration = "15m"
+max_calls = 1000
+max_sensitivity = "confidential"
+[[credentials]]
+name = "db"
+issuer = "billing"
+ttl = "10m"
+[[credentials.grants.tables]]
+name = "billing.customers"
+privileges = ["select"]
+columns = ["id", "name"]
+[[credentials]]
+name = "brief"
+issuer = "billing"
+ttl = "3s"
+[[credentials.grants.tables]]
+name = "billing.customers"
+privileges = ["select"]
+[[credentials]]
+name = "shown"
+issuer = "box"
+ttl = "10m"
+reveal = true
+grants = { secret = "stripe" }
+[[credentials]]
+name = "hidden"
+issuer = "box"
+ttl = "10m"
+grants = { secret = "stripe" }
+""",
+}
+PYTHON = sys.executable
+
+
+@contextmanager
+def billing(postgres, folder):
+    """A furnished server that issues roles of the billing database."""
+    pg.furnish(postgres)
+    with process(folder / "data", BOSS_DSN=postgres.dsn("boss", "boss-password")) as running:
+        yield furnished(running, FILES)
+
+
+class Runner:
+    """An agent's machine: its directory, and `remit run` in it."""
+
+    def __init__(self, server, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        token = server.http("operator").post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
+        self.memory = folder / "runtime"
+        self.memory.mkdir(mode=0o700)
+        self.env = server.env(
+            REMIT_URL=server.url,
+            REMIT_AGENT_DIR=str(folder / "agent"),
+            REMIT_JOIN_TOKEN=token,
+            XDG_RUNTIME_DIR=str(self.memory),
+            HOME=str(folder),
+        )
+
+    def words(self, credentials, command, options=("--purpose", "read", "--goal", "read it")):
+        named = [word for each in credentials for word in ("-c", each)]
+        return [REMIT, "run", *options, *named, "--", *command]
+
+    def __call__(self, credentials, *command, options=("--purpose", "read", "--goal", "read it"), stdin="", **env):
+        """To its end."""
+        return subprocess.run(
+            self.words(credentials, command, options),
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, credentials, *command, options=("--purpose", "read", "--goal", "read it")):
+        """In the background, in a session of its own."""
+        return subprocess.Popen(
+            self.words(credentials, command, options),
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def python(self, credentials, code, *words, **more):
+        """A Python child."""
+        return self(credentials, PYTHON, "-c", code, *words, **more)
+
+    def left(self):
+        """What is left in the place for private directories."""
+        return sorted(path.name for path in self.memory.iterdir())
+
+    def task(self):
+        """The newest task of this agent's key."""
+        tasks = self.server.http("operator").get("/v1/tasks", params={"agent": "bot", "limit": 500}).json()["items"]
+        return max(tasks, key=lambda task: task["opened_at"])
+
+    def leases(self, task):
+        return self.server.http("operator").get(f"/v1/tasks/{task}/leases").json()["items"]
+
+
+def until(condition, seconds=20.0, what=""):
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not in {seconds} s: {what or condition}")
+
+
+def alive(pid):
+    """Whether it runs (a zombie does not)."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def everything_of(pid):
+    """argv of a process and what it was started with, as others can see it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
