@@ -52,9 +52,10 @@ PYTHON = sys.executable
 
 
 @contextmanager
-def billing(postgres, folder):
-    """A furnished server that issues roles of the billing database."""
-    pg.furnish(postgres)
+def billing(postgres, folder, *, anew=True):
+    """A furnished server that issues roles of the billing database, which is made anew or is there."""
+    if anew:
+        pg.furnish(postgres)
     with process(folder / "data", BOSS_DSN=postgres.dsn("boss", "boss-password")) as running:
         yield furnished(running, FILES)
 

@@ -21,6 +21,7 @@ from remit_client.protocol import Secret
 from remit_client.running.vault import Vault
 from tests.client.runs import PYTHON, Runner, alive, billing, everything_of, until
 from tests.issuers import pg
+from tests.server import process
 
 QUERY = """
 import os, psycopg
@@ -115,18 +116,81 @@ def test_the_command_killed(runner, postgres):
     assert runner.left() == []
 
 
-def test_remit_run_killed(runner, postgres):
+@pytest.mark.parametrize("kill", [os.kill, os.killpg])
+def test_remit_run_killed(runner, postgres, kill):
     """The command dies with it; the watchdog ends the task and removes the directory."""
     run = runner.start(["db", "shown=file"], PYTHON, "-c", READY, "PGUSER", "SHOWN_FILE")
     child, user, path = run.stdout.readline().split()
     assert user in pg.roles(postgres) and Path(path).exists()
     task = runner.task()["id"]
-    os.killpg(run.pid, signal.SIGKILL)  # with its whole group, as a supervisor would
+    kill(run.pid, signal.SIGKILL)  # alone, or with its whole group, as a supervisor would
     run.communicate(timeout=30)  # nobody holds its pipes any more
     until(lambda: not alive(int(child)), what="the child is dead")
     assert settled(runner, task)["end_reason"] == "remit run was killed"
     assert user not in pg.roles(postgres)
     until(lambda: runner.left() == [], what="the directory is gone")
+
+
+def test_what_the_command_left_behind_has_nothing(runner, tmp_path):
+    """A process that outlives everybody, in a session of its own, holds credentials that are dead."""
+    code = f"""
+import os, psycopg, time
+if os.fork():
+    time.sleep(60)
+os.setsid()
+db = psycopg.connect("")
+db.execute("SELECT 1")
+open({str(tmp_path / "ready")!r}, "x").close()
+while not os.path.exists({str(tmp_path / "go")!r}):
+    time.sleep(0.05)
+said = []
+for attempt in (lambda: db.execute("SELECT 1"), lambda: psycopg.connect("")):
+    try:
+        attempt()
+        said.append("alive")
+    except psycopg.Error:
+        said.append("dead")
+open({str(tmp_path / "said")!r}, "w").write(" ".join(said) + ".")
+"""
+    run = runner.start(["db"], PYTHON, "-c", code)
+    until(lambda: (tmp_path / "ready").exists(), what="it reads")
+    task = runner.task()["id"]
+    run.kill()
+    run.stdout.close()
+    run.stderr.close()
+    run.wait(30)
+    settled(runner, task)
+    (tmp_path / "go").touch()
+    until(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text().endswith("."))
+    assert (tmp_path / "said").read_text() == "dead dead."
+
+
+def test_when_remit_is_gone_the_watchdog_stays_and_tries(house, postgres, tmp_path):
+    """The server is down when the command leaves, and back a little later."""
+    with billing(postgres, tmp_path, anew=False) as first:
+        runner = Runner(first, tmp_path)
+        run = runner.start(["db"], PYTHON, "-c", READY, "PGUSER")
+        child, user = run.stdout.readline().split()
+        port = first.url.rpartition(":")[2]
+        first.child.kill()
+        first.child.wait()
+        os.kill(int(child), signal.SIGKILL)
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 137 and "a process stays behind" in err
+        assert runner.left() == [] and user in pg.roles(postgres)
+    with process(tmp_path / "data", "--port", port, BOSS_DSN=postgres.dsn("boss", "boss-password")):
+        until(lambda: user not in pg.roles(postgres), 40, "the role is dropped")
+
+
+def test_no_place_and_too_long_a_place(runner, tmp_path):
+    done = runner.python([], "", XDG_RUNTIME_DIR="", TMPDIR=str(tmp_path / ("x" * 60)))
+    assert done.returncode == 0, done.stderr
+    deep = tmp_path / ("y" * 90)
+    deep.mkdir(mode=0o700)
+    done = runner.python([], "", XDG_RUNTIME_DIR=str(deep))
+    assert done.returncode == 1 and "short path" in done.stderr
+    settled(runner)
+    assert list(deep.iterdir()) == []
 
 
 def test_remit_run_killed_while_it_asks(runner):
@@ -383,6 +447,31 @@ def test_the_vault_asks_once_while_it_is_fresh():
     vault.close()
     with pytest.raises(RemitError, match="over"):
         vault.get("a")
+
+
+def test_what_is_being_issued_when_it_closes_is_not_handed_out():
+    asked, go = threading.Event(), threading.Event()
+
+    def issue(name):
+        asked.set()
+        go.wait(10)
+        return Secret(value="late")
+
+    vault, seen = Vault(issue), []
+
+    def ask():
+        try:
+            seen.append(vault.get("a"))
+        except RemitError as refused:
+            seen.append(str(refused))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    asked.wait(10)
+    vault.close()  # does not wait for it
+    go.set()
+    thread.join()
+    assert seen == ["The task is over. Start the command again with `remit run`."]
 
 
 def test_a_refusal_is_not_asked_for_again_at_once():

@@ -543,7 +543,7 @@ def test_mysqls_own_reader_reads_the_option_file(tmp_path, password):
     found = shape("thing=mycnf", issued("mysql", password=password), private.path)
     for name, text in found.files.items():
         private.write(name, text)
-    path = found.variables["MYSQL_DEFAULTS_EXTRA_FILE"]
+    path = found.variables["MYSQL_DEFAULTS_FILE"]
     # MySQL's hides the password unless told to show it; MariaDB's does not know the word.
     masks = ["--show"] if "--show" in ran(os.environ, "my_print_defaults", "--help").stdout else []
     done = ran(os.environ, "my_print_defaults", f"--defaults-file={path}", *masks, "client", "mysql")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cred import peer_uid
+from ..errors import RemitError
 
 LIMIT = 8 * 1024
 PATIENCE = 5.0
@@ -33,6 +34,9 @@ class Door:
         before = os.umask(0o177)
         try:
             self._socket.bind(str(path))
+        except OSError as failure:  # a Unix socket's path has at most 107 bytes
+            step = "Set XDG_RUNTIME_DIR to a short path of a directory that is yours alone (0700)."
+            raise RemitError(f"There cannot be a socket at {path}: {failure}.", next_step=step) from failure
         finally:
             os.umask(before)
         self._socket.listen(64)

@@ -82,13 +82,15 @@ class Offers:
             kept["PATH"] = f"{kept.get('PATH') or os.defpath}:{Path(helper()[0]).parent}"
         return {**kept, **ours}
 
-    def cannot_be_renewed(self, deadline: int) -> list[str]:
-        """Sentences on what will die before the task does (`deadline` in ms), with nothing to replace it."""
+    def warnings(self, deadline: int) -> list[str]:
+        """Sentences on what the command cannot use for long, or at all; `deadline` is the task's, in ms."""
         said = []
         for each in self.wanted:
             if each.waits:
                 continue
             issued = self._vault.get(each.name)
+            if issued.parts.get("token_type", "").lower() == "dpop":
+                said.append(f"{each.name} is bound to the agent's key, which the command does not have (RFC 9449).")
             shape = each.shape or default_shape(issued.kind)
             if shape == "env" and 0 < issued.expires_at < deadline - 1000:
                 said.append(f"{each.name} expires before the task does, and {_ONLY_IN_ENV}.")

@@ -39,7 +39,11 @@ def run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[st
 
 
 def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[str], ends: bool, told: Told) -> int:
-    private = Private()
+    try:
+        private = Private()
+    except OSError as failure:
+        step = "Set XDG_RUNTIME_DIR to a directory that is yours alone (0700)."
+        raise RemitError(f"There is no place for private files ({failure.strerror}).", next_step=step) from failure
     vault = Vault(task.credential)
     watchdog = None
     reason = "the command was not started"
@@ -53,7 +57,7 @@ def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[s
         door = Door(private.path / "socket", offers.answer)
         try:
             offers.prepare()
-            for sentence in offers.cannot_be_renewed(found["deadline"]):
+            for sentence in offers.warnings(found["deadline"]):
                 told(sentence)
             ours = {"REMIT_TASK": task.id, "REMIT_SOCKET": str(door.path)}
             child = Child(command, offers.environment(os.environ, **ours))

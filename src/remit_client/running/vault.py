@@ -37,8 +37,7 @@ class Vault:
     def get(self, name: str) -> Issued:
         """The credential, issued now if there is no fresh one; raises what Remit answered."""
         with self._turn:
-            if self._closed:
-                raise RemitError("The task is over.", next_step="Start the command again with `remit run`.")
+            self._needs_open()
             kept = self._kept.setdefault(name, _Kept())
             if time.monotonic() < kept.until:
                 if kept.refusal is not None:
@@ -50,10 +49,15 @@ class Vault:
             except RemitError as refusal:
                 kept.issued, kept.refusal, kept.until = None, refusal, time.monotonic() + _SULK
                 raise
+            self._needs_open()  # what was issued for a task that is over dies with it, unseen
             kept.refusal = None
             kept.issued = Issued(name, secret.kind, dict(secret), secret.expires_at)
             kept.until = time.monotonic() + secret.lasts - min(_EARLY, secret.lasts / 5)
             return kept.issued
+
+    def _needs_open(self) -> None:
+        if self._closed:
+            raise RemitError("The task is over.", next_step="Start the command again with `remit run`.")
 
     def stale_in(self, name: str) -> float:
         """Seconds until the next `get` asks again."""
@@ -61,7 +65,6 @@ class Vault:
         return max(0.0, kept.until - time.monotonic()) if kept else 0.0
 
     def close(self) -> None:
-        """Forget them all; nothing is issued after this."""
-        with self._turn:
-            self._closed = True
-            self._kept.clear()
+        """Forget them all; nothing is handed out after this, not even what is being issued now."""
+        self._closed = True
+        self._kept = {}

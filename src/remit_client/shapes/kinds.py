@@ -64,6 +64,7 @@ KINDS: Mapping[str, Kind] = {
             "port": ("REDIS_PORT",),
             "user": ("REDIS_USERNAME",),
             "password": ("REDIS_PASSWORD", "REDISCLI_AUTH"),
+            "database": ("REDIS_DB",),
         },
     ),
     "nats": Kind(

@@ -163,14 +163,17 @@ def _pgservice(wanted: Wanted, issued: Issued, directory: Path, helper: Sequence
 
 
 def _mycnf(wanted: Wanted, issued: Issued, directory: Path, helper: Sequence[str]) -> Shaped:
-    """An option file for `--defaults-extra-file`, whose path is in MYSQL_DEFAULTS_EXTRA_FILE."""
+    """An option file whose path is in MYSQL_DEFAULTS_FILE: for `--defaults-file`, or `--defaults-extra-file`.
+
+    After an extra file `~/.my.cnf` is read as well, and wins.
+    """
     parts = _needs(wanted, issued, "host", "user", "password")
     lines = ["[client]", *(f"{key}={_quoted(wanted, parts[key])}" for key in ("host", "port", "user") if key in parts)]
     lines.append(f"password={_quoted(wanted, parts['password'])}")
     if parts.get("database"):
         lines += ["[mysql]", f"database={_quoted(wanted, parts['database'])}"]
     name = f"{wanted.name}.cnf"
-    variables = {"MYSQL_DEFAULTS_EXTRA_FILE": str(directory / name)}
+    variables = {"MYSQL_DEFAULTS_FILE": str(directory / name)}
     return Shaped(variables, {name: "\n".join(lines) + "\n"}, kind_of("mysql").clears)
 
 
