@@ -13,6 +13,21 @@ from tests.server import CATALOGUE, REMIT, furnished, process
 
 FILES = {
     **CATALOGUE,
+    "policies/holds.cedar": """
+@id("hold-delicate") @approvers("finance") @says("delicate is delicate")
+forbid (principal, action == Remit::Action::"issue", resource)
+when { resource == Remit::Credential::"delicate" } unless { context.approved };
+@id("hold-solemn") @approvers("finance") @says("solemn is solemn")
+forbid (principal, action == Remit::Action::"propose", resource)
+when { resource == Remit::Purpose::"solemn" } unless { context.approved };
+""",
+    "purposes/solemn.toml": """
+owner = "olga"
+agents = ["bot"]
+max_duration = "15m"
+max_calls = 1
+max_sensitivity = "public"
+""",
     "remit.toml": CATALOGUE["remit.toml"] + '[issuers.billing]\nkind = "postgres"\ndsn_env = "BOSS_DSN"\n',
     "purposes/read.toml": """
 owner = "olga"
@@ -37,6 +52,12 @@ name = "billing.customers"
 privileges = ["select"]
 [[credentials]]
 name = "shown"
+issuer = "box"
+ttl = "10m"
+reveal = true
+grants = { secret = "stripe" }
+[[credentials]]
+name = "delicate"
 issuer = "box"
 ttl = "10m"
 reveal = true

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pty
@@ -18,6 +19,7 @@ import pytest
 
 from remit_client.errors import RemitError
 from remit_client.protocol import Secret
+from remit_client.running.child import keep_memory_private
 from remit_client.running.vault import Vault
 from tests.client.runs import PYTHON, Runner, alive, billing, everything_of, until
 from tests.issuers import pg
@@ -256,6 +258,40 @@ def test_no_secret_in_argv_logs_or_output_and_no_way_to_the_key(runner):
     assert password not in log and "canary-" not in log + out + err
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_process_of_the_same_user_cannot_read_our_memory():
+    assert _reads_its_parent(keep_memory_private) == "no"
+    assert _reads_its_parent(lambda: None) == "yes"
+
+
+def _reads_its_parent(before):
+    listen, say = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # as any process that was started so
+            before()
+            child = os.fork()
+            if child == 0:
+                try:
+                    Path(f"/proc/{os.getppid()}/environ").read_bytes()
+                    Path(f"/proc/{os.getppid()}/mem").open("rb").close()
+                    os.write(say, b"yes")
+                except PermissionError:
+                    os.write(say, b"no")
+            else:
+                os.waitpid(child, 0)
+        finally:
+            os._exit(0)
+    os.close(say)
+    os.waitpid(parent, 0)
+    with os.fdopen(listen) as heard:
+        return heard.read()
+
+
 def _children(pid):
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -350,9 +386,14 @@ def test_what_is_refused_is_explained(runner):
     assert done.returncode == 3 and "never shown to it" in done.stderr and not done.stdout
     settled(runner)
     done = runner.python(["nonsense"], "print('ran')")
-    assert done.returncode == 3 and "This purpose offers: db, brief, shown, hidden." in done.stderr
+    assert done.returncode == 3 and "This purpose offers: db, brief, shown, delicate, hidden." in done.stderr
     done = runner.python([], "print('ran')", options=("--purpose", "none", "--goal", "g"))
     assert done.returncode == 3 and "no purpose of this agent" in done.stderr
+    done = runner.python(["delicate"], "print('ran')")
+    assert done.returncode == 5 and "finance must agree" in done.stderr and not done.stdout
+    assert "Only a call can wait for a person" in done.stderr
+    done = runner.python([], "print('ran')", options=("--purpose", "solemn", "--goal", "g"))
+    assert done.returncode == 5 and "A proposal cannot wait for a person" in done.stderr and not done.stdout
     done = runner.python([], "", options=("--purpose", "read", "--goal", "g"), REMIT_URL="http://127.0.0.1:9")
     assert done.returncode == 7 and "REMIT_URL" in done.stderr
     for words in (

@@ -172,6 +172,8 @@ def _told(error: Exception) -> Failure:
 
     if isinstance(error, Refusal):
         return Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
+    if isinstance(error, Denied) and "needs_approval" in error.reasons:
+        return Failure(error.message, Exit.HELD, next_step=error.next_step, code=error.code)
     if isinstance(error, RemitError):
         exits = {Denied: Exit.DENIED, NotAuthenticated: Exit.UNAUTHENTICATED, NotFound: Exit.NOT_FOUND}
         exit_code = {**exits, Held: Exit.HELD, Unreachable: Exit.UNREACHABLE}.get(type(error), Exit.ERROR)
