@@ -138,6 +138,12 @@ class Agent:
         token = member((yield from self.credentials(None)), "access_token", str)
         return (yield from self.get(path, token, query=query))
 
+    def whoami(self) -> Talk[dict[str, Any]]:
+        """What the server knows of this key, and the tasks that are open for it."""
+        found = yield from self.own("/v1/whoami")
+        tasks = yield from self.own("/v1/tasks", "?state=open&limit=100")
+        return {**found, "tasks": member(tasks, "items", list)}
+
     def _granted(self, details: Mapping[str, Any] | None, subject_token: str) -> Talk[Any]:
         fields = {
             "grant_type": "client_credentials",

@@ -71,9 +71,7 @@ class Remit:
 
     def whoami(self) -> dict[str, Any]:
         """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""
-        found: dict[str, Any] = self.run(self.agent.own("/v1/whoami"))
-        tasks = self.run(self.agent.own("/v1/tasks", "?state=open&limit=100"))
-        return {**found, "tasks": list(tasks["items"])}
+        return self.run(self.agent.whoami())
 
     def again(self) -> Remit:
         """The same agent over connections of its own, as a forked process needs them."""

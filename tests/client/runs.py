@@ -70,6 +70,14 @@ grants = { secret = "stripe" }
 """,
 }
 PYTHON = sys.executable
+QUERY = """
+import os, psycopg
+with psycopg.connect("") as db:
+    print(db.execute("SELECT name FROM billing.customers").fetchall(), os.environ["PGUSER"])
+"""
+READY = (
+    "import os, sys, time; print(os.getpid(), *[os.environ.get(n) for n in sys.argv[1:]], flush=True); time.sleep(60)"
+)
 
 
 @contextmanager
@@ -162,3 +170,12 @@ def alive(pid):
 def everything_of(pid):
     """argv of a process and what it was started with, as others can see it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+
+
+def settled(runner, task=""):
+    """The task is over and nothing of it lives."""
+    task = task or runner.task()["id"]
+    get = lambda: runner.server.http("operator").get(f"/v1/tasks/{task}").json()  # noqa: E731
+    until(lambda: get()["settled_at"], what="settled")
+    assert all(lease["state"] == "ended" for lease in runner.leases(task))
+    return get()

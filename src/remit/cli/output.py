@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -25,8 +26,13 @@ class Output:
             click.echo(text, err=True)
 
     def say_as(self, prefix: str) -> Callable[[str], None]:
-        """Talk with a prefix, for what shares standard error with another program."""
-        return lambda text: self.say(prefix + text)
+        """Talk with a prefix, for what shares standard error with another program; nobody need listen."""
+
+        def told(text: str) -> None:
+            with suppress(OSError):
+                self.say(prefix + text)
+
+        return told
 
     def one(self, value: Mapping[str, Any], text: str = "") -> None:
         """Print one object."""

@@ -44,8 +44,7 @@ def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[s
     except OSError as failure:
         step = "Set XDG_RUNTIME_DIR to a directory that is yours alone (0700)."
         raise RemitError(f"There is no place for private files ({failure.strerror}).", next_step=step) from failure
-    vault = Vault(task.credential)
-    watchdog = None
+    watchdog, vault = None, None
     reason = "the command was not started"
     try:
         # What comes before `with` is undone by `finally`; the task is not entered, so that we end it in our own way.
@@ -53,6 +52,7 @@ def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[s
         watchdog = Watchdog(remit, task, private.path, ends=ends)
         found = task.get(f"/v1/tasks/{task.id}")
         told(f"task {task.id} is open until {time.strftime('%H:%M:%S', time.localtime(found['deadline'] / 1000))}")
+        vault = Vault(task.credential, found["deadline"])
         offers = Offers(wanted, vault, private)
         door = Door(private.path / "socket", offers.answer)
         try:
@@ -75,7 +75,8 @@ def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[s
             door.close()
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # once it has begun, the end is not interrupted
-        vault.close()
+        if vault is not None:
+            vault.close()
         private.remove()
         done = _finish(task, reason, told) if ends and task.id else True
         if watchdog is not None and done:

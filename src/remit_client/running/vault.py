@@ -12,7 +12,7 @@ from ..protocol import Secret
 from ..shapes import Issued
 
 _EARLY = 60.0  # renewed this many seconds, or a fifth of its life, before its end
-_SULK = 1.0  # seconds for which a refusal is repeated without asking again
+_SULK = 1.0  # seconds for which an answer, a refusal too, is repeated without asking again, whatever it says
 
 
 @dataclass
@@ -23,10 +23,14 @@ class _Kept:
 
 
 class Vault:
-    """`issue(name)` asks Remit. Safe to use from many threads; one asks, the others get the same answer."""
+    """`issue(name)` asks Remit. Safe to use from many threads; one asks, the others get the same answer.
 
-    def __init__(self, issue: Callable[[str], Secret]) -> None:
+    `deadline` is the task's, in ms: what lives until then has nothing to be renewed to.
+    """
+
+    def __init__(self, issue: Callable[[str], Secret], deadline: int) -> None:
         self._issue = issue
+        self._deadline = deadline
         self._kept: dict[str, _Kept] = {}
         self._turn = threading.Lock()
         self._closed = False
@@ -52,7 +56,8 @@ class Vault:
             self._needs_open()  # what was issued for a task that is over dies with it, unseen
             kept.refusal = None
             kept.issued = Issued(name, secret.kind, dict(secret), secret.expires_at)
-            kept.until = time.monotonic() + secret.lasts - min(_EARLY, secret.lasts / 5)
+            early = min(_EARLY, secret.lasts / 5) if secret.expires_at < self._deadline else 0.0
+            kept.until = time.monotonic() + max(_SULK, secret.lasts - early)
             return kept.issued
 
     def _needs_open(self) -> None:
