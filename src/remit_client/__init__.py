@@ -10,20 +10,46 @@ A call returns when it is permitted, waits for the person when it is held, and r
 otherwise. Whatever goes wrong on the way means no: nothing here ever lets an action through on an error.
 """
 
-from .aio import AsyncRemit, AsyncTask, atask
-from .dpop import DPoPAuth
-from .errors import (
-    Denied,
-    Held,
-    NotAuthenticated,
-    NotFound,
-    Refused,
-    RemitError,
-    Unreachable,
-)
-from .keys import AgentKey
-from .protocol import Permit
-from .sync import Remit, Task, task
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what type checkers know it as, without importing typing
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .aio import AsyncRemit, AsyncTask, atask
+    from .dpop import DPoPAuth
+    from .errors import (
+        Denied,
+        Held,
+        NotAuthenticated,
+        NotFound,
+        Refused,
+        RemitError,
+        Unreachable,
+    )
+    from .keys import AgentKey
+    from .protocol import Permit
+    from .sync import Remit, Task, task
+
+# Imported when asked for: a credential helper starts on every `git fetch` and needs none of them.
+_WHERE = {
+    "AgentKey": "keys",
+    "AsyncRemit": "aio",
+    "AsyncTask": "aio",
+    "DPoPAuth": "dpop",
+    "Denied": "errors",
+    "Held": "errors",
+    "NotAuthenticated": "errors",
+    "NotFound": "errors",
+    "Permit": "protocol",
+    "Refused": "errors",
+    "Remit": "sync",
+    "RemitError": "errors",
+    "Task": "sync",
+    "Unreachable": "errors",
+    "atask": "aio",
+    "task": "sync",
+}
 
 __all__ = [
     "AgentKey",
@@ -43,3 +69,17 @@ __all__ = [
     "atask",
     "task",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

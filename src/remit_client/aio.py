@@ -69,6 +69,10 @@ class AsyncRemit:
         """An open task of this agent; leaving its block does not end it."""
         return AsyncTask(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
 
+    async def whoami(self) -> dict[str, Any]:
+        """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""
+        return await self.run(self.agent.whoami())
+
     async def run(self, talk: Talk[T]) -> T:
         """Drive one conversation; no answer means no."""
         try:

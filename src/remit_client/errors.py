@@ -42,6 +42,7 @@ _NEXT_STEPS = {
     "approval_expired": "Call again to ask again.",
     "approval_refused": "A person said no to exactly this; ask them what they would agree to.",
     "bad_arguments": "Correct the arguments and call again.",
+    "needs_approval": "Only a call can wait for a person: make what needs one a call, or ask the purpose's owner.",
     "out_of_scope": "Stay within what the task names, or ask for a task that covers this.",
     "policy_forbids": "Ask the purpose's owner; trying again will not help.",
     "policy_silent": "Ask the purpose's owner; trying again will not help.",

@@ -37,7 +37,15 @@ class Permit:
 
 
 class Secret(dict[str, str]):
-    """A credential's named parts; use as `connect(**secret)`. Its repr shows names only."""
+    """A credential's named parts; use as `connect(**secret)`. Its repr shows names only.
+
+    `kind` is its issuer's (`postgres`, `aws`, …); `expires_at` is in ms since 1970; `lasts` is how many seconds it had
+    when it was issued, by the server's clock.
+    """
+
+    kind: str = ""
+    expires_at: int = 0
+    lasts: float = 0.0
 
     def __repr__(self) -> str:
         return f"<credential: {', '.join(self)}>"
@@ -124,6 +132,17 @@ class Agent:
                 raise
             yield from self._attest()
             return (yield from self._granted(details, subject_token))
+
+    def own(self, path: str, query: str = "") -> Talk[Any]:
+        """GET as this agent, outside any task."""
+        token = member((yield from self.credentials(None)), "access_token", str)
+        return (yield from self.get(path, token, query=query))
+
+    def whoami(self) -> Talk[dict[str, Any]]:
+        """What the server knows of this key, and the tasks that are open for it."""
+        found = yield from self.own("/v1/whoami")
+        tasks = yield from self.own("/v1/tasks", "?state=open&limit=100")
+        return {**found, "tasks": member(tasks, "items", list)}
 
     def _granted(self, details: Mapping[str, Any] | None, subject_token: str) -> Talk[Any]:
         fields = {
@@ -244,7 +263,10 @@ class Work:
         path = f"/v1/tasks/{self.id}/credentials"
         answer = yield from self.agent.post(path, {"credential": name}, (yield from self.token()), patience=35)
         parts = member(answer, "parts", dict)
-        return Secret({str(part): member(parts, part, str) for part in parts})
+        secret = Secret({str(part): member(parts, part, str) for part in parts})
+        secret.kind, secret.expires_at = member(answer, "kind", str), member(answer, "expires_at", int)
+        secret.lasts = (secret.expires_at - member(answer, "minted_at", int)) / 1000
+        return secret
 
     def token_for(self, audience: str) -> Talk[str]:
         """A token for another resource server (RFC 8693), renewed before it expires."""
@@ -263,8 +285,7 @@ class Work:
         try:
             token = yield from self.token()
         except Refused:
-            own = member((yield from self.agent.credentials(None)), "access_token", str)
-            found = yield from self.agent.get(f"/v1/tasks/{self.id}", own)
+            found = yield from self.agent.own(f"/v1/tasks/{self.id}")
             if member(found, "state", str) == "open" and time.time() * 1000 < member(found, "deadline", int):
                 raise
             return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -68,6 +69,16 @@ class Remit:
         """An open task of this agent; leaving its block does not end it."""
         return Task(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
 
+    def whoami(self) -> dict[str, Any]:
+        """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""
+        return self.run(self.agent.whoami())
+
+    def again(self) -> Remit:
+        """The same agent over connections of its own, as a forked process needs them."""
+        twin = copy(self)
+        twin._http = httpx.Client(transport=httpx.HTTPTransport(retries=1, trust_env=False), trust_env=False)
+        return twin
+
     def run(self, talk: Talk[T]) -> T:
         """Drive one conversation; no answer means no."""
         try:
@@ -117,9 +128,13 @@ class Task:
         return self._work.id
 
     def __enter__(self) -> Task:
-        if self._ours_to_end:
-            self._remit.run(self._work.open(*self._proposal))
+        self.open()
         return self
+
+    def open(self) -> None:
+        """Propose it, unless it is open already; `with` does this, and ends it too."""
+        if self._ours_to_end and not self._work.id:
+            self._remit.run(self._work.open(*self._proposal))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -132,6 +147,12 @@ class Task:
         except RemitError:
             if kind is None:
                 raise  # otherwise the block's own exception matters more; the deadline ends the task
+
+    def over(self, remit: Remit) -> Task:
+        """The same task over another's connections."""
+        twin = copy(self)
+        twin._remit = remit
+        return twin
 
     def call(
         self,

@@ -25,6 +25,8 @@ Shell completion:  eval "$(_REMIT_COMPLETE=bash_source remit)"   (zsh_source, fi
 # name → (module, attribute, one line of help)
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("serve", "up", "Start a server here: embedded SQLite, nothing to configure."),
+    "run": ("run", "run", "Run a command with credentials that exist for one task."),
+    "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "agent": ("nouns", "agent", "Agents: list, show, invite, freeze, unfreeze."),
@@ -166,13 +168,15 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
 
 def _told(error: Exception) -> Failure:
     from remit.domain.errors import Refusal
-    from remit_client.errors import Denied, NotAuthenticated, NotFound, RemitError, Unreachable
+    from remit_client.errors import Denied, Held, NotAuthenticated, NotFound, RemitError, Unreachable
 
     if isinstance(error, Refusal):
         return Failure(error.message, Exit.ERROR, next_step=error.next_step, code=error.code)
+    if isinstance(error, Denied) and "needs_approval" in error.reasons:
+        return Failure(error.message, Exit.HELD, next_step=error.next_step, code=error.code)
     if isinstance(error, RemitError):
         exits = {Denied: Exit.DENIED, NotAuthenticated: Exit.UNAUTHENTICATED, NotFound: Exit.NOT_FOUND}
-        exit_code = {**exits, Unreachable: Exit.UNREACHABLE}.get(type(error), Exit.ERROR)
+        exit_code = {**exits, Held: Exit.HELD, Unreachable: Exit.UNREACHABLE}.get(type(error), Exit.ERROR)
         return Failure(error.message, exit_code, next_step=error.next_step, code=error.code)
     if os.environ.get("REMIT_TRACEBACK"):
         raise error

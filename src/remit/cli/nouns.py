@@ -8,6 +8,7 @@ import click
 
 from .api import Api
 from .app import Context
+from .whoami import agent_story
 
 LIMIT = click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
 
@@ -41,7 +42,8 @@ def agent_list(obj: Context, limit: int) -> None:
 @click.pass_obj
 def agent_show(obj: Context, name: str) -> None:
     """Show one agent: owner, tier, how it may prove itself, and its proven keys."""
-    obj.out.one(Api(obj.person).get(f"/v1/agents/{name}"))
+    found = Api(obj.person).get(f"/v1/agents/{name}")
+    obj.out.one(found, agent_story(found))
 
 
 @agent.command("invite")

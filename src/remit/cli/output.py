@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -23,6 +24,15 @@ class Output:
         """Talk: to standard error, unless quiet or speaking JSON."""
         if not (self.quiet or self.as_json):
             click.echo(text, err=True)
+
+    def say_as(self, prefix: str) -> Callable[[str], None]:
+        """Talk with a prefix, for what shares standard error with another program; nobody need listen."""
+
+        def told(text: str) -> None:
+            with suppress(OSError):
+                self.say(prefix + text)
+
+        return told
 
     def one(self, value: Mapping[str, Any], text: str = "") -> None:
         """Print one object."""

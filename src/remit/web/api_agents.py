@@ -6,11 +6,11 @@ import asyncio
 
 from starlette.responses import Response
 
-from remit.domain.caller import Call, CallerKind
+from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.chain import Principal, PrincipalKind
 from remit.domain.decision import Access, word
 from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
-from remit.domain.identity import Identity
+from remit.domain.identity import Identity, Standing, stale
 from remit.domain.lease import Lease
 from remit.domain.task import Task, TaskState
 from remit.formats import oidc, rfc9068
@@ -24,6 +24,7 @@ from remit.verbs.revoke import end_task
 from remit.verbs.vouch import first_token
 
 from . import shapes
+from .authenticate import key_digest
 from .house import Asked, House
 from .problems import json_response
 
@@ -97,7 +98,40 @@ async def credential(house: House, call: Call, asked: Asked) -> Response:
     """Issue a credential; the secret is in this answer and nowhere else."""
     wanted = asked.json(shapes.CredentialRequest)
     lease, minted = await issue(house.env, call, own_task(call, asked), wanted.credential)
-    return json_response({**shapes.lease(lease), "parts": dict(minted.parts)}, 201)
+    _, force = await house.env.in_force()
+    config = force.catalogue.issuers.get(lease.issuer)
+    kind = config.kind if config else ""
+    return json_response({**shapes.lease(lease), "kind": kind, "parts": dict(minted.parts)}, 201)
+
+
+async def whoami(house: House, call: Call, asked: Asked) -> Response:
+    """Who the caller is to this server, how that was proved, and until when."""
+    caller = call.caller
+    shown: dict[str, object] = {"kind": caller.kind.value, "name": caller.name}
+    if caller.kind is not CallerKind.AGENT:
+        key = await house.env.store.get(AccessKey, key_digest(asked))
+        expires_at = key.expires_at if key else 0
+        return json_response({**shown, "groups": list(caller.groups), "expires_at": expires_at})
+    identity = await house.env.store.get(Identity, caller.jkt)
+    if identity is None:
+        raise Absent(inside=f"identity {caller.jkt}")
+    names = ("jkt", "spiffe_id", "method", "proved_at", "expires_at")
+    shown |= {name: getattr(identity, name) for name in names}
+    _, force = await house.env.in_force()
+    agent = force.catalogue.agents.get(caller.name)
+    standing = await house.env.store.get(Standing, caller.name)
+    purposes = [p.name for p in force.catalogue.purposes.values() if caller.name in p.agents]
+    return json_response(
+        {
+            **shown,
+            "task": caller.task,
+            "owner": agent.owner if agent else "",
+            "tier": agent.tier.value if agent else "",
+            "state": standing.state.value if standing else "active",
+            "stale": stale(identity, agent, call.now) if agent else "This agent is no longer registered.",
+            "purposes": sorted(purposes),
+        }
+    )
 
 
 def own_task(call: Call, asked: Asked) -> str:

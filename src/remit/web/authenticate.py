@@ -42,6 +42,11 @@ async def _agent(house: House, asked: Asked, text: str, now: int) -> Caller:
     return Caller(CallerKind.AGENT, token.client, token.task, token.jkt)
 
 
+def key_digest(asked: Asked) -> str:
+    """What the bearer key of this request is stored under."""
+    return sha256(asked.headers.get("authorization", "").partition(" ")[2].strip().encode()).hexdigest()
+
+
 async def _key(house: House, text: str, now: int) -> Caller:
     if not text.startswith("key_") or len(text) > 200:
         raise BadToken("The bearer key is not valid.", next_step="Agents use DPoP, not Bearer (RFC 9449 section 7.1).")

@@ -94,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),
     Route("GET", "/issuers/{issuer}/{document}", ANYONE, published.document),
     Route("GET", "/.well-known/authzen-configuration", ANYONE, authzen.metadata),
+    Route("GET", "/v1/whoami", AGENT | PERSON | ENFORCER | READERS, agents.whoami),
     Route("POST", "/v1/attest", ANYONE, agents.attest, body=shapes.AttestRequest, creates=True),
     Route("POST", "/v1/tasks", AGENT, agents.propose, body=shapes.ProposeRequest, creates=True),
     Route(
