@@ -10,16 +10,16 @@ from typing import TypeAlias
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import Absent, NotAttested, Replayed
+from remit.domain.errors import Absent, BadToken, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
 from remit.domain.task import Task, TaskState
-from remit.formats import spiffe, x509_svid
-from remit.formats.oidc import match_claims
+from remit.formats import oidc_providers, spiffe, x509_svid
 from remit.ports import Env, InForce
 
 JOINED_FOR = 30 * 24 * 3_600_000
 FEDERATED_FOR = 3_600_000
+NEAR_MISSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,22 +216,35 @@ async def _joined(env: Env, force: InForce, digest: str, now: int) -> _Proved:
 
 
 async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int) -> _Proved:
-    failures: list[str] = []
+    """The one agent with a rule that these claims meet. Who operates us learns which claims the nearest rules miss."""
+    misses: list[tuple[int, str]] = []
     found: list[_Proved] = []
+    flawed: BadToken | None = None
     federations = [f for f in force.catalogue.federations.values() if f.issuer == evidence.issuer]
     for federation in federations:
-        claims = await env.attestor.claims(federation, evidence.token, now)
-        for agent in force.catalogue.agents.values():
-            for rule in agent.attestations:
-                if rule.method != "oidc" or rule.federation != federation.name:
-                    continue
-                failed = match_claims(rule.claims, claims)
-                if failed:
-                    failures.append(f"{agent.name}: {failed}")
-                else:
-                    found.append(_Proved(agent, rule, _made(claims, now), _expiry(claims, now), once=True))
+        try:
+            claims = await env.attestor.claims(federation, evidence.token, now)
+        except BadToken as bad:
+            inside = f"federation {federation.name}: {bad.inside}"
+            flawed = BadToken(bad.message, next_step=bad.next_step, inside=inside)
+            continue
+        rules = [(a, r) for a in force.catalogue.agents.values() for r in a.attestations]
+        for agent, rule in rules:
+            if rule.method != "oidc" or rule.federation != federation.name:
+                continue
+            missed = oidc_providers.unmet(federation, rule.claims, claims)
+            if missed:
+                misses.append((len(missed), f"{agent.name}: {', '.join(missed[:NEAR_MISSES])}"))
+            else:
+                found.append(_Proved(agent, rule, _made(claims, now), _expiry(claims, now), once=True))
+    if flawed and not found and not misses:
+        raise flawed
     if len({proved.agent.name for proved in found}) != 1:
-        why = "; ".join(failures) or "no federation has this issuer" if not found else "several agents match"
+        near = "; ".join(text for _, text in sorted(misses)[:NEAR_MISSES])
+        unknown = (
+            "no agent's rule names a federation of this issuer" if federations else "no federation has this issuer"
+        )
+        why = "several agents match" if found else near or unknown
         raise NotAttested("This evidence proves no registered agent.", inside=why)
     return found[0]
 
