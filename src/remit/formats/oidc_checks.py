@@ -77,7 +77,7 @@ _BOUND: tuple[Path, ...] = (
 
 
 def aws(issuer: str, pinned: Pinned, claims: Mapping[str, Any]) -> str:
-    """`sub` is a role or user of `aws_account`; a person's session (`identity_store_user_id`) only if that is pinned."""
+    """`sub` is a role or user of `aws_account`; a person's session (`identity_store_user_id`) only if pinned."""
     arn = re.match(r"arn:aws[a-z-]*:iam::(\d{12}):(?:role|user)/.", str(claims.get("sub")))
     if not arn or arn[1] != look_up(claims, (AWS, "aws_account")):
         return f"sub is not a role or user of {shown((AWS, 'aws_account'))}"

@@ -191,7 +191,7 @@ _ROWS = (
     Provider(
         name="kubernetes",
         issuer=re.compile(rf"https://{_HOST}(/[A-Za-z0-9._~-]+)*/?"),
-        issuers="the cluster's `--service-account-issuer`, https",
+        issuers="https://HOST/PATH: the cluster's `--service-account-issuer`",
         pins=(Pin("which service account", (_all((K8S, "namespace"), (K8S, "serviceaccount", "name")),)),),
         alone={
             ("sub",): "an unbound token that never expires has it too",
