@@ -70,7 +70,7 @@ class Attestation:
     """One way this agent may prove itself. What `method` needs is set, the rest is empty.
 
     `oidc`: `federation`, and conditions on claims: the exact value each must have; one trailing `*` matches any rest,
-    and a table is conditions on the claims inside an object.
+    and a table is conditions on the claims inside an object. `aws`: the same, on what STS says of the caller.
     `spiffe`: the `spiffe_id` of another trust domain. `unix`: `selectors`, as SPIRE writes them, which must all hold.
     `rule` is a digest of all that: an identity counts only while the rule that proved it is still written.
     """

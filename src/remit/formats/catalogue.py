@@ -17,12 +17,12 @@ from typing import Any
 from remit.domain.catalogue import Catalogue, IssuerConfig
 from remit.domain.errors import BadCatalogue, BadField, Refusal
 from remit.domain.flow import Sensitivity, Trust
-from remit.domain.identity import NAME, Agent, Attestation, Condition, Federation, Person, SpiffeId, Tier, TrustDomain
+from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, SpiffeId, Tier, TrustDomain
 from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import claim_conditions, oidc_providers, spiffe
+from . import aws_caller, claim_conditions, oidc_providers, spiffe
 from .arguments import ArgumentSchema
 from .references import check_references
 from .toml_source import Section
@@ -177,6 +177,7 @@ def _agent(name: str, s: Section, federations: Mapping[str, Federation]) -> Agen
 _NEEDS: Mapping[str, str] = {
     "join_token": "nothing else",
     "oidc": "'federation' and at least one condition in [attestations.claims]",
+    "aws": "[attestations.claims] with account, and id, role or user",
     "spiffe": "'spiffe_id', of a trust domain in remit.toml",
     "unix": '\'selectors\', such as ["unix:uid:1000", "unix:path:/usr/bin/agent"]',
 }
@@ -187,11 +188,13 @@ def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestati
     federation, claims = s.text("federation", ""), claim_conditions.read(s.table("claims"))
     spiffe_id, selectors = s.text("spiffe_id", "", limit=2048), s.texts("selectors", ())
     said = (bool(federation), bool(claims), bool(spiffe_id), bool(selectors))
-    wanted = (method == "oidc", method == "oidc", method == "spiffe", method == "unix")
+    wanted = (method == "oidc", method in ("oidc", "aws"), method == "spiffe", method == "unix")
     if said != wanted:
         s.fail("method", f"{method} needs {_NEEDS[method]}, and takes neither more nor less")
+    if method == "aws":
+        _refuse(s.table("claims"), aws_caller.flaw(claims))
     if federation in federations and federations[federation].provider:
-        _check_pins(s.table("claims"), federations[federation].provider, claims)
+        _refuse(s.table("claims"), oidc_providers.flaw(federations[federation].provider, claims))
     if spiffe_id:
         try:
             spiffe_id = str(SpiffeId.parse(spiffe_id))
@@ -203,8 +206,7 @@ def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestati
     return dataclasses.replace(attestation, rule=_revision(attestation))
 
 
-def _check_pins(s: Section, provider: str, claims: Mapping[str, Condition]) -> None:
-    flaw = oidc_providers.flaw(provider, claims)
+def _refuse(s: Section, flaw: tuple[tuple[str, ...], str] | None) -> None:
     if flaw:
         path, problem = flaw
         for name in path[:-1]:
