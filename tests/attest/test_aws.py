@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from unittest.mock import patch
 
 import httpx
@@ -29,6 +31,7 @@ from remit.domain.errors import BadCatalogue, BadToken, Busy, NotAttested, Refus
 from remit.formats.aws_caller import BODY, SignedRequest
 from remit.formats.catalogue import parse
 from remit.verbs.attest import AwsEvidence, attest
+from remit_client import AgentKey, NotAuthenticated, Remit, aws
 from tests.server import CATALOGUE, furnished, process
 from tests.verbs.test_other_verbs import fresh_key
 from tests.world import changed, world
@@ -441,10 +444,45 @@ def test_a_rule_for_users_and_one_without_claims():
             parse(changed(agents__payer_dot_toml=wrong))
 
 
+def test_the_documented_client_makes_a_request_that_may_be_sent(tmp_path, monkeypatch):
+    """What the how-to says, against a real server: it is refused for want of a rule only, after every check of it."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "oidc.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SESSION)
+    monkeypatch.setenv("REMIT_AGENT_DIR", str(tmp_path / "agent"))
+    data = tmp_path / "data"
+    with process(data) as running:
+        furnished(running)
+        with pytest.raises(NotAuthenticated, match="no registered agent"):
+            exec(code.replace("https://remit.example.com", running.url), {})  # the page's own words
+    assert "no agent has such a rule" in data.with_suffix(".log").read_text()
+
+
+def test_the_clients_request_is_what_sts_verifies(run, sts, monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SESSION)
+    agent = Remit(SERVER, agent_dir=tmp_path / "agent", join_token="").agent
+
+    async def main():
+        w = await here(sts)
+        with clock(w.clock.now):
+            request = SignedRequest(**aws.evidence(agent, region="eu-west-1")["aws_request"])
+        jwk = {"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}
+        assert (await attest(w.env, w.call(), AwsEvidence(request), agent.key.jkt, jwk)).agent == "payer"
+
+    run(main())
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(NotAuthenticated, match="no AWS credentials"):
+        aws.evidence(agent, region="eu-west-1")
+
+
 def test_over_http_it_reaches_the_verb_and_the_token_no_log(tmp_path):
     """The server asks nobody here: the request is for another server, and is refused before it is sent."""
-    from remit_client import AgentKey
-
     files = {**CATALOGUE, "agents/payer.toml": AGENT + PINS}
     data = tmp_path / "data"
     with process(data) as running:
