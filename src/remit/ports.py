@@ -17,6 +17,7 @@ from remit.domain.lease import Lease, Minted
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
+from remit.formats.aws_caller import Checked
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
 
@@ -154,6 +155,10 @@ class Attestor(Protocol):
 
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """Verified claims of an OIDC token, or `BadToken`; `Unavailable` when its keys cannot be had."""
+        ...
+
+    async def caller(self, request: Checked) -> Mapping[str, Json]:
+        """Who AWS STS says signed this, by the names in `aws_caller.CLAIMS`; `BadToken`, `Unavailable` or `Busy`."""
         ...
 
     async def bundle(self, domain: TrustDomain, now: int, *, kid: str = "") -> TrustBundle:

@@ -104,6 +104,10 @@ class Agent:
                 "This agent has not proved who it is.",
                 next_step="Set REMIT_JOIN_TOKEN to what `remit agent invite NAME` prints.",
             )
+        yield from self.prove_by(evidence)
+
+    def prove_by(self, evidence: Mapping[str, Any]) -> Talk[None]:
+        """Bind the key with this evidence, as `POST /v1/attest` takes it."""
         url = f"{self.url}/v1/attest"
         headers = {"Content-Type": "application/json", "DPoP": self.key.proof("POST", url)}
         answer = yield from checked(Send("POST", url, headers, json.dumps(evidence).encode()))

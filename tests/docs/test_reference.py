@@ -13,6 +13,9 @@ import pytest
 from remit.cli.explain import REASONS
 from remit.domain import errors, events
 from remit.domain.decision import Reason
+from remit.formats.catalogue import parse
+from remit.formats.claim_conditions import shown
+from remit.formats.oidc_providers import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,12 +48,48 @@ def event_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize(("page", "write"), [("codes.md", codes), ("events.md", event_page)])
+def provider_page() -> str:
+    lines = ["# OIDC providers", "", "What `provider` in a federation means. How to use one: "]
+    lines[-1] += "[Prove an agent by the platform it runs on](../howto/oidc.md)."
+    for row in PROVIDERS.values():
+        always = inspect.cleandoc(row.check.__doc__ or "").replace("\n\n", " ").replace("\n", " ")
+        lines += ["", f"## {row.name}", "", f"Issuers: {row.issuers}.", "", "An attestation must pin, exactly:", ""]
+        for pin in row.pins:
+            ways = [[shown(p) + (f' = "{v}"' if v else "") for p, v in way.items()] for way in pin.ways]
+            lines.append(f"- {pin.question}: {', or '.join(' and '.join(f'`{c}`' for c in way) for way in ways)}")
+        lines += ["", f"Always checked: {always}", ""]
+        if row.narrows:
+            lines += [f"May end in `*`: {', '.join(f'`{shown(path)}`' for path in row.narrows)}.", ""]
+        lines += [f"Names the code: {', '.join(f'`{shown(path)}`' for path in row.code)}.", ""]
+        lines += ["| claim | why it proves nothing alone |", "|---|---|"]
+        lines += [f"| `{shown(path)}` | {why} |" for path, why in row.alone.items()]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "write"), [("codes.md", codes), ("events.md", event_page), ("oidc-providers.md", provider_page)]
+)
 def test_reference_pages_are_as_the_code_says(page, write):
     path = ROOT / "docs" / "reference" / page
     if os.environ.get("REMIT_GOLDEN"):
         path.write_text(write())
     assert path.read_text() == write()
+
+
+def test_every_provider_has_an_example_that_applies():
+    """Each block of the how-to is two files; with a person to own the agent they are a catalogue."""
+    blocks = re.findall(
+        r"^```toml\n(.*?)^```", (ROOT / "docs" / "howto" / "oidc.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    found = set()
+    for block in blocks:
+        parts = re.split(r"^# (\S+\.toml)\n", block, flags=re.MULTILINE)[1:]
+        files = dict(zip(parts[::2], parts[1::2], strict=True))
+        catalogue = parse({**files, "remit.toml": "[people.olga]\n" + files.get("remit.toml", "")})
+        (agent,) = catalogue.agents.values()
+        rule = agent.attestations[0]
+        found.add(catalogue.federations[rule.federation].provider if rule.federation else rule.method)
+    assert len(blocks) == len(PROVIDERS) + 1 and found == set(PROVIDERS)
 
 
 def test_every_reason_is_explained():

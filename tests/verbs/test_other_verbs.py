@@ -166,6 +166,58 @@ def test_a_token_that_fits_two_agents_proves_neither(run):
         run(main())
 
 
+def test_one_issuer_may_have_two_federations(run):
+    """Each has an audience of its own; the token is for one of them, and the other's refusal does not hide it."""
+    with LocalIssuer() as issuer:
+
+        async def main():
+            files = federated(issuer, agents__far_dot_toml=OIDC_AGENT.replace('"ci"', '"far"'))
+            second = files["remit.toml"][files["remit.toml"].index("[federations.ci]") :]
+            files["remit.toml"] += second.replace(".ci]", ".far]").replace("https://remit.test", "https://far.test")
+            w = await world(files=files)
+            conditions = {"sub": "repo:acme/app:1", "ref": "refs/heads/main"}
+            for audience, agent in (("https://remit.test", "ci"), ("https://far.test", "far")):
+                token = issuer.token(w.clock.now, aud=audience, **conditions)
+                identity = await attest(w.env, w.call(), OidcEvidence(token, issuer.url), *fresh_key())
+                assert identity.agent == agent
+            token = issuer.token(w.clock.now, aud="https://nobody.test", **conditions)
+            with pytest.raises(BadToken) as refused:
+                await attest(w.env, w.call(), OidcEvidence(token, issuer.url), *fresh_key())
+            assert "federation far: aud is not" in refused.value.inside
+
+        run(main())
+
+
+def test_the_operator_reads_of_the_nearest_rules_first_and_of_few(run):
+    with LocalIssuer() as issuer:
+
+        async def main():
+            more = {f"agents__a{i}_dot_toml": OIDC_AGENT.replace("acme/app", f"acme/{i}") for i in range(9)}
+            w = await world(files=federated(issuer, **more))
+            token = issuer.token(w.clock.now, sub="repo:acme/app:1", ref="refs/heads/next")
+            with pytest.raises(NotAttested) as refused:
+                await attest(w.env, w.call(), OidcEvidence(token, issuer.url), *fresh_key())
+            near = refused.value.inside.split("; ")
+            assert near[0] == 'ci: ref wanted "refs/heads/main", saw "refs/heads/next"' and len(near) == 5
+
+        run(main())
+
+
+def test_a_federation_that_no_rule_names_proves_nobody(run):
+    with LocalIssuer() as issuer:
+
+        async def main():
+            files = federated(issuer)
+            del files["agents/ci.toml"]
+            w = await world(files=files)
+            with pytest.raises(NotAttested) as refused:
+                token = issuer.token(w.clock.now, sub="x")
+                await attest(w.env, w.call(), OidcEvidence(token, issuer.url), *fresh_key())
+            assert refused.value.inside == "no agent's rule names a federation of this issuer"
+
+        run(main())
+
+
 # --- propose ---
 
 

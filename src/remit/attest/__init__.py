@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from remit.domain.flow import Json
 from remit.domain.identity import Federation, TrustDomain
+from remit.formats.aws_caller import Checked
 from remit.formats.spiffe import TrustBundle
 
+from .aws import AwsCallers
 from .oidc import OidcAttestor
 from .spiffe import Bundles
 
@@ -15,13 +17,20 @@ from .spiffe import Bundles
 class Attestors:
     """Implements `ports.Attestor`."""
 
-    def __init__(self, oidc: OidcAttestor | None = None, bundles: Bundles | None = None) -> None:
+    def __init__(
+        self, oidc: OidcAttestor | None = None, bundles: Bundles | None = None, aws: AwsCallers | None = None
+    ) -> None:
         self._oidc = oidc or OidcAttestor()
         self._bundles = bundles or Bundles()
+        self._aws = aws or AwsCallers()
 
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """See `ports.Attestor`."""
         return await self._oidc.claims(federation, token, now)
+
+    async def caller(self, request: Checked) -> Mapping[str, Json]:
+        """See `ports.Attestor`."""
+        return await self._aws.caller(request)
 
     async def bundle(self, domain: TrustDomain, now: int, *, kid: str = "") -> TrustBundle:
         """See `ports.Attestor`."""

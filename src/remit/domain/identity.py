@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TypeAlias
 
 from .errors import BadField
+
+Condition: TypeAlias = str | bool | int | Mapping[str, "Condition"]
 
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}\Z")
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+\Z")
@@ -66,14 +69,15 @@ class SpiffeId:
 class Attestation:
     """One way this agent may prove itself. What `method` needs is set, the rest is empty.
 
-    `oidc`: `federation`, and conditions on claims: the exact value each must have; one trailing `*` matches any rest.
+    `oidc`: `federation`, and conditions on claims: the exact value each must have; one trailing `*` matches any rest,
+    and a table is conditions on the claims inside an object. `aws`: the same, on what STS says of the caller.
     `spiffe`: the `spiffe_id` of another trust domain. `unix`: `selectors`, as SPIRE writes them, which must all hold.
     `rule` is a digest of all that: an identity counts only while the rule that proved it is still written.
     """
 
     method: str
     federation: str = ""
-    claims: Mapping[str, str] = field(default_factory=dict)
+    claims: Mapping[str, Condition] = field(default_factory=dict)
     spiffe_id: str = ""
     selectors: tuple[str, ...] = ()
     rule: str = ""
@@ -114,13 +118,17 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """An OIDC issuer we believe, for one audience (OpenID Connect Discovery 1.0 section 4)."""
+    """An OIDC issuer we believe, for one audience (OpenID Connect Discovery 1.0 section 4).
+
+    `provider` is the platform it belongs to, of those whose claims are known; empty for any other.
+    """
 
     name: str
     issuer: str
     audience: str
     jwks_uri: str = ""
     allow_private_network: bool = False
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import spiffe
+from . import aws_caller, claim_conditions, oidc_providers, spiffe
 from .arguments import ArgumentSchema
 from .references import check_references
 from .toml_source import Section
@@ -67,6 +67,7 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     purposes: dict[str, Purpose] = {}
     tools: dict[str, Tool] = {}
     settings = Section.read("remit.toml", files.get("remit.toml", ""))
+    federations = {n: _federation(n, s) for n, s in _entries(settings, "federations")}
     for path in sorted(files):
         match = _PATH.match(path)
         if match is None:
@@ -80,14 +81,13 @@ def parse(files: Mapping[str, str]) -> Catalogue:
             section.fail("name", f"the file is called {name}.toml, so 'name' must be {name!r} or be left out")
         match match[1]:
             case "agents":
-                agents[name] = _agent(name, section)
+                agents[name] = _agent(name, section, federations)
             case "purposes":
                 purposes[name] = _purpose(name, section)
             case "tools":
                 tools[name] = _tool(name, section)
         section.done()
     people = {n: Person(n, s.texts("groups", ()), s.text("title", "")) for n, s in _entries(settings, "people")}
-    federations = {n: _federation(n, s) for n, s in _entries(settings, "federations")}
     domains = {n: _trust_domain(n, s) for n, s in _entries(settings, "trust_domains")}
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
     settings.table("server").rest()
@@ -123,7 +123,12 @@ def _federation(name: str, s: Section) -> Federation:
     issuer = s.text("issuer")
     if not re.match(r"https://[^\s?#@]+\Z", issuer) and not s.flag("allow_private_network", False):
         s.fail("issuer", "'issuer' must be an https:// URL")
-    return Federation(name, issuer, s.text("audience"), s.text("jwks_uri", ""), s.flag("allow_private_network", False))
+    s.knows("provider")
+    provider = s.word("provider", oidc_providers.PROVIDERS) if "provider" in s else ""
+    if provider and not oidc_providers.PROVIDERS[provider].issuer.fullmatch(issuer):
+        s.fail("issuer", f"tokens of {provider} are issued by {oidc_providers.PROVIDERS[provider].issuers}")
+    private = s.flag("allow_private_network", False)
+    return Federation(name, issuer, s.text("audience"), s.text("jwks_uri", ""), private, provider)
 
 
 def _trust_domain(name: str, s: Section) -> TrustDomain:
@@ -152,8 +157,8 @@ def _trust_domain(name: str, s: Section) -> TrustDomain:
     return domain
 
 
-def _agent(name: str, s: Section) -> Agent:
-    attestations = tuple(_attestation(a) for a in s.tables("attestations"))
+def _agent(name: str, s: Section, federations: Mapping[str, Federation]) -> Agent:
+    attestations = tuple(_attestation(a, federations) for a in s.tables("attestations"))
     if not attestations:
         s.fail("", "an agent needs at least one [[attestations]]: how may it prove itself?")
     tier = Tier(s.word("tier", [t.value for t in Tier], "assistant"))
@@ -172,22 +177,24 @@ def _agent(name: str, s: Section) -> Agent:
 _NEEDS: Mapping[str, str] = {
     "join_token": "nothing else",
     "oidc": "'federation' and at least one condition in [attestations.claims]",
+    "aws": "[attestations.claims] with account, and id, role or user",
     "spiffe": "'spiffe_id', of a trust domain in remit.toml",
     "unix": '\'selectors\', such as ["unix:uid:1000", "unix:path:/usr/bin/agent"]',
 }
 
 
-def _attestation(s: Section) -> Attestation:
+def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestation:
     method = s.word("method", _NEEDS)
-    federation, claims = s.text("federation", ""), s.table("claims").rest()
+    federation, claims = s.text("federation", ""), claim_conditions.read(s.table("claims"))
     spiffe_id, selectors = s.text("spiffe_id", "", limit=2048), s.texts("selectors", ())
     said = (bool(federation), bool(claims), bool(spiffe_id), bool(selectors))
-    wanted = (method == "oidc", method == "oidc", method == "spiffe", method == "unix")
+    wanted = (method == "oidc", method in ("oidc", "aws"), method == "spiffe", method == "unix")
     if said != wanted:
         s.fail("method", f"{method} needs {_NEEDS[method]}, and takes neither more nor less")
-    for claim, text in claims.items():
-        if not isinstance(text, str) or not text or text == "*" or "*" in text[:-1]:
-            s.fail(claim, f"claim {claim!r} needs an exact text, or one that ends in '*' after something")
+    if method == "aws":
+        _refuse(s.table("claims"), aws_caller.flaw(claims))
+    if federation in federations and federations[federation].provider:
+        _refuse(s.table("claims"), oidc_providers.flaw(federations[federation].provider, claims))
     if spiffe_id:
         try:
             spiffe_id = str(SpiffeId.parse(spiffe_id))
@@ -197,6 +204,14 @@ def _attestation(s: Section) -> Attestation:
     s.done()
     attestation = Attestation(method, federation, claims, spiffe_id, selectors)
     return dataclasses.replace(attestation, rule=_revision(attestation))
+
+
+def _refuse(s: Section, flaw: tuple[tuple[str, ...], str] | None) -> None:
+    if flaw:
+        path, problem = flaw
+        for name in path[:-1]:
+            s = s.table(name)
+        s.fail(path[-1] if path else "", problem)
 
 
 def _check_selectors(s: Section, selectors: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TypeAlias
@@ -10,16 +10,16 @@ from typing import TypeAlias
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import Absent, NotAttested, Replayed
+from remit.domain.errors import Absent, BadToken, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
 from remit.domain.task import Task, TaskState
-from remit.formats import spiffe, x509_svid
-from remit.formats.oidc import match_claims
+from remit.formats import aws_caller, claim_conditions, oidc_providers, spiffe, x509_svid
 from remit.ports import Env, InForce
 
 JOINED_FOR = 30 * 24 * 3_600_000
 FEDERATED_FOR = 3_600_000
+NEAR_MISSES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,15 @@ class X509SvidEvidence:
     chain: tuple[bytes, ...]
 
 
-Evidence: TypeAlias = JoinEvidence | OidcEvidence | JwtSvidEvidence | X509SvidEvidence
+@dataclass(frozen=True, slots=True)
+class AwsEvidence:
+    """A GetCallerIdentity for AWS STS, signed for this server and this key, and not sent."""
+
+    request: aws_caller.SignedRequest
+
+
+Evidence: TypeAlias = JoinEvidence | OidcEvidence | JwtSvidEvidence | X509SvidEvidence | AwsEvidence
+_Judged: TypeAlias = tuple[Agent, Attestation, Sequence[str]]  # what speaks against this rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,7 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     _, force = await env.in_force()
     digest = sha256(_bytes(evidence)).hexdigest()
     bound = await env.store.get(Identity, jkt)
-    proved = await _prove(env, force, evidence, digest, call.now)
+    proved = await _prove(env, force, evidence, digest, jkt, call.now)
     fresh = not proved.once or await env.store.spend(f"evidence:{digest}", proved.expires_at)
     if not fresh and (bound is None or bound.evidence != digest):
         raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
@@ -118,6 +126,8 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
 
 
 def _bytes(evidence: Evidence) -> bytes:
+    if isinstance(evidence, AwsEvidence):
+        return evidence.request.encode()
     return b"".join(evidence.chain) if isinstance(evidence, X509SvidEvidence) else evidence.token.encode()
 
 
@@ -128,11 +138,13 @@ def claimed_id(evidence: JwtSvidEvidence | X509SvidEvidence) -> SpiffeId:
     return x509_svid.claimed_id(evidence.chain[0])
 
 
-async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, now: int) -> _Proved:
+async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, jkt: str, now: int) -> _Proved:
     if isinstance(evidence, JoinEvidence):
         return await _joined(env, force, digest, now)
     if isinstance(evidence, OidcEvidence):
         return await _federated(env, force, evidence, now)
+    if isinstance(evidence, AwsEvidence):
+        return await _called(env, force, evidence, jkt, now)
     if isinstance(evidence, JwtSvidEvidence):
         bundle = await _bundle(env, force, claimed_id(evidence), now, kid=spiffe.claimed_key(evidence.token))
         jwt = spiffe.parse_jwt_svid(evidence.token, bundle=bundle, audience=env.issuer_url, now=now)
@@ -216,23 +228,49 @@ async def _joined(env: Env, force: InForce, digest: str, now: int) -> _Proved:
 
 
 async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int) -> _Proved:
-    failures: list[str] = []
-    found: list[_Proved] = []
+    judged: list[_Judged] = []
+    claims: Mapping[str, Json] = {}
+    flawed: BadToken | None = None
     federations = [f for f in force.catalogue.federations.values() if f.issuer == evidence.issuer]
     for federation in federations:
-        claims = await env.attestor.claims(federation, evidence.token, now)
-        for agent in force.catalogue.agents.values():
-            for rule in agent.attestations:
-                if rule.method != "oidc" or rule.federation != federation.name:
-                    continue
-                failed = match_claims(rule.claims, claims)
-                if failed:
-                    failures.append(f"{agent.name}: {failed}")
-                else:
-                    found.append(_Proved(agent, rule, _made(claims, now), _expiry(claims, now), once=True))
-    if len({proved.agent.name for proved in found}) != 1:
-        why = "; ".join(failures) or "no federation has this issuer" if not found else "several agents match"
-        raise NotAttested("This evidence proves no registered agent.", inside=why)
+        try:
+            claims = await env.attestor.claims(federation, evidence.token, now)
+        except BadToken as bad:
+            inside = f"federation {federation.name}: {bad.inside}"
+            flawed = BadToken(bad.message, next_step=bad.next_step, inside=inside)
+            continue
+        rules = [(a, r) for a, r in _rules(force, "oidc") if r.federation == federation.name]
+        judged += [(a, r, oidc_providers.unmet(federation, r.claims, claims)) for a, r in rules]
+    if flawed and not judged:
+        raise flawed
+    nobody = "no agent's rule names a federation of this issuer" if federations else "no federation has this issuer"
+    agent, rule = _one(judged, nobody)
+    told = oidc_providers.code_identity(force.catalogue.federations[rule.federation].provider, claims)
+    code = sha256(repr(sorted(told.items())).encode()).hexdigest() if told else ""
+    return _Proved(agent, rule, _made(claims, now), _expiry(claims, now), code, once=True)
+
+
+async def _called(env: Env, force: InForce, evidence: AwsEvidence, jkt: str, now: int) -> _Proved:
+    request = aws_caller.check(evidence.request, server=env.issuer_url, jkt=jkt, now=now)
+    rules = _rules(force, "aws")
+    # Nothing is sent for strangers where no agent could be proved by it.
+    claims = await env.attestor.caller(request) if rules else {}
+    agent, rule = _one([(a, r, claim_conditions.unmet(r.claims, claims)) for a, r in rules], "no agent has such a rule")
+    return _Proved(agent, rule, min(request.signed_at, now), now + FEDERATED_FOR, once=True)
+
+
+def _rules(force: InForce, method: str) -> list[tuple[Agent, Attestation]]:
+    return [(a, r) for a in force.catalogue.agents.values() for r in a.attestations if r.method == method]
+
+
+def _one(judged: Sequence[_Judged], nobody: str) -> tuple[Agent, Attestation]:
+    """The one agent with a rule that nothing speaks against; the operator learns what the nearest rules miss."""
+    found = [(agent, rule) for agent, rule, missed in judged if not missed]
+    if len({agent.name for agent, _ in found}) != 1:
+        near = sorted((len(missed), agent.name, ", ".join(missed[:NEAR_MISSES])) for agent, _, missed in judged)
+        why = "; ".join(f"{name}: {text}" for _, name, text in near[:NEAR_MISSES]) or nobody
+        inside = "several agents match" if found else why
+        raise NotAttested("This evidence proves no registered agent.", inside=inside)
     return found[0]
 
 

@@ -13,8 +13,8 @@ from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, Standing, stale
 from remit.domain.lease import Lease
 from remit.domain.task import Task, TaskState
-from remit.formats import oidc, rfc9068
-from remit.verbs.attest import Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
+from remit.formats import aws_caller, oidc, rfc9068
+from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
 from remit.verbs.attest import attest as attest_verb
 from remit.verbs.decide import decide
 from remit.verbs.issue import issue
@@ -44,8 +44,11 @@ async def attest(house: House, call: Call, asked: Asked) -> Response:
         evidence.append(JwtSvidEvidence(wanted.jwt_svid))
     if wanted.x509_svid:
         evidence.append(X509SvidEvidence(asked.certificates()))
+    if wanted.aws_request:
+        signed = wanted.aws_request
+        evidence.append(AwsEvidence(aws_caller.SignedRequest(signed.url, signed.headers, signed.body)))
     if len(evidence) != 1:
-        raise BadField("evidence", "send exactly one of join_token, oidc_token, jwt_svid and x509_svid")
+        raise BadField("evidence", "send exactly one of join_token, oidc_token, jwt_svid, x509_svid and aws_request")
     identity = await attest_verb(house.env, call, evidence[0], proof.jkt, proof.key.jwk)
     names = ("agent", "spiffe_id", "jkt", "method", "proved_at", "expires_at")
     return json_response({name: getattr(identity, name) for name in names}, 201)

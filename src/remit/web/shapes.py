@@ -18,6 +18,14 @@ class Strict(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Unknown members are errors with the member's name."""
 
 
+class AwsRequest(Strict, frozen=True):
+    """A POST of GetCallerIdentity, signed and not sent."""
+
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
 class AttestRequest(Strict, frozen=True):
     """Exactly one kind of evidence; `x509_svid` says that it is the certificate of this very connection."""
 
@@ -25,6 +33,7 @@ class AttestRequest(Strict, frozen=True):
     oidc_token: str = ""
     jwt_svid: str = ""
     x509_svid: bool = False
+    aws_request: AwsRequest | None = None
 
 
 class ProposeRequest(Strict, frozen=True):
