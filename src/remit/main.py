@@ -21,7 +21,8 @@ class Settings:
     """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`.
 
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
-    `svid_ttl` is the life of an X.509-SVID in seconds.
+    `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
+    `key_overlap` how long the next one is published before it signs.
     """
 
     data: Path = Path("remit-data")
@@ -34,6 +35,8 @@ class Settings:
     trust_domain: str = "remit.local"
     workload_api: str | Path = ""
     svid_ttl: int = 3600
+    rotate_keys_after: int = 2_592_000
+    key_overlap: int = 3600
 
     @property
     def url(self) -> str:
@@ -196,6 +199,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import time
 
     from remit.attest import Attestors
+    from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
     from remit.ports import Env
@@ -232,6 +236,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             trust_domain=settings.trust_domain,
             issuer_url=settings.url,
             svid_ttl=settings.svid_ttl * 1000,
+            rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
         )
         log_key = keyring.log_key(f"{settings.trust_domain}/log")
         await _furnish(env, settings.data, now())

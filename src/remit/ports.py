@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -12,8 +12,8 @@ from remit.domain.change import Change, R
 from remit.domain.errors import StoreUnavailable
 from remit.domain.flow import Json
 from remit.domain.identity import Federation, TrustDomain
-from remit.domain.keys import SigningKey
-from remit.domain.lease import Lease, Minted
+from remit.domain.keys import KeyTurn, Rotation, SigningKey
+from remit.domain.lease import Lease, LeaseState, Minted
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
@@ -127,14 +127,22 @@ class Signature:
 
 
 class Signer(Protocol):
-    """Holds the private keys; nothing else ever sees them."""
+    """Holds the private keys in memory; nothing else ever sees them. Uses are named in `domain.keys`."""
 
-    def sign(self, use: str, data: bytes, kid: str = "") -> Signature:
-        """Sign with the current key of this use (see `domain.keys`), or with that of `kid`."""
+    def signing(self, use: str) -> str:
+        """The kid of the one key of this use that signs now: what to name in what is signed."""
+        ...
+
+    def sign(self, use: str, data: bytes, kid: str) -> Signature:
+        """Sign with this key. One that has been destroyed is `Unavailable`; ask `signing` again."""
         ...
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:
-        """Public JWKs of this use, the current one first."""
+        """Public JWKs of everything that verifies, newest first: the next, the current, and those retiring."""
+        ...
+
+    async def refresh(self, *, knows: str = "") -> None:
+        """Read the keys again: other processes rotate them too. With `knows`, only if that kid is not known yet."""
         ...
 
 
@@ -203,31 +211,64 @@ class Env:
     trust_domain: str
     issuer_url: str
     svid_ttl: int = 3_600_000
+    rotation: Rotation = field(default_factory=Rotation)
 
-    async def own_bundle(self) -> TrustBundle:
-        """Our own trust domain's bundle, newest keys first; its certificates are the same at every replica."""
-        jwt_keys = tuple(jwk.parse(key) for key in self.signer.public("svid"))
-        held = [jwk.parse(key) for key in self.signer.public("authority")]
-        kids = (self.trust_domain, *(key.kid for key in (*jwt_keys, *held)))
-        if kids not in _BUNDLES:
-            rows = [await self.store.get(SigningKey, key.kid) for key in held]
-            made = [(key, row.created_at) for key, row in zip(held, rows, strict=True) if row is not None]
-            authorities = tuple(self._authority(key, created_at) for key, created_at in made)
-            _BUNDLES.clear()
-            _BUNDLES[kids] = TrustBundle(
-                self.trust_domain, jwt_keys, authorities, max((at for _, at in made), default=0), refresh_hint=60
-            )
-        return _BUNDLES[kids]
+    async def own_bundle(self, *, kid: str = "") -> TrustBundle:
+        """Our own trust domain's bundle, newest keys first, one with this `kid` if there is such a key.
 
-    def authority_key(self) -> signing_key.HeldKey:
-        """What signs X.509-SVIDs now: the key of the bundle's first authority."""
-        return self._held(jwk.parse(self.signer.public("authority")[0]))
+        Its certificates are the same at every replica.
+        """
+        if kid:
+            await self.signer.refresh(knows=kid)
+        found = _BUNDLES.get(self._kids())
+        while found is None:
+            sequence = await self._sequence()
+            await self.signer.refresh()
+            kids, svid, held = self._kids(), self.signer.public("svid"), self.signer.public("authority")
+            authorities = [await self._authority(key["kid"]) for key in held]
+            if await self._sequence() == sequence:  # these keys are exactly this sequence's
+                jwt_keys = tuple(jwk.parse(key) for key in svid)
+                hint = max(1, min(60, self.rotation.cached_for))
+                found = TrustBundle(self.trust_domain, jwt_keys, tuple(authorities), sequence, refresh_hint=hint)
+                _BUNDLES.clear()
+                _BUNDLES[kids] = found
+        return found
 
-    def _authority(self, key: jwk.PublicKey, created_at: int) -> bytes:
-        return x509_svid.authority(self.trust_domain, self._held(key), created_at, created_at + AUTHORITY_LIFE)
+    def _kids(self) -> tuple[str, ...]:
+        return (self.trust_domain, *(key["kid"] for use in ("svid", "authority") for key in self.signer.public(use)))
 
-    def _held(self, key: jwk.PublicKey) -> signing_key.HeldKey:
-        return signing_key.HeldKey(key, lambda data: self.signer.sign("authority", data, key.kid).value)
+    async def _sequence(self) -> int:
+        turns = [await self.store.get(KeyTurn, use) for use in ("svid", "authority")]
+        return sum(turn.turns for turn in turns if turn is not None)
+
+    async def authority(self) -> tuple[bytes, signing_key.HeldKey]:
+        """The certificate that signs X.509-SVIDs now, and its key."""
+        kid = self.signer.signing("authority")
+        return await self._authority(kid), self._held(kid)
+
+    async def _authority(self, kid: str) -> bytes:
+        if (self.trust_domain, kid) not in _AUTHORITIES:
+            row = await self.store.get(SigningKey, kid)
+            if row is None:
+                raise StoreUnavailable("A signing key's row cannot be read.", inside=kid)
+            made, ends = row.created_at, row.created_at + AUTHORITY_LIFE
+            certificate = x509_svid.authority(self.trust_domain, self._held(kid), made, ends)
+            _AUTHORITIES[(self.trust_domain, kid)] = certificate
+        return _AUTHORITIES[(self.trust_domain, kid)]
+
+    def _held(self, kid: str) -> signing_key.HeldKey:
+        public = next((key for key in self.signer.public("authority") if key["kid"] == kid), None)
+        if public is None:
+            raise StoreUnavailable("The signing key has just been replaced.", next_step="Try again at once.")
+        return signing_key.HeldKey(jwk.parse(public), lambda data: self.signer.sign("authority", data, kid).value)
+
+    async def leases_in(self, state: LeaseState, task: str = "") -> Sequence[Lease]:
+        """Every lease in this state, of this task if one is named."""
+        found: list[Lease] = []
+        where = {"state": state.value, **({"task": task} if task else {})}
+        while page := await self.store.find(Lease, where, after=found[-1].key if found else "", limit=1000):
+            found += page
+        return found
 
     async def in_force(self) -> tuple[CatalogueHead, InForce]:
         """Return the head row just read, and the revision it names."""
@@ -247,4 +288,5 @@ class Env:
 
 _IN_FORCE: dict[str, InForce] = {}
 _BUNDLES: dict[tuple[str, ...], TrustBundle] = {}
+_AUTHORITIES: dict[tuple[str, str], bytes] = {}
 AUTHORITY_LIFE = 366 * 86_400_000

@@ -16,7 +16,7 @@ from remit.domain.decision import Deny, Hold, Permit, Reason, Requirement, Why, 
 from remit.domain.errors import Denied, WrongState
 from remit.domain.events import TaskEnded
 from remit.domain.flow import Label, Sensitivity, Trust
-from remit.domain.lease import Lease, LeaseState, Minted
+from remit.domain.lease import IssuerOutage, Lease, LeaseState, Minted, Waiting, Waits, alive
 from remit.domain.scope import NOTHING
 from remit.domain.task import Task, TaskState
 
@@ -206,3 +206,18 @@ def test_a_change_carries_its_event_and_expectations():
     checked = change.check(head).check_absent(Task, "tsk_2")
     assert checked.checks == (Check(CatalogueHead, "head", 3), Check(Task, "tsk_2", 0))
     assert checked.puts == change.puts
+
+
+def test_what_an_ending_lease_waits_for():
+    killing = LEASE.live(1).ending(10, "closed", since=7)
+    assert (killing.ending_at, killing.waits()) == (7, Waits.KILL)
+    assert LEASE.waits() is LEASE.live(1).waits() is Waits.OPEN
+    assert killing.kill_failed(10, "no").waits() is Waits.RETRY
+    assert killing.outlives(99, "no").waits() is Waits.ITSELF
+    assert LEASE.ending(10, "closed").killed_early().waits() is Waits.MINT
+    leases = [killing, killing.kill_failed(10, "a"), killing.kill_failed(20, "b"), killing.ended(20)]
+    assert alive(leases) == (
+        Waiting(killing.issuer, Waits.KILL, 1, 0, ""),
+        Waiting(killing.issuer, Waits.RETRY, 2, 1_020, "b"),
+    )
+    assert IssuerOutage("pg", 1).key == "pg"

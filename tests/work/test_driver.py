@@ -24,6 +24,9 @@ class Seen:
     def passed(self, name, *, ok):
         self.passes.append((name, ok))
 
+    def dead(self, issuer, seconds):
+        assert seconds >= 0
+
     def killed(self, count, failed):
         self.kills = [self.kills[0] + count, self.kills[1] + failed]
 

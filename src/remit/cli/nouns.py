@@ -8,6 +8,7 @@ import click
 
 from .api import Api
 from .app import Context
+from .watch import watch
 from .whoami import agent_story
 
 LIMIT = click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
@@ -187,11 +188,19 @@ def task_show(obj: Context, task_id: str) -> None:
 @task.command("end")
 @click.argument("task_id")
 @click.option("--reason", default="ended from the command line", show_default=True)
-@click.option("--wait/--no-wait", default=True, help="Wait until every credential is dead.")
+@click.option("--wait/--no-wait", default=True, help="Watch until every credential is dead.")
+@click.option("--seconds", type=click.IntRange(1, 86_400), default=60, show_default=True, help="How long to watch.")
 @click.pass_obj
-def task_end(obj: Context, task_id: str, reason: str, wait: bool) -> None:
-    """Revoke a task: no permit after this, and every credential it holds dies."""
-    answer = Api(obj.person).post(f"/v1/tasks/{task_id}/end", {"reason": reason}, wait="settled" if wait else "")
+def task_end(obj: Context, task_id: str, reason: str, wait: bool, seconds: int) -> None:
+    """Revoke a task: no permit after this, and every credential it holds dies.
+
+    \b
+    Leaves with 5 if some are left when it stops watching; they are killed all the same.
+    """
+    api = Api(obj.person)
+    answer = api.post(f"/v1/tasks/{task_id}/end", {"reason": reason})
+    if wait:
+        answer = watch(obj, api, task_id, seconds)
     dead = "every credential is dead" if answer.get("settled_at") else "its credentials are being killed"
     obj.out.one(answer, f"{task_id} is {answer['state']}; {dead}.")
 

@@ -152,3 +152,43 @@ def key_create(obj: Context, kind: str, name: str, days: int, save: bool) -> Non
         file.write(answer["key"] + "\n")
     saved = {"kind": kind, "name": name, "saved": str(path), "expires_at": answer["expires_at"]}
     obj.out.one(saved, f"Saved {path}; use it with --as {name}.")
+
+
+@key.command("signing")
+@click.pass_obj
+def key_signing(obj: Context) -> None:
+    """List the keys Remit signs with: next, current, retiring and retired."""
+    columns = {
+        "USE": "use",
+        "STATE": "state",
+        "MADE": "created_at",
+        "SIGNS FROM": "signs_from_at",
+        "VERIFIES UNTIL": "retire_at",
+        "KID": "kid",
+    }
+    found = list(Api(obj.person).every("/v1/signing-keys"))
+    if not obj.out.as_json:
+        found = [{**key, "signs_from_at": key["signs_from"]} for key in found]
+    obj.out.many(found, columns, empty="No keys.")
+
+
+@key.command("rotate")
+@click.option(
+    "--use", type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "log"]), required=True
+)
+@click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")
+@click.option("--reason", default="", help="Why; needed with --now, and goes to the log.")
+@click.pass_obj
+def key_rotate(obj: Context, use: str, now: bool, reason: str) -> None:
+    """Replace the key Remit signs with for one use; nothing restarts and nothing valid is refused.
+
+    \b
+    Example: remit key rotate --use token
+    """
+    answer = Api(obj.person).post(f"/v1/signing-keys/{use}/rotate", {"now": now, "reason": reason})
+    if now:
+        gone = len(answer["destroyed"])
+        text = f"{answer['kid']} signs now; {gone} destroyed. Refused from now on: {answer['dies']}."
+    else:
+        text = f"{answer['kid']} is published and signs {ago(answer['signs_from'])}; the old one verifies meanwhile."
+    obj.out.one(answer, text)

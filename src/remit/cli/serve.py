@@ -23,6 +23,8 @@ from .settings import effective
 @click.option("--trust-domain", help="SPIFFE trust domain of the agents.  [REMIT_TRUST_DOMAIN]")
 @click.option("--workload-api", type=click.Path(path_type=Path), help="Unix socket for SPIFFE.  [REMIT_WORKLOAD_API]")
 @click.option("--svid-ttl", type=click.IntRange(2, 86_400), help="Life of X.509-SVIDs in seconds.  [REMIT_SVID_TTL]")
+@click.option("--rotate-keys-after", type=click.IntRange(60, 25_920_000), help="Seconds.  [REMIT_ROTATE_KEYS_AFTER]")
+@click.option("--key-overlap", type=click.IntRange(1, 604_800), help="Seconds.  [REMIT_KEY_OVERLAP]")
 @click.pass_obj
 def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.

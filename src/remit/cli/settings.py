@@ -22,8 +22,15 @@ DEFAULTS: Mapping[str, Any] = {
     "trust_domain": "remit.local",
     "workload_api": "",
     "svid_ttl": 3600,
+    "rotate_keys_after": 2_592_000,
+    "key_overlap": 3600,
 }
-WHOLE: Mapping[str, tuple[int, int]] = {"port": (0, 65_535), "svid_ttl": (2, 86_400)}
+WHOLE: Mapping[str, tuple[int, int]] = {
+    "port": (0, 65_535),
+    "svid_ttl": (2, 86_400),
+    "rotate_keys_after": (60, 300 * 86_400),
+    "key_overlap": (1, 7 * 86_400),
+}
 
 
 def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tuple[Any, str]]:

@@ -155,11 +155,41 @@ class HandOverEnded:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyCreated:
-    """A signing key was made; `kid` is its RFC 7638 thumbprint, `public` its JWK or vkey text."""
+    """A signing key was made and published; `kid` is its RFC 7638 thumbprint, `public` its JWK or vkey text."""
 
     use: str
     kid: str
     public: str
+    signs_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyPromoted:
+    """This key signs from now on; the one before it verifies until `retire_at` (ms)."""
+
+    use: str
+    kid: str
+    before: str
+    retire_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyRetired:
+    """What this key signed is over: it is published no more, and its private half is destroyed."""
+
+    use: str
+    kid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyReplaced:
+    """An operator had every older key of this use destroyed at once: what they signed is refused."""
+
+    use: str
+    kid: str
+    public: str
+    destroyed: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +338,24 @@ class LeaseOutlives:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuerDown:
+    """The issuer confirms no kill since `since` (ms); `waiting` credentials are to die there."""
+
+    issuer: str
+    since: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerBack:
+    """The issuer confirms kills again; `drained` of those that had waited are dead."""
+
+    issuer: str
+    since: int
+    drained: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaseEnded:
     """The issuer confirmed that the credential is dead."""
 
@@ -357,6 +405,9 @@ Event: TypeAlias = (
     | HandOverOpened
     | HandOverEnded
     | SigningKeyCreated
+    | SigningKeyPromoted
+    | SigningKeyRetired
+    | SigningKeyReplaced
     | TaskProposed
     | ProposalDenied
     | TokenIssued
@@ -370,6 +421,8 @@ Event: TypeAlias = (
     | LeaseKillFailed
     | LeaseKilledEarly
     | LeaseOutlives
+    | IssuerDown
+    | IssuerBack
     | LeaseEnded
     | TaskEnded
     | TaskWaits

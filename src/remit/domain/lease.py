@@ -9,7 +9,7 @@ the kill, and never before `mint_until`: until then a mint somewhere may still b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -26,6 +26,16 @@ class LeaseState(Enum):
     ENDED = "ended"
 
 
+class Waits(Enum):
+    """What a credential that is not confirmed dead waits for."""
+
+    OPEN = "in use"
+    KILL = "killing"
+    RETRY = "retry"
+    MINT = "mint window"
+    ITSELF = "dies by itself"
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """Row. `handle` is the credential's name at its issuer, chosen before the mint so that it can always be killed.
@@ -35,7 +45,8 @@ class Lease:
     `reference` is what the issuer needs to find it again, should its handle not be enough: never a secret in the clear.
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
     `environment` and `sensitivity` are of the data behind it. `holds` is the version of a static secret that was
-    handed out (`name/number`), or empty.
+    handed out (`name/number`), or empty. `ending_at` is since when it is to die, and `lives_until` when it dies by
+    itself because nobody can take it back (ms).
     """
 
     id: str
@@ -58,6 +69,8 @@ class Lease:
     retry_at: int = 0
     last_error: str = ""
     holds: str = ""
+    ending_at: int = 0
+    lives_until: int = 0
     version: int = 0
 
     @property
@@ -73,10 +86,10 @@ class Lease:
         """What its kill will need is known, if it is."""
         return replace(self, reference=reference or self.reference)
 
-    def ending(self, now: int, reason: str) -> Lease:
-        """Its credential must die; due at once."""
+    def ending(self, now: int, reason: str, since: int = 0) -> Lease:
+        """Its credential must die; due at once. `since` is when its task ended, if that is why."""
         self._needs(LeaseState.RESERVED, LeaseState.LIVE)
-        return replace(self, state=LeaseState.ENDING, end_reason=reason, retry_at=now)
+        return replace(self, state=LeaseState.ENDING, end_reason=reason, retry_at=now, ending_at=since or now)
 
     def kill_failed(self, now: int, error: str) -> Lease:
         """Try again after 1, 2, 4 … 60 s; never give up."""
@@ -96,7 +109,7 @@ class Lease:
     def outlives(self, until: int, why: str) -> Lease:
         """Nobody can take it back: look again when it has died by itself."""
         self._needs(LeaseState.ENDING)
-        return replace(self, retry_at=until, last_error=why[:200])
+        return replace(self, retry_at=until, lives_until=until, last_error=why[:200])
 
     def ended(self, now: int) -> Lease:
         """The issuer confirmed that the credential is dead and can never come to life."""
@@ -104,6 +117,16 @@ class Lease:
         if not self.may_end_at(now):
             raise WrongState(f"lease {self.id} may still be minted until its mint window closes")
         return replace(self, state=LeaseState.ENDED, ended_at=now, last_error="")
+
+    def waits(self) -> Waits:
+        """What stands between this credential, if it is not dead, and its end."""
+        if self.state is not LeaseState.ENDING:
+            return Waits.OPEN
+        if self.lives_until and self.retry_at == self.lives_until:
+            return Waits.ITSELF
+        if not self.minted_at and self.retry_at == self.mint_until:
+            return Waits.MINT
+        return Waits.RETRY if self.attempts and self.last_error else Waits.KILL
 
     def due_at(self, now: int) -> bool:
         """Something is to be done about it now, whatever its task says."""
@@ -115,6 +138,45 @@ class Lease:
     def _needs(self, *states: LeaseState) -> None:
         if self.state not in states:
             raise WrongState(f"lease {self.id} is {self.state.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """`count` credentials of one issuer that wait for the same; the last of them at `at` (ms, 0: at any moment)."""
+
+    issuer: str
+    waits: Waits
+    count: int
+    at: int
+    why: str
+
+
+def alive(leases: Iterable[Lease]) -> tuple[Waiting, ...]:
+    """What is not confirmed dead, by issuer and by what it waits for; `why` is the newest failure's."""
+    found: dict[tuple[str, Waits], Waiting] = {}
+    for lease in leases:
+        if lease.state is LeaseState.ENDED:
+            continue
+        waits = lease.waits()
+        at = {Waits.OPEN: lease.expires_at, Waits.KILL: 0}.get(waits, lease.retry_at)
+        old = found.get((lease.issuer, waits)) or Waiting(lease.issuer, waits, 0, 0, "")
+        why = lease.last_error or old.why
+        found[(lease.issuer, waits)] = Waiting(lease.issuer, waits, old.count + 1, max(old.at, at), why)
+    return tuple(sorted(found.values(), key=lambda one: (one.issuer, one.waits.value)))
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerOutage:
+    """Row: the newest time that an issuer confirmed no kill for long; `over_at` 0 means it lasts (ms)."""
+
+    issuer: str
+    since: int
+    over_at: int = 0
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.issuer
 
 
 @dataclass(frozen=True, slots=True)

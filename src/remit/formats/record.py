@@ -25,8 +25,8 @@ from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.identity import Identity, JoinToken, Standing
-from remit.domain.keys import SigningKey
-from remit.domain.lease import Lease, LeaseState
+from remit.domain.keys import KeyTurn, SigningKey
+from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.task import Task, TaskState
 
@@ -87,6 +87,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
     Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),
     Kind(SigningKey, "signing_keys", {"use": lambda r: r.use}, _never, withheld=True),
+    Kind(KeyTurn, "key_turns", {}, _never),
     Kind(
         SealedSecret,
         "sealed_secrets",
@@ -129,6 +130,7 @@ KINDS: tuple[Kind, ...] = (
         },
         _lease_due,
     ),
+    Kind(IssuerOutage, "issuer_outages", {}, _never),
 )
 KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
 

@@ -34,6 +34,11 @@ class AccessToken:
     actor: tuple[str, ...] = ()
 
 
+def claimed_key(token: str) -> str:
+    """The `kid` a token names, unverified."""
+    return peek(token).kid
+
+
 def encode(token: AccessToken, key: SigningKey) -> str:
     """Serialize and sign."""
     claims: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,19 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from remit.domain.keys import KeyState, SigningKey
+
 from . import jwk
+
+ALGORITHMS: Mapping[str, str] = {
+    "token": "ES256",
+    "log": "EdDSA",
+    "federation": "RS256",
+    "svid": "ES256",
+    "authority": "ES256",
+    "x509": "ES256",
+    "ssh": "ES256",
+}
 
 # RFC 6979: the same key and data give the same signature, so replicas publish the same certificates, byte for byte.
 _ECDSA = ec.ECDSA(SHA256(), deterministic_signing=True)
@@ -55,6 +67,21 @@ def load_pem(data: bytes) -> PrivateKey:
     """Read a PEM file without a passphrase (PKCS #8 or PKCS #1); `ValueError` when it is none."""
     key = load_pem_private_key(data, None)
     return load(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def fresh(use: str, now: int, state: KeyState, signs_from: int, seal: Callable[[bytes, bytes], str]) -> SigningKey:
+    """A new key of this use, as a row; `seal(plaintext, context)` puts its private half under an envelope."""
+    key = generate(ALGORITHMS[use])
+    public = " ".join(f"{name}={value}" for name, value in sorted(key.public.jwk.items()))
+    kid, algorithm = key.public.kid, key.algorithm
+    return SigningKey(
+        kid, use, algorithm, public, now, state, signs_from, changed_at=now, sealed=seal(key.der, context(kid))
+    )
+
+
+def context(kid: str) -> bytes:
+    """What the sealed private half is bound to."""
+    return b"signing_key:" + kid.encode()
 
 
 def load(der: bytes) -> PrivateKey:

@@ -229,7 +229,7 @@ def _load(der: bytes) -> x509.Certificate:
         raise _bad("too long")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError) as flaw:
+    except (ValueError, TypeError, x509.InvalidVersion) as flaw:
         raise _bad("not a certificate") from flaw
 
 

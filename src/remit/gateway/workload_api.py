@@ -208,7 +208,8 @@ class _Service:
             raise BadField("audience", "audience and svid are needed")
         try:
             id = spiffe.claimed_id(asked.svid)
-            bundles = (await self._env.own_bundle(), *await self._federated(of))
+            own = await self._env.own_bundle(kid=spiffe.claimed_key(asked.svid))
+            bundles = (own, *await self._federated(of))
             bundle = next((found for found in bundles if found.trust_domain == id.trust_domain), None)
             if bundle is None:
                 raise BadField("svid", "is of a trust domain that is not known here")

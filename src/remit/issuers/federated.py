@@ -68,8 +68,8 @@ def federation_token(
         issued_at=now,
         expires_at=now + _TOKEN_TTL,
     )
-    kid = tools.signer.public("federation")[0]["kid"]
-    return encode(said, SigningKey(kid, "RS256", lambda data: tools.signer.sign("federation", data).value))
+    kid = tools.signer.signing("federation")
+    return encode(said, SigningKey(kid, "RS256", lambda data: tools.signer.sign("federation", data, kid).value))
 
 
 async def send(

@@ -63,8 +63,8 @@ class JwtIssuer:
             details=({"type": task.purpose, "task": task.id},),
             actor=tuple(hop.agent for hop in reversed(task.chain.hops)),
         )
-        kid = self._tools.signer.public("token")[0]["kid"]
-        key = SigningKey(kid, "ES256", lambda data: self._tools.signer.sign("token", data).value)
+        kid = self._tools.signer.signing("token")
+        key = SigningKey(kid, "ES256", lambda data: self._tools.signer.sign("token", data, kid).value)
         return Minted({"access_token": encode(token, key), "token_type": "DPoP"})
 
     async def kill(self, lease: Lease) -> None:

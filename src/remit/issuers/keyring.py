@@ -1,25 +1,22 @@
-"""Signer and Sealer over one root key: private keys are rows under envelopes, opened into memory at start."""
+"""Signer and Sealer over one root key: private keys are rows under envelopes, opened into memory, read again."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.keys import SigningKey
+from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.keys import KeyState, KeyTurn, SigningKey, in_state
 from remit.formats import base64url, sealed, signing_key, tlog
+from remit.formats.signing_key import ALGORITHMS
 from remit.ports import Signature, Store
 
-ALGORITHMS: Mapping[str, str] = {
-    "token": "ES256",
-    "log": "EdDSA",
-    "federation": "RS256",
-    "svid": "ES256",
-    "authority": "ES256",
-    "x509": "ES256",
-    "ssh": "ES256",
-}
+PAUSE = 0.05
 
 
 class RootSealer:
@@ -42,45 +39,99 @@ class RootSealer:
         return sealed.rewrap(envelope, root_key=self._root_key, previous=self._previous or self._root_key)
 
 
-class Keyring:
-    """Signs with the newest key of each use and publishes all of them, newest first."""
+@dataclass(frozen=True)
+class _Ring:
+    """The keys of one use at one moment: what verifies, newest first, and the one that signs."""
 
-    def __init__(self, keys: Mapping[str, Sequence[signing_key.PrivateKey]]) -> None:
-        self._keys = keys
+    keys: Mapping[str, signing_key.PrivateKey]
+    public: tuple[Mapping[str, str], ...]
+    signing: str
+
+
+class Keyring:
+    """Signs from memory. `refresh` replaces what is in memory whole: nobody sees half of a change."""
+
+    def __init__(self, store: Store, sealer: RootSealer) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._rings: Mapping[str, _Ring] = {}
+        self._opened: dict[str, signing_key.PrivateKey] = {}
+        self._waiting: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
 
     @classmethod
     async def open(cls, store: Store, sealer: RootSealer, now: int) -> Keyring:
-        """Read the sealed keys, making the first of each use."""
-        keys: dict[str, list[signing_key.PrivateKey]] = {}
-        for use, algorithm in ALGORITHMS.items():
-            rows = sorted(await store.find(SigningKey, {"use": use}), key=lambda row: -row.created_at)
-            if not rows:
-                rows = [await _create(store, sealer, use, algorithm, now)]
-            keys[use] = [signing_key.load(sealer.unseal(row.sealed, _context(row.kid))) for row in rows]
-        return cls(keys)
+        """Read the keys, making the first of each use."""
+        keyring = cls(store, sealer)
+        for use in ALGORITHMS:
+            if not await store.find(SigningKey, {"use": use}, limit=1):
+                await _first(store, sealer, use, now)
+        await keyring.refresh()
+        return keyring
 
-    def sign(self, use: str, data: bytes, kid: str = "") -> Signature:
+    def signing(self, use: str) -> str:
         """See `ports.Signer`."""
-        key = next(key for key in self._keys[use] if key.public.kid == kid) if kid else self._keys[use][0]
-        return Signature(key.public.kid, key.algorithm, key.sign(data))
+        return self._rings[use].signing
+
+    def sign(self, use: str, data: bytes, kid: str) -> Signature:
+        """See `ports.Signer`."""
+        key = self._rings[use].keys.get(kid)
+        if key is None:
+            step = "Try again at once."
+            raise StoreUnavailable("The signing key has just been replaced.", next_step=step, inside=kid)
+        return Signature(kid, key.algorithm, key.sign(data))
 
     def public(self, use: str) -> Sequence[Mapping[str, str]]:
         """See `ports.Signer`."""
-        return [{**k.public.jwk, "kid": k.public.kid, "alg": k.algorithm, "use": "sig"} for k in self._keys[use]]
+        return self._rings[use].public
 
     def log_key(self, name: str) -> tlog.NoteKey:
         """The log's verifier key under the log's name."""
-        return tlog.NoteKey(name, base64url.decode(self._keys["log"][0].public.jwk["x"]))
+        ring = self._rings["log"]
+        return tlog.NoteKey(name, base64url.decode(ring.keys[ring.signing].public.jwk["x"]))
+
+    async def refresh(self, *, knows: str = "") -> None:
+        """See `ports.Signer`. Many callers share one read, and with `knows` there is at most one in `PAUSE` seconds.
+
+        A caller always waits for a read that began after it asked: what was committed before is then known.
+        """
+        if knows and any(knows in ring.keys for ring in self._rings.values()):
+            return
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._next(PAUSE if knows else 0.0))
+        await asyncio.shield(self._waiting)
+
+    async def _next(self, pause: float) -> None:
+        await asyncio.sleep(pause)
+        async with self._reading:
+            self._waiting = None  # whoever asks from here on needs a later read
+            await self._read()
+
+    async def _read(self) -> None:
+        rows: list[SigningKey] = []
+        while page := await self._store.find(SigningKey, {}, after=rows[-1].key if rows else "", limit=1000):
+            rows += page
+        rings = {use: self._ring([row for row in rows if row.use == use]) for use in ALGORITHMS}
+        # What is unchanged stays the same object: who derived something from it can tell.
+        self._rings = {use: old if (old := self._rings.get(use)) == ring else ring for use, ring in rings.items()}
+        self._opened = {kid: key for ring in self._rings.values() for kid, key in ring.keys.items()}
+
+    def _ring(self, rows: Sequence[SigningKey]) -> _Ring:
+        published = sorted((row for row in rows if row.published), key=lambda row: (-row.created_at, row.kid))
+        keys = {row.kid: self._opened.get(row.kid) or self._unsealed(row) for row in published}
+        current = in_state(published, KeyState.CURRENT)
+        if current is None:
+            raise StoreUnavailable("There is no key to sign with.", inside=f"{len(rows)} rows, none current")
+        public = tuple({**key.public.jwk, "kid": kid, "alg": key.algorithm, "use": "sig"} for kid, key in keys.items())
+        return _Ring(keys, public, current.kid)
+
+    def _unsealed(self, row: SigningKey) -> signing_key.PrivateKey:
+        return signing_key.load(self._sealer.unseal(row.sealed, signing_key.context(row.kid)))
 
 
-async def _create(store: Store, sealer: RootSealer, use: str, algorithm: str, now: int) -> SigningKey:
-    key = signing_key.generate(algorithm)
-    public = " ".join(f"{name}={value}" for name, value in sorted(key.public.jwk.items()))
-    row = SigningKey(key.public.kid, use, algorithm, public, sealer.seal(key.der, _context(key.public.kid)), now)
-    because = events.SigningKeyCreated(use, row.kid, public)
-    await store.commit(Change(because, Call(Caller(CallerKind.SYSTEM, "keyring"), now)).put(row, was=None))
-    return row
-
-
-def _context(kid: str) -> bytes:
-    return b"signing_key:" + kid.encode()
+async def _first(store: Store, sealer: RootSealer, use: str, now: int) -> None:
+    row = signing_key.fresh(use, now, KeyState.CURRENT, now, sealer.seal)
+    because = events.SigningKeyCreated(use, row.kid, row.public, now)
+    call = Call(Caller(CallerKind.SYSTEM, "keyring"), now)
+    with suppress(Conflict):  # another process made it
+        await store.commit(Change(because, call).put(KeyTurn(use, 1), was=None).put(row, was=None))

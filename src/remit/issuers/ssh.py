@@ -53,7 +53,7 @@ class SshIssuer:
         certificate = UserCertificate(
             self._list.serial(lease), lease.handle, now=now, expires_at=lease.expires_at, **wanted
         )
-        made = certify(certificate, self._authorities()[0])
+        made = certify(certificate, self._authorities(self._tools.signer.signing("ssh"))[0])
         user = certificate.principals[0]
         return Minted({"user": user, "private_key": made.private_key, "certificate": made.certificate})
 
@@ -70,11 +70,13 @@ class SshIssuer:
             return "application/octet-stream", await self._list.published(self._read, self._write)
         return None
 
-    def _authorities(self) -> list[HeldKey]:
+    def _authorities(self, kid: str = "") -> list[HeldKey]:
+        """All that may have signed what is good, or the one of this kid."""
+
         def held(key: jwk.PublicKey) -> HeldKey:
             return HeldKey(key, lambda data: self._tools.signer.sign("ssh", data, key.kid).value)
 
-        return [held(jwk.parse(key)) for key in self._tools.signer.public("ssh")]
+        return [held(jwk.parse(key)) for key in self._tools.signer.public("ssh") if kid in ("", key["kid"])]
 
     def _read(self, data: bytes) -> tuple[int, list[int]]:
         krl = parse(data)

@@ -73,7 +73,8 @@ class X509Issuer:
         return write
 
     async def _authority(self) -> tuple[Any, HeldKey]:
-        public = jwk.parse(self._tools.signer.public("x509")[0])
+        kid = self._tools.signer.signing("x509")
+        public = next(jwk.parse(key) for key in self._tools.signer.public("x509") if key["kid"] == kid)
         row = await self._tools.reader.get(SigningKey, public.kid)
         if row is None:
             raise IssuerUnavailable("The authority's key is not there.")

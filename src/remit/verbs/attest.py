@@ -157,7 +157,7 @@ async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, jkt:
 
 async def _bundle(env: Env, force: InForce, id: SpiffeId, now: int, *, kid: str = "") -> spiffe.TrustBundle:
     if id.trust_domain == env.trust_domain:
-        return await env.own_bundle()
+        return await env.own_bundle(kid=kid)
     domain = force.catalogue.trust_domains.get(id.trust_domain)
     if domain is None:
         raise NotAttested("This evidence proves no registered agent.", inside=f"{id}: a trust domain nobody configured")

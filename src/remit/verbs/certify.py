@@ -77,18 +77,19 @@ async def entitled(env: Env, workload: Workload) -> tuple[Entitled, ...]:
 
 async def certify_x509(env: Env, call: Call, workload: Workload, of: Entitled) -> Document:
     """A fresh key and its X.509-SVID, after the event that explains it is durable (law 4)."""
-    bundle, pair = await env.own_bundle(), x509_svid.generate()
+    authority, key = await env.authority()
+    pair = x509_svid.generate()
     expires_at = call.now + env.svid_ttl
     proof = x509_svid.Proof(of.rule.rule, workload.code)
-    leaf = x509_svid.leaf(of.id, pair.public, bundle.authorities[0], env.authority_key(), expires_at, call.now, proof)
+    leaf = x509_svid.leaf(of.id, pair.public, authority, key, expires_at, call.now, proof)
     await _record(env, call, workload, of, "x509", x509_svid.serial_of(leaf), expires_at)
     return Document(of.id, expires_at, leaf, pair.pkcs8)
 
 
 async def certify_jwt(env: Env, call: Call, workload: Workload, of: Entitled, audience: Sequence[str]) -> Document:
     """A JWT-SVID for these audiences, after the event that explains it is durable (law 4)."""
-    kid = env.signer.public("svid")[0]["kid"]
-    key = SigningKey(kid, "ES256", lambda data: env.signer.sign("svid", data).value)
+    kid = env.signer.signing("svid")
+    key = SigningKey(kid, "ES256", lambda data: env.signer.sign("svid", data, kid).value)
     svid = spiffe.JwtSvid(
         of.id, call.now, call.now + min(JWT_TTL, env.svid_ttl), x509_svid.Proof(of.rule.rule, workload.code)
     )

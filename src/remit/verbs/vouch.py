@@ -83,8 +83,8 @@ async def speak_for(env: Env, call: Call, agent: str) -> tuple[str, AccessToken]
 
 
 def _signed(env: Env, token: AccessToken) -> str:
-    kid = env.signer.public("token")[0]["kid"]
-    return encode(token, SigningKey(kid, "ES256", lambda data: env.signer.sign("token", data).value))
+    kid = env.signer.signing("token")
+    return encode(token, SigningKey(kid, "ES256", lambda data: env.signer.sign("token", data, kid).value))
 
 
 async def identify(env: Env, call: Call, jkt: str) -> Identity:

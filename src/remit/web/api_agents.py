@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.responses import Response
 
@@ -11,7 +12,7 @@ from remit.domain.chain import Principal, PrincipalKind
 from remit.domain.decision import Access, word
 from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, Standing, stale
-from remit.domain.lease import Lease
+from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.task import Task, TaskState
 from remit.formats import aws_caller, oidc, rfc9068
 from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
@@ -77,7 +78,7 @@ async def initiator_of(house: House, call: Call, subject_token: str) -> Principa
         subject_token,
         issuer=house.url,
         audience=f"{house.url}/initiate",
-        keys=house.public_keys(),
+        keys=await house.keys_for(subject_token),
         now=call.now,
     )
     kind, _, name = token.subject.partition(":")
@@ -155,7 +156,7 @@ async def end(house: House, call: Call, asked: Asked) -> Response:
     task = await end_task(house.env, call, asked.path["task"], wanted.reason)
     if asked.query.get("wait") == "settled":
         task = await _settled(house, task)
-    return json_response(shapes.task(task))
+    return json_response(await _in_sight(house, task))
 
 
 async def _settled(house: House, task: Task) -> Task:
@@ -170,7 +171,17 @@ async def _settled(house: House, task: Task) -> Task:
 async def show_task(house: House, call: Call, asked: Asked) -> Response:
     """One task, to those who may see it."""
     task = await visible(house, call, asked.path["task"])
-    return json_response(shapes.task(task))
+    return json_response(await _in_sight(house, task))
+
+
+async def _in_sight(house: House, task: Task) -> dict[str, Any]:
+    """The task and what it still holds, down to zero: by issuer, and by what each credential waits for."""
+    states = (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING)
+    leases = [] if task.settled_at else [lease for one in states for lease in await house.env.leases_in(one, task.id)]
+    found = alive({lease.id: lease for lease in leases}.values())
+    outages = {one.issuer: await house.env.store.get(IssuerOutage, one.issuer) for one in found}
+    since = {issuer: row.since for issuer, row in outages.items() if row is not None and not row.over_at}
+    return {**shapes.task(task), "credentials": shapes.credentials(found, since)}
 
 
 async def task_leases(house: House, call: Call, asked: Asked) -> Response:

@@ -32,7 +32,7 @@ async def authenticate(house: House, asked: Asked, now: int) -> Caller:
 
 
 async def _agent(house: House, asked: Asked, text: str, now: int) -> Caller:
-    token = house.token(text, now)
+    token = await house.token(text, now)
     proof = await house.proof(asked, now, text)
     if not token.jkt or proof.jkt != token.jkt:
         raise BadProof("The DPoP proof is not valid.", inside="the proof's key is not the token's")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -70,25 +70,32 @@ class House:
     clock: Callable[[], int]
     metrics: Metrics
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
+    _published: Sequence[Mapping[str, str]] = ()
 
     @property
     def url(self) -> str:
         """The issuer and public URL, without a trailing slash."""
         return self.env.issuer_url
 
-    def public_keys(self) -> tuple[jwk.PublicKey, ...]:
-        """Keys that verify our tokens."""
+    async def keys_for(self, text: str) -> tuple[jwk.PublicKey, ...]:
+        """Keys that verify our tokens, among them the one this token names if there is such a key anywhere."""
+        await self.env.signer.refresh(knows=rfc9068.claimed_key(text))
         return tuple(jwk.parse(key) for key in self.env.signer.public("token"))
 
-    def token(self, text: str, now: int) -> rfc9068.AccessToken:
+    async def token(self, text: str, now: int) -> rfc9068.AccessToken:
         """Verify one of our own access tokens; a verified one is remembered by its digest until it expires."""
+        published = self.env.signer.public("token")
+        if published is not self._published:  # what a destroyed key signed was verified, and is good no more
+            self._tokens, self._published = {}, published
         digest = hashlib.sha256(text.encode()).hexdigest()
         known = self._tokens.get(digest)
         if known is None:
-            known = rfc9068.parse(text, issuer=self.url, audience=self.url, keys=self.public_keys(), now=now)
+            keys = await self.keys_for(text)
+            known = rfc9068.parse(text, issuer=self.url, audience=self.url, keys=keys, now=now)
             if len(self._tokens) >= _TOKENS:
                 self._tokens.clear()
-            self._tokens[digest] = known
+            if self.env.signer.public("token") is self._published:
+                self._tokens[digest] = known
         if now >= known.expires_at:
             raise BadToken("The token has expired.", next_step="Get a fresh one.")
         return known

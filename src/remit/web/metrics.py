@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from remit.domain.lease import Waiting
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
@@ -41,6 +45,28 @@ class Metrics:
         self.overdue = Gauge(
             "remit_secrets_overdue", "Secrets whose time to be rotated is over.", registry=self.registry
         )
+        self.leases = Gauge(
+            "remit_leases",
+            "Credentials that are to die and are not confirmed dead, by what they wait for.",
+            ["state", "issuer"],
+            registry=self.registry,
+        )
+        self.oldest_kill = Gauge(
+            "remit_lease_oldest_kill_seconds",
+            "For how long the oldest unconfirmed kill is owed.",
+            ["issuer"],
+            registry=self.registry,
+        )
+        self.down = Gauge(
+            "remit_issuer_down", "1 while an issuer confirms no kill.", ["issuer"], registry=self.registry
+        )
+        self.kill_seconds = Histogram(
+            "remit_kill_seconds",
+            "From the end of a task or lease to the confirmed death of a credential.",
+            ["issuer"],
+            buckets=(*_SECONDS, 30, 60, 300, 3600),
+            registry=self.registry,
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 
     def text(self) -> bytes:
@@ -50,6 +76,19 @@ class Metrics:
     def passed(self, name: str, *, ok: bool) -> None:
         """A reconciler finished a pass."""
         self.passes.labels(name, "ok" if ok else "failed").inc()
+
+    def dead(self, issuer: str, seconds: float) -> None:
+        """A credential of this issuer is confirmed dead, so long after it was to die."""
+        self.kill_seconds.labels(issuer).observe(seconds)
+
+    def owed(self, waiting: Sequence[Waiting], oldest: Mapping[str, float]) -> None:
+        """What every issuer owes, and for how many seconds; what is not named owes nothing."""
+        self.leases.clear()
+        self.oldest_kill.clear()
+        for one in waiting:
+            self.leases.labels(one.waits.value, one.issuer).set(one.count)
+        for issuer, seconds in oldest.items():
+            self.oldest_kill.labels(issuer).set(seconds)
 
     def killed(self, count: int, failed: int) -> None:
         """Credentials whose kill was confirmed, and those whose was not."""

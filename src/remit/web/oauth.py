@@ -156,7 +156,7 @@ async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> 
             raise BadField(name, f"must be {form.ACCESS_TOKEN_TYPE}")
     if "actor_token" in fields:
         raise BadField("actor_token", "is not taken here: the actor is who holds the subject token's key")
-    subject = house.token(form.one(fields, "subject_token"), call.now)
+    subject = await house.token(form.one(fields, "subject_token"), call.now)
     if not subject.task or subject.jkt != jkt:
         raise BadToken("The subject token is not a task's, or not this key's.")
     targets = (*fields.get("audience", ()), *fields.get("resource", ()))
@@ -255,7 +255,7 @@ async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None
 async def _parsed(house: House, text: str, now: int) -> rfc9068.AccessToken:
     """One of ours for ourselves, or for an audience that a lease of ours names."""
     try:
-        return house.token(text, now)
+        return await house.token(text, now)
     except BadToken:
         from remit.formats.jws import peek
 
@@ -264,7 +264,8 @@ async def _parsed(house: House, text: str, now: int) -> rfc9068.AccessToken:
         if lease is None:
             raise
         audience = str(lease.grants.get("audience", ""))
-        return rfc9068.parse(text, issuer=house.url, audience=audience, keys=house.public_keys(), now=now)
+        keys = await house.keys_for(text)
+        return rfc9068.parse(text, issuer=house.url, audience=audience, keys=keys, now=now)
 
 
 def _lease_id(handle: str) -> str:
@@ -312,5 +313,6 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def keys(house: House, call: Call, asked: Asked) -> Response:
-    """RFC 7517: the keys that verify our tokens."""
-    return json_response({"keys": [dict(key) for key in house.env.signer.public("token")]})
+    """RFC 7517: the keys that verify our tokens; a new one is here before it signs for longer than this may be kept."""
+    found = {"keys": [dict(key) for key in house.env.signer.public("token")]}
+    return json_response(found, headers={"Cache-Control": f"public, max-age={house.env.rotation.cached_for}"})

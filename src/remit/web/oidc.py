@@ -41,4 +41,5 @@ async def configuration(house: House, call: Call, asked: Asked) -> Response:
 
 async def keys(house: House, call: Call, asked: Asked) -> Response:
     """GET /.well-known/federation-jwks.json (RFC 7517)."""
-    return json_response({"keys": [dict(key) for key in house.env.signer.public("federation")]})
+    found = {"keys": [dict(key) for key in house.env.signer.public("federation")]}
+    return json_response(found, headers={"Cache-Control": f"public, max-age={house.env.rotation.cached_for}"})

@@ -8,9 +8,14 @@ import msgspec
 from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
-from remit.domain.lease import Lease
+from remit.domain.errors import BadField
+from remit.domain.keys import SIGNS
+from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.secret import SealedSecret
+from remit.verbs.rotate import listed, replace_now
+from remit.verbs.rotate import rotate as rotate_verb
 
+from . import shapes
 from .house import Asked, House
 from .problems import json_response, text_response
 
@@ -39,8 +44,31 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     oldest = min((min(row.expires_at, row.retry_at or row.expires_at) for row in late), default=now)
     house.metrics.oldest.set(max(0, now - oldest) / 1000)
     house.metrics.overdue.set(len(await house.env.store.find(SealedSecret, {"overdue": "yes"}, limit=1000)))
+    ending = await house.env.leases_in(LeaseState.ENDING)
+    since: dict[str, int] = {}
+    for row in ending:
+        since[row.issuer] = min(since.get(row.issuer, now), row.ending_at)
+    house.metrics.owed(alive(ending), {issuer: max(0, now - at) / 1000 for issuer, at in since.items()})
+    for outage in await house.env.store.find(IssuerOutage, {}, limit=1000):
+        house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
     house.metrics.log_size.set((await house.log.head())[0])
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def signing_keys(house: House, call: Call, asked: Asked) -> Response:
+    """Every signing key with its state and dates, newest first within its use."""
+    return json_response({"items": [shapes.signing_key(row) for row in await listed(house.env)], "next": ""})
+
+
+async def rotate(house: House, call: Call, asked: Asked) -> Response:
+    """Publish the next key of a use; with `now`, destroy every older one and sign with a fresh one at once."""
+    wanted, use = asked.json(shapes.RotateRequest), asked.path["use"]
+    if not wanted.now:
+        return json_response({**shapes.signing_key(await rotate_verb(house.env, call, use)), "destroyed": []})
+    if not wanted.reason:
+        raise BadField("reason", "is required: everything signed by the old keys is refused from now on")
+    row, destroyed = await replace_now(house.env, call, use, wanted.reason)
+    return json_response({**shapes.signing_key(row), "destroyed": [key.kid for key in destroyed], "dies": SIGNS[use]})
 
 
 async def openapi(house: House, call: Call, asked: Asked) -> Response:

@@ -165,6 +165,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
+    Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
+    Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
     Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),

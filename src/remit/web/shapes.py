@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +10,8 @@ import msgspec
 
 from remit.domain.approval import Approval
 from remit.domain.decision import Decision, Hold, word
-from remit.domain.lease import Lease
+from remit.domain.keys import SigningKey
+from remit.domain.lease import Lease, Waiting
 from remit.domain.secret import HandOver, SealedSecret
 from remit.domain.task import Task
 
@@ -102,6 +104,13 @@ class KeyRequest(Strict, frozen=True):
     ttl_ms: int = 30 * 86_400_000
 
 
+class RotateRequest(Strict, frozen=True):
+    """`now`: the keys of this use may be known to somebody else, and are destroyed at once."""
+
+    now: bool = False
+    reason: str = ""
+
+
 class SecretRequest(Strict, frozen=True):
     """A static secret to seal as its next version; `rotate_after_ms` -1 leaves that as it was."""
 
@@ -180,6 +189,22 @@ def task(row: Task) -> dict[str, Any]:
     }
 
 
+def credentials(found: Sequence[Waiting], down_since: Mapping[str, int]) -> dict[str, Any]:
+    """How many are not confirmed dead; `at` is when the last of them is tried again or dies, 0 at any moment."""
+    waits = [
+        {
+            "issuer": one.issuer,
+            "waits": one.waits.value,
+            "count": one.count,
+            "at": one.at,
+            "why": one.why,
+            "issuer_down_since": down_since.get(one.issuer, 0),
+        }
+        for one in found
+    ]
+    return {"alive": sum(one.count for one in found), "waits": waits}
+
+
 def lease(row: Lease) -> dict[str, Any]:
     """A lease; what it stands for is named, never shown."""
     names = (
@@ -211,6 +236,12 @@ def hand_over(row: HandOver) -> dict[str, Any]:
     """A hand-over; what was handed over is never shown here."""
     names = ("id", "sender", "recipient", "note", "sent_at", "expires_at", "ended_at")
     return {**{name: getattr(row, name) for name in names}, "state": row.state.value}
+
+
+def signing_key(row: SigningKey) -> dict[str, Any]:
+    """A signing key; its private half is nobody's to see."""
+    names = ("kid", "use", "algorithm", "created_at", "signs_from", "retire_at", "changed_at")
+    return {"state": row.state.value, **{name: getattr(row, name) for name in names}}
 
 
 def approval(row: Approval) -> dict[str, Any]:

@@ -12,12 +12,15 @@ from remit.formats.tlog import NoteKey
 from remit.ports import Env
 
 from .end_leases import end_leases
+from .kill_leases import Done, Lanes
+from .rotate_keys import rotate_keys
 from .sequence import Log, sequence
 from .tend_secrets import tend_secrets
 
 IDLE = 0.5
 SEQUENCE_EVERY = 0.1
 FORGET_EVERY = 10.0
+KEYS_EVERY = 0.25
 _log = structlog.get_logger("remit.work")
 
 
@@ -27,6 +30,8 @@ class Observer(Protocol):
     def passed(self, name: str, *, ok: bool) -> None: ...
 
     def killed(self, count: int, failed: int) -> None: ...
+
+    def dead(self, issuer: str, seconds: float) -> None: ...
 
 
 class Driver:
@@ -38,6 +43,7 @@ class Driver:
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._lanes = Lanes(self._killed)
 
     def nudge(self) -> None:
         """There may be something to do now."""
@@ -47,11 +53,7 @@ class Driver:
         """Begin; needs a running loop."""
 
         async def leases() -> bool:
-            done = await end_leases(env, self._clock())
-            self._observer.killed(done.killed, done.failed)
-            for error in done.errors:
-                _log.warning("kill failed, will be retried", lease=error)
-            return not done.idle
+            return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
 
         async def secrets() -> bool:
             return bool(await tend_secrets(env, self._clock()))
@@ -62,10 +64,14 @@ class Driver:
         async def tidy() -> bool:
             return bool(await forget(self._clock()))
 
+        async def keys() -> bool:
+            return await rotate_keys(env, self._clock())
+
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
+            asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 
@@ -74,6 +80,16 @@ class Driver:
         self._stopping.set()
         self._woken.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._lanes.finish()
+
+    def _killed(self, done: Done) -> None:
+        self._observer.killed(done.killed, len(done.errors))
+        for seconds in done.seconds:
+            self._observer.dead(done.issuer, seconds)
+        for error in done.errors:
+            _log.warning("kill failed, will be retried", issuer=done.issuer, lease=error)
+        if done.killed:
+            self.nudge()
 
     async def _run(
         self, name: str, one_pass: Callable[[], Awaitable[bool]], idle: float, woken: asyncio.Event | None

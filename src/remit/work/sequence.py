@@ -35,7 +35,7 @@ async def sequence(log: Log, signer: Signer, key: NoteKey) -> int:
     hashes = [merkle.leaf_hash(leaf) for _, leaf in waiting]
     grown = await tiles.with_tiles(lambda read: tiles.extend(size, hashes, read), log.tile)
     checkpoint = Checkpoint(key.name, grown.size, grown.root)
-    note = sign_checkpoint(checkpoint, key, lambda data: signer.sign("log", data).value)
+    note = sign_checkpoint(checkpoint, key, lambda data: signer.sign("log", data, signer.signing("log")).value)
     numbers = tuple(number for number, _ in waiting)
     try:
         await log.append(Appended(size, numbers, grown.tiles, grown.size, grown.root, note))
