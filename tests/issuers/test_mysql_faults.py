@@ -8,7 +8,9 @@ import signal
 import socket
 import ssl
 import struct
+import tempfile
 import time
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -300,11 +302,16 @@ def test_tls_that_was_asked_for_is_not_given_up_when_the_server_has_none(shop, t
     on(shop, test, f"?ssl_ca={certificate(tmp_path)[0]}")
 
 
-def test_over_tls_the_task_must_use_it_as_well(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
-    cert, key = certificate(folder)
+@pytest.fixture
+def readable():
+    """A folder that the server's own user can read, as pytest's are not."""
+    with tempfile.TemporaryDirectory(prefix="remit-tls-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_over_tls_the_task_must_use_it_as_well(readable):
+    cert, key = certificate(readable)
     with servers.mariadb(f"--ssl-cert={cert}", f"--ssl-key={key}") as server:
         furnish(server)
 

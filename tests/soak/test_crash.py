@@ -104,13 +104,20 @@ def crash_again_and_again(data, postgres: PostgresServer, rounds: int) -> None:
         assert "remit_lease_backlog 0.0" in http.get("/metrics").text
 
 
-def test_killed_in_the_middle_nothing_is_left(tmp_path, postgres):
-    crash_again_and_again(tmp_path / "data", postgres, 3)
+@pytest.fixture
+def alone(postgres):
+    """A database of its own: other tests leave roles behind on purpose."""
+    with PostgresServer() as server:
+        yield server
+
+
+def test_killed_in_the_middle_nothing_is_left(tmp_path, alone):
+    crash_again_and_again(tmp_path / "data", alone, 3)
 
 
 @pytest.mark.soak
-def test_killed_forty_times_nothing_is_left(tmp_path, postgres):
-    crash_again_and_again(tmp_path / "data", postgres, 40)
+def test_killed_forty_times_nothing_is_left(tmp_path, alone):
+    crash_again_and_again(tmp_path / "data", alone, 40)
 
 
 @pytest.mark.soak
