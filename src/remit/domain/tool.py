@@ -33,6 +33,7 @@ class Tool:
     `resource` is a template such as `invoice/{invoice}`; `{path...}` takes several segments.
     `schema` is the JSON Schema of the arguments; `matters` names those whose origin decides.
     `pin` is the digest of the MCP description that was reviewed; empty when the tool is not an MCP tool.
+    `reviewed` is that description, as JSON, for whoever reviews the next one; it may be empty.
     `output_trust` says who can write what it returns; `egress` that it carries data out.
     `revision` is a digest of the whole entry.
     """
@@ -51,6 +52,7 @@ class Tool:
     matters: tuple[str, ...] = ()
     pin: str = ""
     revision: str = ""
+    reviewed: str = ""
 
     def label(self) -> Label:
         """Return what having read this tool's output means."""

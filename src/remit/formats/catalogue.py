@@ -22,7 +22,7 @@ from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import aws_caller, claim_conditions, oidc_providers, spiffe
+from . import aws_caller, claim_conditions, mcp_server, oidc_providers, spiffe
 from .arguments import ArgumentSchema
 from .references import check_references
 from .toml_source import Section
@@ -90,10 +90,11 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     people = {n: Person(n, s.texts("groups", ()), s.text("title", "")) for n, s in _entries(settings, "people")}
     domains = {n: _trust_domain(n, s) for n, s in _entries(settings, "trust_domains")}
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
+    servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains)
+    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, servers)
     check_references(catalogue, files)
     return catalogue
 
@@ -224,7 +225,8 @@ def _check_selectors(s: Section, selectors: tuple[str, ...]) -> None:
 
 
 def _tool(name: str, s: Section) -> Tool:
-    schema = _schema(s)
+    reviewed = s.text("reviewed", "", limit=131_072)
+    schema = mcp_server.input_schema(s, reviewed) if reviewed and not {"schema", "arguments"} & s.keys() else _schema(s)
     try:
         ArgumentSchema.compile(schema)
     except BadField as bad:
@@ -243,9 +245,12 @@ def _tool(name: str, s: Section) -> Tool:
         schema=schema,
         matters=s.texts("matters", ()),
         pin=s.text("pin", "", limit=71),
+        reviewed=reviewed,
     )
     if tool.pin and not re.fullmatch(r"sha256:[0-9a-f]{64}", tool.pin):
         s.fail("pin", "'pin' must be sha256: and 64 hex digits; `remit tool pin` prints it")
+    if reviewed and mcp_server.pin_of(s, reviewed) != tool.pin:
+        s.fail("pin", "'pin' is not that of 'reviewed'; both come from `remit tool import` or `remit tool pin`")
     return dataclasses.replace(tool, revision=_revision(tool))
 
 
