@@ -188,9 +188,14 @@ def test_a_server_that_says_too_much_or_dies_is_an_error_not_a_hang(notes):
 
 def test_other_requests_are_refused(notes):
     async def conversation(client):
-        for ask in (client.list_resources, client.list_prompts):
+        assert (await client.list_resources()).resources == [] and (await client.list_prompts()).prompts == []
+        for ask in (
+            client.read_resource("note://a"),
+            client.get_prompt("p"),
+            client.session.subscribe_resource("x://a"),
+        ):
             with pytest.raises(MCPError):
-                await ask()
+                await ask
 
     talk(notes, conversation)
 

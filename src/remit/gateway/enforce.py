@@ -1,31 +1,29 @@
-"""The one way a call passes: pinned as reviewed, decided, forwarded, checked, observed, and only then answered.
+"""What agents may see and ask: tools by their reviewed pins; resources and prompts where a purpose grants them.
 
-What a model is told never names a policy: it says what to ask for and of whom.
+To read a server's resources is the catalogue tool `SERVER.resources.read`, to get its prompts `SERVER.prompts.get`:
+granted, pinned to the server, decided and observed like any other. What a model is told never names a policy.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from remit.domain.errors import BadToken
-from remit.formats.jcs import digest
+from remit.domain.errors import BadField, BadToken
 from remit.formats.mcp_pin import shown
 from remit_client import Denied, Held, RemitError
 
-from . import relay, results
-from .held import Key, Record, Records
+from . import results
+from .call import Asked, Passing
+from .held import Records
 from .seat import Seat, catalogue_name
-from .upstream import FAILURES, ListTooLong, Upstream, first
+from .upstream import FAILURES, Upstream, ours
 
-POLL = 2.0
-ROUNDS = 10
+PROMPTS, RESOURCES = "prompts/get", "resources/read"
 
 
 class Enforcer:
@@ -35,24 +33,16 @@ class Enforcer:
         self.records = records
         self.budget = wait_budget_s
 
-    # --- lists ---
+    # --- tools ---
 
     async def list_tools(self, seat: Seat) -> types.ListToolsResult:
-        """The reviewed tools, as reviewed, that this task's scope names. One server's failure hides its tools alone."""
-        try:
-            grants = await seat.grants(now=True)
-        except RemitError as error:
-            raise MCPError(types.INTERNAL_ERROR, f"Remit did not answer, so no tool is offered. {error}") from error
-        found: list[types.Tool] = []
-        for server in seat.servers:
-            if not any(name.startswith(catalogue_name(server, "")) for name in grants):
-                continue
+        """The reviewed tools, as reviewed, that this task's scope names."""
+        grants, found = await self._grants(seat), []
+        async for server, upstream in self._servers(seat, grants):
             try:
-                upstream = await seat.sessions.session(server)
                 offered = await upstream.tools()
-            except (*FAILURES, RemitError) as failure:
-                if len(seat.servers) == 1:
-                    raise MCPError(types.INTERNAL_ERROR, f"The tools' server failed: {_ours(failure)}") from failure
+            except FAILURES as failure:
+                _missing(seat, failure)
                 continue
             for tool in offered:
                 wanted = grants.get(catalogue_name(server, tool["name"]))
@@ -61,262 +51,123 @@ class Enforcer:
                     found.append(types.Tool.model_validate(named))
         return types.ListToolsResult(tools=found)
 
-    # --- calls ---
-
     async def call_tool(self, seat: Seat, front: Any, params: types.CallToolRequestParams) -> Any:
         """`tools/call`: whatever happens becomes an answer that says what to do next."""
         arguments = dict(params.arguments or {})
         try:
-            server, tool = seat.named(params.name)
-            if not server and len(seat.servers) > 1:
-                raise Denied(f"There is no tool {params.name}.", reasons=("tool_unknown",), next_step="List the tools.")
-            name = catalogue_name(server, tool)
-            call = _Call(self, seat, front, server, tool, name, arguments, (seat.who, name, digest(arguments)))
-            return await call.answer(params)
+            server, own = seat.named(params.name)
+            asked = Asked("tools/call", server, own, catalogue_name(server, own), arguments)
+            return results.rendered(await self._outcome(seat, front, asked, params))
         except Held as held:
             return results.held(held)
         except RemitError as error:
             return results.refused(error)
+        except BadField as bad:
+            said = f"Denied (bad_arguments): {bad.message}"
+            return results.refusal("deny", said, {"reasons": ["bad_arguments"]})
+
+    # --- resources and prompts ---
+
+    async def list_resources(self, seat: Seat) -> types.ListResourcesResult:
+        """What the servers whose resources this task may read list now."""
+        items = await self._listed(seat, RESOURCES, "list_resources", "resources")
+        found = [r.model_copy(update={"meta": None, "icons": None}) for _, r in items]
+        return types.ListResourcesResult(resources=found)
+
+    async def list_templates(self, seat: Seat) -> types.ListResourceTemplatesResult:
+        """The same of templates."""
+        items = await self._listed(seat, RESOURCES, "list_resource_templates", "resource_templates")
+        found = [r.model_copy(update={"meta": None, "icons": None}) for _, r in items]
+        return types.ListResourceTemplatesResult(resource_templates=found)
+
+    async def read_resource(self, seat: Seat, front: Any, params: types.ReadResourceRequestParams) -> Any:
+        """From the one server that lists this URI, or the only one whose resources this task may read."""
+        grants = await self._grants(seat)
+        granted = [server async for server, _ in self._servers(seat, grants, RESOURCES)]
+        if len(granted) > 1:
+            items = await self._listed(seat, RESOURCES, "list_resources", "resources")
+            granted = [server for server, resource in items if str(resource.uri) == str(params.uri)]
+        server = granted[0] if len(granted) == 1 else ""
+        name = catalogue_name(server, "resources.read")
+        asked = Asked(RESOURCES, server, str(params.uri), name, {"uri": str(params.uri)})
+        return await self._other(seat, front, asked, params)
+
+    async def list_prompts(self, seat: Seat) -> types.ListPromptsResult:
+        """What the servers whose prompts this task may get list now."""
+        items = await self._listed(seat, PROMPTS, "list_prompts", "prompts")
+        named = [(p, seat.exposed(server, p.name)) for server, p in items]
+        prompts = [p.model_copy(update={"name": name, "meta": None, "icons": None}) for p, name in named]
+        return types.ListPromptsResult(prompts=prompts)
+
+    async def get_prompt(self, seat: Seat, front: Any, params: types.GetPromptRequestParams) -> Any:
+        """One prompt."""
+        server, own = seat.named(params.name)
+        arguments = {"name": own, "arguments": dict(params.arguments or {})}
+        return await self._other(
+            seat, front, Asked(PROMPTS, server, own, catalogue_name(server, "prompts.get"), arguments), params
+        )
+
+    # --- in common ---
+
+    async def _outcome(self, seat: Seat, front: Any, asked: Asked, params: Any) -> Any:
+        if asked.server not in seat.servers:
+            raise Denied(f"There is nothing called {asked.own!r}.", reasons=("tool_unknown",))
+        try:
+            return await Passing(self.records, self.budget, seat, front, asked).outcome(params)
         except BadToken as bad:
             raise MCPError(types.INVALID_PARAMS, f"{bad.message} {bad.next_step}") from bad
 
-
-class _Call:
-    """One `tools/call` on its way through."""
-
-    def __init__(
-        self,
-        enforcer: Enforcer,
-        seat: Seat,
-        front: Any,
-        server: str,
-        tool: str,
-        name: str,
-        arguments: dict[str, Any],
-        key: Key,
-    ) -> None:
-        self._enforcer, self._records = enforcer, enforcer.records
-        self._seat, self._front = seat, front
-        self._server, self._tool, self._name = server, tool, name
-        self._arguments, self._key = arguments, key
-        self._answers: dict[str, Any] = {}
-
-    async def answer(self, params: types.CallToolRequestParams) -> Any:
-        approval = ""
-        if params.request_state is not None:
-            state = self._records.open(params.request_state, self._key)
-            approval = state.approval
-            if state.upstream is not None:
-                self._answers = {"input_responses": params.input_responses, "request_state": state.upstream or None}
-            declined = [r for r in (params.input_responses or {}).values() if getattr(r, "action", "") != "accept"]
-            if approval and declined and (record := self._records.get(self._key)) and not record.settled_at:
-                return results.held(record.held)
-        record = self._records.get(self._key)
-        if record is None and approval:
-            await self._refuse_used(approval)
-        if record is None:
-            try:
-                upstream, approved = await self._decide()
-            except Held as held:
-                record = self._records.start(self._key, held, await self._earlier(held))
-            else:
-                if not approved:
-                    return await self._forward(upstream)
-                record = self._records.start(self._key, Held("", approval="", url=""))
-                return await self._records.execute(record, lambda: self._forward(upstream))
-        return await self._wait(record)
-
-    async def _decide(self) -> tuple[Upstream, bool]:
-        """Permit, and whether a person's yes was used up for it; else raises.
-
-        It is decided on the description last read, and holds only if the one read meanwhile is the same.
-        """
+    async def _other(self, seat: Seat, front: Any, asked: Asked, params: Any) -> Any:
+        """For what has no results of its own to say no with: an error, with the same for programs in its data."""
         try:
-            upstream = await self._seat.sessions.session(self._server)
-            last = upstream.last(self._tool)
-            if last is None:
-                await upstream.tools()
-                last = upstream.last(self._tool)
-                if last is None:
-                    said = f"There is no tool {self._tool}."
-                    raise Denied(said, reasons=("tool_unknown",), next_step="List the tools.")
-                return upstream, await self._ask(upstream.pin(last))
-            asking = asyncio.ensure_future(self._ask(upstream.pin(last)))
-            try:
-                await upstream.tools()
-            finally:
-                await asyncio.wait([asking])
-            now = upstream.last(self._tool)
-            if now is None or upstream.pin(now) != upstream.pin(last):
-                asking.exception()  # whatever it was, it was about another description
-                approved = await self._ask(upstream.pin(now) if now else "")
-            else:
-                approved = await asking
-        except FAILURES as failure:
-            said = f"The tool's server failed before anything was decided: {_ours(failure)}. Nothing was done."
-            raise _ServerFailed(said) from failure
-        return upstream, approved
-
-    async def _ask(self, pin: str) -> bool:
-        wanted = (await self._seat.grants()).get(self._name) or (await self._seat.grants(now=True)).get(self._name)
-        if wanted == "":
-            # A decision has nothing to compare then, and any description would pass.
-            said = f"Nobody has reviewed how an MCP server describes {self._name!r}."
-            raise Denied(said, reasons=("tool_unknown",))
-        approved = await self._seat.asks.decide(self._name, self._arguments, pin)
-        if not pin or not wanted:
-            raise Denied(f"Nobody has reviewed {self._name!r} for this task.", reasons=("tool_unknown",))
-        return approved
-
-    # --- held ---
-
-    async def _wait(self, record: Record) -> Any:
-        """Until it is executed or the budget is spent; then what the client can act on."""
-        began = time.monotonic()
-        budget, front = self._enforcer.budget, self._front
-        telling = asyncio.create_task(self._tell(record.held))
-        try:
-            while True:
-                if record.settled_at and record.outcome is None:
-                    return results.refusal("permit", _GONE.format(self._name), {"executed": True})
-                if record.settled_at:
-                    return results.replayed(record.outcome)
-                spent = time.monotonic() - began
-                if spent < budget and record.running is None:
-                    message = f"waiting for {', '.join(record.held.approvers)}: {record.held.url}"
-                    await front.session.report_progress(spent, budget, message)
-                if record.running is not None or await self._answered(record, budget - spent):
-                    try:
-                        return await self._records.execute(record, self._once)
-                    except Held:
-                        continue
-                if time.monotonic() - began >= budget or (telling.done() and telling.result()):
-                    return self._still_held(record)
-        finally:
-            telling.cancel()
-
-    async def _answered(self, record: Record, left: float) -> bool:
-        try:
-            if left > 0:
-                return await self._seat.asks.wait_for(record.held.approval, min(POLL, left))
-            state = (await self._seat.asks.approval(record.held.approval)).get("state")
-        except Denied:
-            self._records.drop(record)
-            raise
-        return state != "pending"
-
-    async def _once(self) -> Any:
-        upstream, _ = await self._decide()
-        return await self._forward(upstream)
-
-    def _still_held(self, record: Record) -> Any:
-        capabilities = self._front.session.client_capabilities
-        elicits = capabilities is not None and capabilities.elicitation is not None
-        if self._front.protocol_version in MODERN_PROTOCOL_VERSIONS and elicits and capabilities.elicitation.url:
-            url = types.ElicitRequestURLParams(message=_please(record.held), url=record.held.url)
-            return types.InputRequiredResult(
-                input_requests={"approval": types.ElicitRequest(params=url)},
-                request_state=self._records.seal(self._key, approval=record.held.approval),
-            )
-        return results.held(record.held, record.note)
-
-    async def _tell(self, held: Held) -> bool:
-        """2025-11-25: show the page through the client; True when the person there does not want to see it."""
-        session = self._front.session
-        capabilities = session.client_capabilities
-        elicits = capabilities is not None and capabilities.elicitation is not None and capabilities.elicitation.url
-        if not elicits or not session.can_send_request:
-            return False
-        try:
-            number = self._front.request_id
-            answer = await session.elicit_url(_please(held), held.url, held.approval, related_request_id=number)
-        except Exception:  # a client that cannot is a client that waits
-            return False
-        return bool(answer.action != "accept")
-
-    async def _refuse_used(self, approval: str) -> None:
-        """After a restart the state still opens: it tells whether that approval was used, and so the call executed."""
-        if (await self._seat.asks.approval(approval)).get("state") == "used":
-            raise Denied(_GONE.format(self._name), reasons=("executed_before",), next_step="Call again to ask anew.")
-
-    async def _earlier(self, held: Held) -> str:
-        """What to say of exactly the same call that was executed before, and whose outcome nobody has any more."""
-        try:
-            earlier = (await self._seat.asks.approval(held.approval)).get("earlier", [])
-        except RemitError:
-            return ""
-        if any(one.get("state") == "used" for one in earlier if isinstance(one, dict)):
-            return _GONE.format(self._name) + " It is executed again only if they agree again."
-        return ""
-
-    # --- forwarding ---
-
-    async def _forward(self, upstream: Upstream) -> Any:
-        front, answers = self._front, dict(self._answers)
-        try:
-            for _ in range(ROUNDS):
-                result = await upstream.call(self._tool, self._arguments, front, **answers)
-                if not isinstance(result, types.InputRequiredResult):
-                    break
-                if flaw := self._asks_too_much(upstream, result):
-                    return results.failed(flaw)
-                await self._observe([r.model_dump(mode="json") for r in (result.input_requests or {}).values()])
-                if front.protocol_version in MODERN_PROTOCOL_VERSIONS:
-                    state = self._records.seal(self._key, upstream=result.request_state or "")
-                    return result.model_copy(update={"request_state": state, "meta": None})
-                asked = {key: await relay.ask(front, r.params) for key, r in (result.input_requests or {}).items()}
-                if any(isinstance(answer, types.ErrorData) for answer in asked.values()):
-                    return results.failed("The tool asked for what the agent's side did not give.")
-                answers = {"input_responses": asked, "request_state": result.request_state}
-            else:
-                return results.failed(f"The tool asked more than {ROUNDS} times.")
+            result = results.rendered(await self._outcome(seat, front, asked, params))
+        except Held as held:
+            result = results.held(held)
         except RemitError as error:
-            return results.failed(f"The tool's answer could not be recorded, so it is not given. {error}")
-        except Exception as failure:  # whatever a server does, it becomes an answer
-            return await self._observed(upstream, _failure(failure, upstream))
-        if flaw := results.flaw(result, upstream.held):
-            return results.failed(flaw)
-        return await self._observed(upstream, results.given(result))
+            result = results.refused(error)
+        if not isinstance(result, types.CallToolResult):
+            return result
+        said = getattr(result.content[0], "text", "")
+        raise MCPError(types.INVALID_REQUEST, said, result.structured_content)
 
-    def _asks_too_much(self, upstream: Upstream, result: types.InputRequiredResult) -> str:
-        if not all(upstream.relay.may_ask(request) for request in (result.input_requests or {}).values()):
-            return "The tool asked for something of this side that its server may not ask for."
-        return results.flaw(result, upstream.held)
-
-    async def _observed(self, upstream: Upstream, result: types.CallToolResult) -> types.CallToolResult:
+    async def _grants(self, seat: Seat) -> dict[str, str]:
         try:
-            await self._observe(results.observed(result))
+            return await seat.grants(now=True)
         except RemitError as error:
-            return results.failed(
-                f"The tool answered, and its answer could not be recorded, so it is not given. {error}"
-            )
-        return result
+            raise MCPError(types.INTERNAL_ERROR, f"Remit did not answer, so nothing is offered. {error}") from error
 
-    async def _observe(self, content: Any) -> None:
-        await self._seat.asks.observe(self._name, content)
+    async def _servers(
+        self, seat: Seat, grants: dict[str, str], method: str = ""
+    ) -> AsyncIterator[tuple[str, Upstream]]:
+        """The servers the task has grants of. One that fails hides what is its own, and is the answer when alone."""
+        for server in seat.servers:
+            wanted = catalogue_name(server, method.replace("/", "."))
+            if not (grants.get(wanted) if method else any(name.startswith(wanted) for name in grants)):
+                continue
+            try:
+                upstream = await seat.sessions.session(server)
+            except RemitError as failure:
+                _missing(seat, failure)
+                continue
+            if not method or upstream.pin_of_method(method) == grants[wanted]:
+                yield server, upstream
+
+    async def _listed(self, seat: Seat, method: str, ask: str, member: str) -> list[tuple[str, Any]]:
+        """What nobody has reviewed, and the agent is about to read: so it is observed before."""
+        found: list[tuple[str, Any]] = []
+        async for server, upstream in self._servers(seat, await self._grants(seat), method):
+            try:
+                page = await upstream.ask(getattr(upstream.client.session, ask)(), None)
+                flaw = results.flaw(page, upstream.held)
+                if not flaw:
+                    name = catalogue_name(server, method.replace("/", "."))
+                    await seat.asks.observe(name, results.observed(page))
+                    found += [(server, item) for item in getattr(page, member)]
+            except (*FAILURES, RemitError) as failure:
+                _missing(seat, failure)
+        return found
 
 
-class _ServerFailed(Denied):
-    """Nothing was decided, and nothing was done."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(said, reasons=("server_failed",))
-
-
-_GONE = "{} was executed once with exactly these arguments, and its outcome is no longer kept here."
-
-
-def _please(held: Held) -> str:
-    return f"A person must agree first ({', '.join(held.approvers)}). This is their page."
-
-
-def _ours(failure: BaseException) -> str:
-    """What may be said of a failure before anybody observes a server's words: our own, or its kind."""
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return str(failure) if isinstance(failure, ListTooLong | RemitError) else type(failure).__name__
-
-
-def _failure(failure: BaseException, upstream: Upstream) -> types.CallToolResult:
-    said = f"The tool's server failed: {upstream.held.without(first(failure))[:2000]}. Whether it acted is not known."
-    return results.failed(said)
+def _missing(seat: Seat, failure: BaseException) -> None:
+    if len(seat.servers) == 1:
+        raise MCPError(types.INTERNAL_ERROR, f"The tools' server failed: {ours(failure)}") from failure

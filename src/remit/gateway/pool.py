@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from remit.domain.catalogue import ServerConfig
 from remit_client import Denied, RemitError, Unreachable
@@ -80,11 +81,22 @@ class Pool:
         if found is None:
             found = self._begin(key, config)
         try:
-            return await asyncio.shield(found.ready)
+            upstream = await asyncio.shield(found.ready)
+            if upstream.served:
+                self._failing.pop(key, None)
+            return upstream
         except asyncio.CancelledError:
             if found.ready.cancelled():
                 raise Unreachable(f"The gateway is stopping, or {server} was closed.") from None
             raise
+
+    def last(self, task: str, server: str, own: str) -> Mapping[str, Any] | None:
+        """What the server last said of a tool to this task, if they are in session."""
+        found = self._open.get((task, server))
+        ready = found is not None and found.ready.done() and not found.ready.cancelled()
+        if found is None or not ready or found.ready.exception() is not None:
+            return None
+        return found.ready.result().last(own)
 
     def _begin(self, key: tuple[str, str], config: ServerConfig) -> _Open:
         failing = self._failing.get(key)
@@ -110,11 +122,9 @@ class Pool:
                 starting.reschedule(None)
                 mine.ready.set_result(upstream)
                 await mine.stop.wait()
-                if not upstream.broken:
-                    self._failing.pop(key, None)
         except Exception as failure:
-            error = failure if isinstance(failure, RemitError) else RemitError("The MCP server did not start in time.")
-            self._failed(key, str(error))
+            error = failure if isinstance(failure, RemitError) else RemitError(f"The server {config.name} is too slow.")
+            self._failed(key, str(error) if not mine.ready.done() else "it crashed or broke off")
             if not mine.ready.done():
                 mine.ready.set_exception(error)
                 mine.ready.exception()
@@ -127,7 +137,7 @@ class Pool:
     def _failed(self, key: tuple[str, str], why: str) -> None:
         failing = self._failing.setdefault(key, _Failing())
         failing.times, failing.why = failing.times + 1, why[:500]
-        failing.not_before = time.monotonic() + _BACKOFF[min(failing.times, len(_BACKOFF) - 1)]
+        failing.not_before = time.monotonic() + _BACKOFF[min(failing.times, len(_BACKOFF)) - 1]
 
     def _make_room(self) -> None:
         if len(self._open) < SESSIONS:
@@ -151,7 +161,7 @@ class Pool:
         if found is None or found.owner is None:
             return
         if _is_broken(found):
-            self._failed(key, "it crashed or closed its connection")
+            self._failed(key, "it crashed or broke off")
         found.stop.set()
         await asyncio.wait([found.owner])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import mcp_types as types
@@ -15,6 +16,7 @@ from .processes import MESSAGE_LIMIT
 from .secrets import Injected
 
 REPLAYED = "remit/replayed"
+_GONE = "is no longer kept here"
 
 
 def refusal(decision: str, text: str, more: Mapping[str, Any]) -> types.CallToolResult:
@@ -24,12 +26,12 @@ def refusal(decision: str, text: str, more: Mapping[str, Any]) -> types.CallTool
     return types.CallToolResult(content=content, structured_content=json.loads(json.dumps(structured)), is_error=True)
 
 
-def held(found: Held, note: str = "") -> types.CallToolResult:
+def held(found: Held) -> types.CallToolResult:
     """What waits, for whom, where, and how to resume."""
     said = f"Held: a person must agree first ({', '.join(found.approvers)}). Their page: {found.url} "
     said += "When they have agreed, call again with exactly the same arguments."
     approval = {"id": found.approval, "url": found.url, "approvers": list(found.approvers)}
-    return refusal("hold", f"{said} {note}".strip(), {"approval": approval})
+    return refusal("hold", f"{found.message} {said}" if _GONE in found.message else said, {"approval": approval})
 
 
 def refused(error: RemitError) -> types.CallToolResult:
@@ -43,9 +45,22 @@ def refused(error: RemitError) -> types.CallToolResult:
     return refusal("deny", f"Denied: {error}", {"reasons": [error.code or "refused"]})
 
 
-def failed(said: str, decision: str = "permit") -> types.CallToolResult:
+@dataclass(frozen=True)
+class Failure:
     """It was permitted, and what came of it cannot be given."""
-    return refusal(decision, said, {"failed": True})
+
+    said: str
+    decision: str = "permit"
+    more: Mapping[str, Any] = field(default_factory=lambda: {"failed": True})
+
+    def model_dump_json(self) -> str:
+        """As long as it is."""
+        return self.said
+
+
+def rendered(outcome: Any) -> Any:
+    """An outcome as the agent is told it."""
+    return refusal(outcome.decision, outcome.said, outcome.more) if isinstance(outcome, Failure) else outcome
 
 
 def flaw(result: Any, secret: Injected) -> str:
@@ -103,12 +118,16 @@ def _texts(value: Any) -> list[str]:
     return []
 
 
-def given(result: types.CallToolResult) -> types.CallToolResult:
+def given(result: Any) -> Any:
     """The answer without `_meta`, which nobody looks at and anybody could fill."""
+    if not isinstance(result, types.CallToolResult):
+        return result.model_copy(update={"meta": None})
     content = [block.model_copy(update={"meta": None}) for block in result.content]
     return result.model_copy(update={"meta": None, "content": content})
 
 
-def replayed(result: types.CallToolResult) -> types.CallToolResult:
+def replayed(result: Any) -> Any:
     """The outcome of the one execution, again."""
+    if isinstance(result, Failure):
+        return result
     return result.model_copy(update={"meta": {REPLAYED: True}})

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ BODY_LIMIT = 1024 * 1024
 SESSION_IDLE = 900.0
 SESSIONS = 2000
 SEATS = 4096
+_NOW: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 class Gateway:
@@ -58,7 +60,7 @@ class Gateway:
         self._spoken: tuple[str, ...] = ()
         origin = urlsplit(resource)
         self._metadata = f"{origin.scheme}://{origin.netloc}{METADATA}{origin.path}"
-        server = front(Enforcer(self._records, wait_budget_s), self._seat_of)
+        server = front(Enforcer(self._records, wait_budget_s), self._seat_of, self._schema_of)
         self.sessions = StreamableHTTPSessionManager(
             server,
             security_settings=TransportSecuritySettings(
@@ -98,6 +100,7 @@ class Gateway:
             await self._challenge(refusal)(scope, receive, send)
             return
         scope["remit.caller"] = caller
+        _NOW.set(caller)
         # The SDK keeps sessions to whoever opened them, by this.
         bound = AccessToken(token="", client_id=caller.agent, scopes=[], subject=caller.who)
         scope["user"] = AuthenticatedUser(bound)
@@ -132,6 +135,16 @@ class Gateway:
             asks = EnforcerAsks(self._desk, caller.task)
             found = self._seats[caller.who] = Seat(caller.who, asks, self._spoken, self.pool.of(caller.task))
         return found
+
+    def _schema_of(self, exposed: str) -> Any:
+        """As its server last said it to this very task; what was never listed has no headers to check."""
+        caller = _NOW.get()
+        seat = self._seats.get(caller.who) if caller else None
+        if caller is None or seat is None:
+            return None
+        server, own = seat.named(exposed)
+        tool = self.pool.last(caller.task, server, own)
+        return tool.get("inputSchema") if tool else None
 
     async def close(self) -> None:
         """Stop what runs, and every server."""

@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from remit.domain.catalogue import ServerConfig
 from remit.domain.errors import BadField
 from remit.formats import mcp_server
+from remit.formats.jcs import digest
 from remit.formats.mcp_pin import pin
 from remit_client import RemitError
 
@@ -54,6 +55,13 @@ def first(failure: BaseException) -> str:
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     return str(failure) or type(failure).__name__
+
+
+def ours(failure: BaseException) -> str:
+    """What may be said of a failure before anybody observes a server's words: our own, or its kind."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) if isinstance(failure, ListTooLong | RemitError) else type(failure).__name__
 
 
 @asynccontextmanager
@@ -106,6 +114,7 @@ class Upstream:
         self.broken = False
         self.used_at = time.monotonic()
         self.calls = 0
+        self.served = 0
         self.origin = mcp_server.origin(config) if config.command or config.url else None
         self._tools: dict[str, dict[str, Any]] = {}
 
@@ -115,6 +124,10 @@ class Upstream:
             return pin(tool, self.origin)
         except BadField:
             return ""
+
+    def pin_of_method(self, method: str) -> str:
+        """The pin of `SERVER.resources.read` and the like: of the method and where the server comes from."""
+        return digest({"method": method, "server": self.origin or {}})
 
     def last(self, name: str) -> dict[str, Any] | None:
         """What it last said of this tool."""
@@ -144,14 +157,15 @@ class Upstream:
 
         with self.relay.answering(front):
             call: Any = self.client.session.call_tool
-            return await self._watched(
-                call(name, arguments, progress_callback=progress, allow_input_required=True, **more)
-            )
+            asked = call(name, arguments, progress_callback=progress, allow_input_required=True, **more)
+            result = await self._watched(asked)
+            self.served += 1
+            return result
 
-    async def ask(self, method: str, front: Any, *args: Any, **more: Any) -> Any:
-        """Another method of the SDK's session, such as `read_resource`."""
+    async def ask(self, asked: Any, front: Any) -> Any:
+        """Another of the SDK session's requests, on behalf of `front`."""
         with self.relay.answering(front):
-            return await self._watched(getattr(self.client.session, method)(*args, **more))
+            return await self._watched(asked)
 
     async def _watched(self, asked: Any) -> Any:
         self.calls += 1

@@ -52,7 +52,7 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def show_approval(house: House, call: Call, asked: Asked) -> Response:
-    """One approval; `?wait=SECONDS` (≤ 30) returns when it is no longer pending."""
+    """One approval, and the earlier ones of exactly the same; `?wait=SECONDS` (≤ 30): when it is no longer pending."""
     patience = asked.whole("wait", 0, most=30)
     row = await _approval(house, call, asked)
     for _ in range(patience * 20):
@@ -60,7 +60,9 @@ async def show_approval(house: House, call: Call, asked: Asked) -> Response:
             break
         await asyncio.sleep(0.05)
         row = await _approval(house, call, asked)
-    return json_response(shapes.approval(row))
+    same = await house.env.store.find(Approval, {"access": row.access}, limit=100)
+    earlier = [{"id": one.id, "state": one.state.value} for one in same if one.round < row.round]
+    return json_response({**shapes.approval(row), "earlier": earlier})
 
 
 async def _approval(house: House, call: Call, asked: Asked) -> Approval:
