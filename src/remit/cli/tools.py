@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from difflib import unified_diff
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
+
+from remit.formats import mcp_proposal
 
 from .api import Api
 from .app import Context
@@ -75,3 +80,67 @@ def tool_pin(obj: Context, server: str, command: tuple[str, ...]) -> None:
     for name, described, pinned in live(obj, server, command):
         text = f'{name}\n  {described.get("description", "")}\n  pin = "{pinned}"'
         obj.out.one({"tool": name, "pin": pinned, "described": described}, text)
+
+
+@tool.command("diff", context_settings={"ignore_unknown_options": True})
+@SERVER
+@COMMAND
+@click.pass_obj
+def tool_diff(obj: Context, server: str, command: tuple[str, ...]) -> None:
+    """Show how an MCP server differs from what was reviewed. Leaves with 1 when it does.
+
+    \b
+    A tool that differs cannot be called until somebody reviews it again: `remit tool pin` prints its new pin.
+    """
+    api, differs = Api(obj.person), False
+    known = {item["name"]: item for item in api.every("/v1/tools")}
+    found = live(obj, server, command)
+    gone = {name for name in known if server and name.startswith(f"{server}.")} - {name for name, _, _ in found}
+    for name, described, pinned in found:
+        entry = known.get(name)
+        state = "new" if entry is None else "same" if pinned and entry["pin"] == pinned else "changed"
+        lines = [] if state == "same" or entry is None else _difference(entry["reviewed"], described)
+        differs |= state != "same"
+        obj.out.one(
+            {"tool": name, "state": state, "pin": pinned, "diff": lines}, "\n".join([f"{name}: {state}", *lines])
+        )
+    for name in sorted(gone):
+        differs = True
+        obj.out.one({"tool": name, "state": "gone", "pin": "", "diff": []}, f"{name}: gone")
+    if differs:
+        raise click.exceptions.Exit(int(Exit.ERROR))
+
+
+def _difference(reviewed: str, described: dict[str, Any]) -> list[str]:
+    if not reviewed:
+        return ["  (its entry has no 'reviewed' to compare with; `remit tool import` writes one)"]
+    before, after = (json.dumps(x, indent=2, sort_keys=True).splitlines() for x in (json.loads(reviewed), described))
+    return [f"  {line}" for line in unified_diff(before, after, "reviewed", "now", lineterm="", n=2)]
+
+
+@tool.command("import", context_settings={"ignore_unknown_options": True})
+@SERVER
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write tools/NAME.toml in this folder.")
+@COMMAND
+@click.pass_obj
+def tool_import(obj: Context, server: str, into: Path | None, command: tuple[str, ...]) -> None:
+    """Propose catalogue entries from a live MCP server, for you to judge. Nothing is ever overwritten.
+
+    \b
+    Example:  remit tool import --server notes --into catalogue -- mcp-server-notes ./notes
+    """
+    for name, described, pinned in live(obj, server, command):
+        text = mcp_proposal.draft(name, described, pinned)
+        path = into / "tools" / f"{name}.toml" if into and text else None
+        state = "proposed" if text else "skipped"
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+                state = "written"
+            except FileExistsError:
+                state = "kept"
+        why = "" if text else "its name cannot be a catalogue name, or it cannot be pinned"
+        shown = text if path is None and text else f"{path or name}: {state} {why}".rstrip()
+        obj.out.one({"tool": name, "state": state, "file": str(path or ""), "toml": text}, shown)
