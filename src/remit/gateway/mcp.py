@@ -25,6 +25,7 @@ from .asks import AgentAsks, Desk
 from .enforce import PROMPTS, RESOURCES, Enforcer
 from .front import front
 from .held import Records
+from .relay import Face
 from .seat import Seat, catalogue_name
 from .secrets import NoSecrets, enforcer_key, injected
 from .serve import quiet_sdk
@@ -114,7 +115,7 @@ def enforcement_point(task: AsyncTask, upstream: Upstream, wait_budget_s: float)
 class _Only:
     upstream: Upstream
 
-    async def session(self, server: str) -> Upstream:
+    async def session(self, server: str, face: Face) -> Upstream:
         """See `seat.Sessions`."""
         return self.upstream
 

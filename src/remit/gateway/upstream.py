@@ -27,7 +27,7 @@ from remit_client import RemitError
 
 from .bounded_http import Bounded
 from .processes import process
-from .relay import Relay
+from .relay import Face, Relay
 from .secrets import Injected, NoSecrets
 
 CALL_TIMEOUT = 120.0
@@ -68,17 +68,16 @@ def ours(failure: BaseException) -> str:
 
 @asynccontextmanager
 async def connected(
-    config: ServerConfig,
-    env: Mapping[str, str] | None = None,
-    held: Injected = NoSecrets,
-    patience: float = CALL_TIMEOUT,
+    config: ServerConfig, env: Mapping[str, str] | None = None, held: Injected = NoSecrets, face: Face | None = None
 ) -> AsyncIterator[Upstream]:
     """A live server. With a secret, what it prints on standard error is not for the agent to read."""
-    relay = Relay(config.asks)
+    face = face or Face(can=config.asks)
+    relay = Relay([word for word in config.asks if word in face.can])
     async with AsyncExitStack() as stack:
         try:
             streams = await _transport(stack, config, env or {}, held)
-            client = Client(streams, read_timeout_seconds=patience, **relay.callbacks(), cache=None)
+            mode = "legacy" if face.legacy else "auto"
+            client = Client(streams, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **relay.callbacks(), cache=None)
             found = Upstream(config, await stack.enter_async_context(client), held, relay)
         except (*FAILURES, ExceptionGroup) as failure:
             where = config.command[0] if config.command else config.url
