@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def tool_diff(obj: Context, server: str, command: tuple[str, ...]) -> None:
         differs = True
         obj.out.one({"tool": name, "state": "gone", "pin": "", "diff": []}, f"{name}: gone")
     if differs:
-        raise click.exceptions.Exit(int(Exit.ERROR))
+        sys.exit(int(Exit.ERROR))
 
 
 def _difference(reviewed: str, described: dict[str, Any]) -> list[str]:
