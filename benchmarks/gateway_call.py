@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 from measure import emit
@@ -27,7 +27,7 @@ from tests.server import furnished, process
 
 from remit_client import AsyncRemit, mcp_http
 
-CALLS = 320
+CALLS, ROUNDS = 48, 8
 SERVER = textwrap.dedent(
     """
     import sys, uvicorn
@@ -70,55 +70,66 @@ def running(code: str, port: int, *more: str):
         child.wait(10)
 
 
-async def timed(client: Client, at_once: int) -> tuple[list[float], float]:
-    """(seconds of each call, calls a second)."""
+async def timed(client: Client, at_once: int, calls: int) -> list[float]:
+    """Seconds of each call."""
     samples: list[float] = []
 
     async def some() -> None:
-        for _ in range(CALLS // at_once):
+        for _ in range(calls // at_once):
             began = time.perf_counter()
             result = await client.call_tool("echo", {"text": "hello"})
             assert not result.is_error and result.content[0].text == "hello", result
             samples.append(time.perf_counter() - began)
 
-    await client.list_tools()
-    await asyncio.gather(*(client.call_tool("echo", {"text": "hello"}) for _ in range(8)))
-    began = time.perf_counter()
     await asyncio.gather(*(some() for _ in range(at_once)))
-    return samples, len(samples) / (time.perf_counter() - began)
+    return samples
 
 
-async def measured(subject: str, url: str, http=None) -> None:
-    """One client's figures."""
-    async with Client(streamable_http_client(url, http_client=http), read_timeout_seconds=60) as client:
-        for at_once in (1, 16):
-            samples, per_s = await timed(client, at_once)
-            emit("gateway.call", subject, at_once, samples, per_s)
-
-
-async def through_remit(server, directory: Path, resource: str) -> None:
+async def measure(server, directory: Path, resource: str, others: dict[str, str]) -> None:
+    """In turns, so that what else the machine does falls on all of them alike."""
     remit = AsyncRemit(server.url, agent_dir=directory)
-    async with remit.task("work", goal="g") as task, mcp_http.client(await task.auth(resource)) as http:
-        await measured("remit", resource, http)
+    async with (
+        remit.task("work", goal="g") as task,
+        mcp_http.client(await task.auth(resource)) as http,
+        AsyncExitStack() as stack,
+    ):
+        clients = {}
+        for subject, url in {"direct": others.pop("direct"), "remit": resource, **others}.items():
+            transport = streamable_http_client(url, http_client=http if subject == "remit" else None)
+            clients[subject] = await stack.enter_async_context(Client(transport, read_timeout_seconds=60))
+            await clients[subject].list_tools()
+            await timed(clients[subject], 8, 16)
+        for at_once in (1, 16):
+            samples = {subject: [] for subject in clients}
+            took = dict.fromkeys(clients, 0.0)
+            for _ in range(ROUNDS):
+                for subject, client in clients.items():
+                    began = time.perf_counter()
+                    samples[subject] += await timed(client, at_once, CALLS)
+                    took[subject] += time.perf_counter() - began
+            for subject in clients:
+                emit("gateway.call", subject, at_once, samples[subject], len(samples[subject]) / took[subject])
     await remit.close()
 
 
 def main() -> None:
     port, peer, upstream = free_port(), free_port(), free_port()
     url, resource = f"http://127.0.0.1:{upstream}/mcp", f"http://127.0.0.1:{port}/mcp"
-    with tempfile.TemporaryDirectory() as folder, running(SERVER, upstream):
-        asyncio.run(measured("direct", url))
-        with process(Path(folder) / "data") as started:
-            lines = asyncio.run(described_at("echo", url))
-            tools = {name: tool(line) for name, line in lines.items()}
-            server = furnished(started, catalogue(resource, {"echo": f'url = "{url}"'}, tools, list(tools)))
-            with gateway(server, Path(folder) / "gw", port):
-                asyncio.run(through_remit(server, agent_dir(server, Path(folder) / "agent"), resource))
+    others = {"direct": url}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(running(SERVER, upstream))
         if importlib.util.find_spec("fastmcp") is None:
             emit("gateway.call", "fastmcp proxy", 1, note="absent: pip install fastmcp")
-            return
-        with running(PROXY, peer, url):
-            asyncio.run(measured("fastmcp proxy", f"http://127.0.0.1:{peer}/mcp"))
+        else:
+            stack.enter_context(running(PROXY, peer, url))
+            others["fastmcp proxy"] = f"http://127.0.0.1:{peer}/mcp"
+        started = stack.enter_context(process(folder / "data"))
+        lines = asyncio.run(described_at("echo", url))
+        tools = {name: tool(line) for name, line in lines.items()}
+        server = furnished(started, catalogue(resource, {"echo": f'url = "{url}"'}, tools, list(tools)))
+        stack.enter_context(gateway(server, folder / "gw", port))
+        asyncio.run(measure(server, agent_dir(server, folder / "agent"), resource, others))
 
 
 main()
