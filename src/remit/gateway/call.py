@@ -122,6 +122,9 @@ class Passing:
         telling = asyncio.create_task(self._tell(record.held))
         try:
             while True:
+                if record.settled_at and self._asked.name not in await self._seat.grants(now=True):
+                    said = "The task is over, or does not name this any more; nothing is given again."
+                    raise Denied(said, reasons=("task_not_open",))
                 if record.settled_at and record.outcome is None:
                     return Failure(_gone(self._asked), "permit", {"executed": True})
                 if record.settled_at:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from remit.domain.catalogue import ServerConfig
 from remit_client import Denied, RemitError, Unreachable
@@ -25,6 +27,7 @@ Key = tuple[str, str, Face]
 IDLE = 300.0
 SESSIONS = 512
 SWEEP = 2.0
+LOOK_EVERY = 5  # sweeps
 START_IN = 30.0
 _BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SERVERS_FOR = 5.0
@@ -158,13 +161,25 @@ class Pool:
         min(idle, key=lambda pair: pair[0])[1].stop.set()
 
     async def _sweep(self) -> None:
-        while True:
+        for sweep in count(1):
             await asyncio.sleep(SWEEP)
+            if sweep % LOOK_EVERY == 0:
+                await self._end_what_is_over()
             for found in list(self._open.values()):
                 if _is_idle(found, IDLE):
                     found.stop.set()
             now = time.monotonic()
             self._failing = {k: f for k, f in self._failing.items() if now - f.not_before < 60.0}
+
+    async def _end_what_is_over(self) -> None:
+        """A task that is over has no use for its processes. When Remit does not answer, nothing is permitted either."""
+        for task in {task for task, _, _ in self._open}:
+            try:
+                state = member(await self._desk.ask("GET", f"/v1/tasks/{quote(task, safe='')}"), "state", str)
+            except RemitError:
+                continue
+            if state != "open":
+                await self.end(task)
 
     async def _close(self, key: Key) -> None:
         found = self._open.pop(key, None)
