@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
 from remit_client.errors import of_problem
@@ -78,7 +78,8 @@ class Desk:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        self._http = LeanHttp(self.url, {"Authorization": f"Bearer {key}"})
+        self._prefix = urlsplit(self.url).path
+        self._http = LeanHttp(self.url, {"Accept": "application/json", "Authorization": f"Bearer {key}"})
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, form: Mapping[str, str] | None = None, patience: float = 5.0
@@ -90,7 +91,7 @@ class Desk:
         elif body is not None:
             content, media = json.dumps(body, allow_nan=False).encode(), "application/json"
         try:
-            status, answer = await self._http.request(method, path, content, media, patience)
+            status, answer = await self._http.request(method, self._prefix + path, content, media, patience)
             found = json.loads(answer) if answer else None
         except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
             said = f"Remit did not answer the enforcement point ({type(failure).__name__})."

@@ -93,7 +93,7 @@ async def _transport(stack: AsyncExitStack, config: ServerConfig, env: Mapping[s
     headers = {name: f"Bearer {value}" for name, value in held.variables.items()}
     http = httpx2.AsyncClient(
         headers=headers,
-        transport=Bounded(config.url),
+        transport=Bounded(config.url, CALL_TIMEOUT),
         timeout=httpx2.Timeout(CALL_TIMEOUT, connect=5.0),
         follow_redirects=False,
         trust_env=False,
