@@ -16,6 +16,7 @@ FILES = {
     "decision_inproc.py": ("decision.inproc",),
     "over_http.py": ("decision.http", "token.issue"),
     "log_append.py": ("log.append",),
+    "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "revoke.py": ("revoke.postgres", "revoke.jwt"),
     "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
     "mysql_credentials.py": ("mysql.mint", "mysql.kill"),

@@ -28,7 +28,7 @@ class Value(NamedTuple):
     text: str
 
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_ADDRESS = re.compile(r"\w[\w.+%&=~-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _URL = re.compile(r"(?:https?|ftp|wss?)://[^\s<>\"'`]{1,2048}", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])(?:/[^\s<>\"'`]{0,1024})?")
 _ACCOUNT = re.compile(
