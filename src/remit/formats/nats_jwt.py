@@ -42,8 +42,8 @@ class Permissions:
     sources: Sequence[str] = ()
 
 
-def user(key: nkey.Seed, of: str, by: nkey.Seed, may: Permissions, *, name: str, now: int, expires_at: int) -> str:
-    """A user of account `of`, signed by one of its signing keys; times in ms."""
+def user(key: nkey.Seed, of: str, by: nkey.Seed, may: Permissions, *, name: str, now: int, end: int) -> str:
+    """A user of account `of`, signed by one of its signing keys; `now` and `end` in seconds."""
     said: dict[str, Any] = {
         "pub": _only(may.publish),
         "sub": _only(may.subscribe),
@@ -60,7 +60,7 @@ def user(key: nkey.Seed, of: str, by: nkey.Seed, may: Permissions, *, name: str,
         said["resp"] = {"max": may.responses, "ttl": may.within * 1_000_000_000}
     if may.sources:
         said["src"] = list(may.sources)
-    claims = {"iat": now // 1000, "exp": expires_at // 1000, "sub": key.public, "name": name, "nats": said}
+    claims = {"iat": now, "exp": end, "sub": key.public, "name": name, "nats": said}
     return _signed(claims, by)
 
 

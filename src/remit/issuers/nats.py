@@ -63,7 +63,7 @@ class NatsIssuer:
             raise WrongState("The grants need a parameter that was not stated.")
         by = self._signer()
         key, now = self._key(by, lease), self._in_time(lease)
-        token = user(key, str(self._account), by, may, name=lease.handle, now=now, expires_at=lease.expires_at)
+        token = user(key, str(self._account), by, may, name=lease.handle, now=now // 1000, end=_end(lease))
         self._in_time(lease)
         parts = {"url": self._url, "creds": creds(token, key)}
         asks = {"inbox_prefix": prefix} if lease.grants.get("inbox") else {}
@@ -88,7 +88,7 @@ class NatsIssuer:
 
     def _in_time(self, lease: Lease) -> int:
         now = self._clock()
-        if now >= lease.mint_until or now // 1000 >= lease.expires_at // 1000:
+        if now >= lease.mint_until or now // 1000 >= _end(lease):
             raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
         return now
 
@@ -109,6 +109,11 @@ class NatsIssuer:
 
     def _tls(self) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=str(self._ca)) if self._ca else None
+
+
+def _end(lease: Lease) -> int:
+    """In seconds: servers end a connection up to one second after what its JWT says."""
+    return lease.expires_at // 1000 - 1
 
 
 def _handle(lease: Lease) -> str:
