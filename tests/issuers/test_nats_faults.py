@@ -530,3 +530,24 @@ def test_what_it_minted_is_what_the_reference_implementation_reads(nats_house, r
         assert (await made.mint(lease("remit_ref2", WORK))).reference != minted.reference
 
     run(main())
+
+
+def test_one_whose_sessions_do_not_end_holds_up_nobody_else(nats_house):
+    async def main():
+        async with makers(nats_house, 1) as (made,):
+            wanted = [lease(f"remit_poison{n}", WORK) for n in range(6)]
+            minted = [await made.mint(one) for one in wanted]
+            there = made._revocations._there
+            really = there.connections
+
+            async def clinging(servers, user):
+                return 1 if user == minted[0].reference else await really(servers, user)
+
+            there.connections = clinging
+            done = await asyncio.gather(made.kill(wanted[0]), *map(made.kill, wanted), return_exceptions=True)
+            assert [type(one) for one in done] == [IssuerUnavailable] * 2 + [type(None)] * 5
+            there.connections = really
+            await made.kill(wanted[0])
+            assert not made._revocations._waiting and not any([await works(nats_house, one) for one in minted])
+
+    asyncio.run(main())

@@ -22,7 +22,7 @@ from remit.formats.nats_jwt import Account
 from .nats_system import System, SystemAccount
 
 FORGET_AFTER = 600  # s: how far a server's clock may be behind ours
-_ROUNDS = 50
+_ROUNDS = 20
 
 
 class Revocations:
@@ -31,16 +31,26 @@ class Revocations:
     def __init__(self, system: System) -> None:
         self._system, self._there = system, SystemAccount(system, self._pushed)
         self._known: dict[str, int] = {}
+        self._waiting: dict[object, str] = {}
         self._seen: Account | None = None
         self._own = ""
         self._turn = asyncio.Lock()
         self._repairs: set[asyncio.Task[None]] = set()
 
     async def ensure(self, user: str, end: int) -> None:
-        """`end` is when the user's JWT ends, in seconds. Kills that wait for each other share a push."""
+        """`end` is when the user's JWT ends, in seconds. Whoever has the turn does it for all that wait."""
         self._known[user] = max(end, self._known.get(user, 0))
-        async with self._there.reached():
-            await self._settled(user)
+        mine = object()
+        self._waiting[mine] = user
+        try:
+            async with self._there.reached(), self._turn:
+                if mine in self._waiting:  # and not done meanwhile, by somebody who began after this was asked
+                    await self._settled(dict(self._waiting))
+                if mine in self._waiting:
+                    message = "The account changes again and again, or sessions of the task do not end."
+                    raise IssuerUnavailable(message, inside=user)
+        finally:
+            self._waiting.pop(mine, None)
 
     async def close(self) -> None:
         """Leave; what others push is no longer looked at."""
@@ -48,20 +58,22 @@ class Revocations:
             repair.cancel()
         await self._there.close()
 
-    async def _settled(self, user: str) -> None:
-        """Everything known is in force at all servers; and then no session of this user is left."""
+    async def _settled(self, left: dict[object, str]) -> None:
+        """Everything known is in force at all servers; then whoever has no session left waits no longer."""
         for turn in range(_ROUNDS):
-            async with self._turn:
-                servers = await self._there.servers()
-                trusted, accounts = await asyncio.gather(self._there.trusted(servers), self._accounts(servers))
-                in_force = all(self._lacks_nothing(one) and one.issuer in trusted for one in accounts)
-                # Who was let in while the revocation arrived is found when the claims change once more.
-                if in_force and not (user and await self._there.connections(servers, user)):
+            servers = await self._there.servers()
+            trusted, accounts = await asyncio.gather(self._there.trusted(servers), self._accounts(servers))
+            if all(self._lacks_nothing(one) and one.issuer in trusted for one in accounts):
+                for one, user in list(left.items()):
+                    if not await self._there.connections(servers, user):
+                        del left[one]
+                        self._waiting.pop(one, None)
+                if not left:
                     return
-                await self._push(servers, accounts, trusted)
+                # Who was let in while the revocation arrived is found when the claims change once more.
+            await self._push(servers, accounts, trusted)
             if turn > 1:
                 await asyncio.sleep(0.01 * turn)
-        raise IssuerUnavailable("The account changes again and again, or sessions do not end.", inside=user)
 
     async def _push(self, servers: int, accounts: list[Account], trusted: set[str]) -> None:
         newest = max(accounts, key=lambda account: (account.issued_at, account.text))
@@ -121,5 +133,5 @@ class Revocations:
         for wait in (0.0, 0.5, 2.0):
             await asyncio.sleep(wait)
             with suppress(IssuerUnavailable):
-                async with self._there.reached():
-                    await self._settled("")
+                async with self._there.reached(), self._turn:
+                    await self._settled({})
