@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import nats.errors
+import nats.js.api
 import nkeys
 import pytest
 from hypothesis import given, settings
@@ -510,6 +511,41 @@ def test_what_a_raw_client_writes_does_not_get_around_the_lists(nats_house):
         assert said.count(b"Permissions Violation") == 6
         await boss.flush()
         assert heard.pending_msgs == 1 and (await heard.next_msg(1)).subject == "orders.acme.1"
+        await boss.close()
+
+    on(nats_house, test)
+
+
+def test_streams_are_written_and_pushed_from_but_not_ruled(nats_house):
+    async def test(made):
+        boss = await connect(nats_house, nats_house.everything())
+        js = boss.jetstream()
+        await js.add_stream(name="orders", subjects=["orders.acme.>"])
+        grants = {
+            "publish": [{"under": ["orders", "acme"]}],
+            "inbox": True,
+            "responses": 1,
+            "subscribe": [{"under": ["fed", "acme"]}],
+        }
+        minted = await made.mint(lease("remit_stream", grants))
+        client = await task(nats_house, minted, inbox_prefix=minted.parts["inbox_prefix"])
+        fed = await client.subscribe("fed.acme.in")
+        await client.flush()
+        assert (await client.jetstream().publish("orders.acme.1", b"kept", timeout=5)).stream == "orders"
+        config = nats.js.api.ConsumerConfig(durable_name="fed", deliver_subject="fed.acme.in", ack_policy="explicit")
+        await js.add_consumer("orders", config)
+        message = await fed.next_msg(5)
+        assert message.data == b"kept"
+        await message.ack_sync(5)  # its one response; and the server's answer to it comes to the inbox
+        assert (await js.consumer_info("orders", "fed")).num_ack_pending == 0
+        for subject in (
+            "$JS.API.STREAM.DELETE.orders",
+            "$JS.API.STREAM.MSG.GET.orders",
+            "$JS.API.CONSUMER.MSG.NEXT.orders.fed",
+        ):
+            assert not await may(client, "publish", subject)
+        await js.delete_stream("orders")
+        await client.close()
         await boss.close()
 
     on(nats_house, test)
