@@ -70,9 +70,10 @@ def test_seeds_that_are_none(flaw):
     assert not SEEDS[flaw] or SEEDS[flaw] not in f"{refused.value} {refused.value.inside}"
 
 
-@pytest.mark.parametrize(
-    "text", [None, 5, "", "U" * 56, Key("U").public + "\n", Key("U").public.lower(), Key("U").seed, b"U"]
-)
+PUBLIC = [None, 5, "", "U" * 56, Key("U").public + "\n", Key("U").public.lower(), Key("U").seed, b"U"]
+
+
+@pytest.mark.parametrize("text", PUBLIC, ids=range(len(PUBLIC)))
 def test_public_keys_that_are_none(text):
     assert not nkey.is_public(text, nkey.USER)
 
