@@ -24,12 +24,13 @@ from remit.domain.lease import Lease
 from remit.issuers import Tools, build
 
 COUNT = 100
+Told = tuple[Mapping[str, Any], Mapping[str, str]]
 NOTE = "per_s is of mint and kill together"
 
 
-async def _remit(kind: str, dsn: str, grants: Mapping[str, Any], at_once: int) -> None:
+async def _remit(kind: str, told: Told, grants: Mapping[str, Any], at_once: int) -> None:
     """`at_once` tasks, each one credential after the other."""
-    issuer: Any = build(IssuerConfig("b", kind, {"dsn_env": "D"}), Tools(None, None, None, "", {"D": dsn}))  # type: ignore[arg-type]
+    issuer: Any = build(IssuerConfig("b", kind, told[0]), Tools(None, None, None, "", told[1]))  # type: ignore[arg-type]
     mints, kills = [], []
 
     async def one(handle: str) -> None:
@@ -57,10 +58,11 @@ async def _remit(kind: str, dsn: str, grants: Mapping[str, Any], at_once: int) -
     await issuer.close()
 
 
-def remit(kind: str, dsn: str, grants: Mapping[str, Any]) -> None:
-    """One at a time, and eight."""
+def remit(kind: str, dsn: str | Told, grants: Mapping[str, Any]) -> None:
+    """One at a time, and eight; `dsn` may be settings and environment."""
+    told: Told = ({"dsn_env": "D"}, {"D": dsn}) if isinstance(dsn, str) else dsn
     for at_once in (1, 8):
-        asyncio.run(_remit(kind, dsn, grants, at_once))
+        asyncio.run(_remit(kind, told, grants, at_once))
 
 
 @contextmanager
