@@ -49,8 +49,8 @@ class OidcAttestor:
 
     async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
         """See `ports.Attestor`."""
-        fetched = () if attester.keys else await self._keys(attester, jws.peek(token).kid, now)
-        keys = fetched or client_attestation.pinned(attester)
+        pinned = client_attestation.pinned(attester)
+        keys = pinned or await self._keys(attester, jws.peek(token).kid, now)
         return client_attestation.parse(token, issuer=attester.issuer, audience=audience, keys=keys, now=now)
 
     async def _keys(self, federation: Federation | Attester, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
