@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -383,3 +384,20 @@ def test_somebody_elses_keys_do_not_sign_in(vault):
     with pytest.raises(IssuerUnavailable, match="did not do it") as refused:
         asyncio.run(stranger.mint(lease("remit_none", openbao_rig.READ)))
     assert "sign-in" in refused.value.inside and made
+
+
+def test_requests_do_not_read_the_authorities_again(cluster, monkeypatch):
+    """Reading them takes tens of milliseconds of the loop that also decides."""
+    made = kubernetes.issuer(cluster.url)
+    asyncio.run(made.kill(lease(grants=kubernetes.READ)))
+    read = []
+    for name in ("load_verify_locations", "load_default_certs"):
+        original = getattr(ssl.SSLContext, name)
+
+        def counted(self, *words, original=original, **more):
+            read.append(1)
+            return original(self, *words, **more)
+
+        monkeypatch.setattr(ssl.SSLContext, name, counted)
+    asyncio.run(made.mint(lease(grants=kubernetes.READ)))
+    assert not read
