@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecallable, WrongState
+from remit.formats import signing_key
 from remit.issuers.aws import session_policy
 
 from .clouds import ISSUER, SUB, Cluster, Entra, GitHub, Google, Sts, like
@@ -309,6 +310,24 @@ def test_an_app_without_its_key_says_where_to_put_it(hub):
         asyncio.run(made.mint(lease(grants={**github.READ, "repositories": ["{repository}"]})))
     with pytest.raises(WrongState, match="too late"):
         asyncio.run(made.mint(lease(grants=github.READ, window=0)))
+
+
+def test_the_apps_key_is_checked_once_and_a_new_one_is_used_at_once(tmp_path, monkeypatch):
+    """Checking an RSA key takes tens of milliseconds of the loop that also decides."""
+    service, other = GitHub(), GitHub()
+    made = asyncio.run(github.issuer(service, tmp_path))
+    loaded, load = [], signing_key.load_pem
+    monkeypatch.setattr(signing_key, "load_pem", lambda pem: loaded.append(pem) or load(pem))
+    for _ in range(3):
+        asyncio.run(made.mint(lease(grants=github.READ)))
+    assert loaded == [service.pem]
+    (tmp_path / "app.pem").write_bytes(other.pem)
+    with pytest.raises(IssuerUnavailable):
+        asyncio.run(made.mint(lease(grants=github.READ)))
+    service.public = other.public
+    asyncio.run(made.mint(lease(grants=github.READ)))
+    assert loaded == [service.pem, other.pem]
+    service.close(), other.close()
 
 
 # --- OpenBao ---
