@@ -368,6 +368,40 @@ def test_what_hangs_from_a_lost_token_is_found_by_the_handle_and_dies(vault):
     asyncio.run(made.kill(wanted))
 
 
+def test_looking_for_lost_tokens_goes_on_where_the_last_attempt_ran_out_of_time(vault):
+    """Thousands of tokens cannot be looked up in one attempt: each must bring it further, or no kill ever ends."""
+    made, bao, database = vault
+    before = roles(database)
+    wanted = [lease(f"remit_among{number}", openbao_rig.READ) for number in range(6)]
+    looked, ask = [], made._ask
+
+    async def counted(method, path, body, token=""):
+        if path.endswith("lookup-accessor"):
+            looked.append(body["accessor"])
+            if len(looked) == 4:
+                raise TimeoutError
+        return await ask(method, path, body, token)
+
+    async def main():
+        for one in wanted:
+            await made.mint(one)
+        made._ask = counted
+        with pytest.raises(TimeoutError):
+            await made.kill(wanted[0])
+        await asyncio.gather(*map(made.kill, wanted))
+
+    asyncio.run(main())
+    retried = looked.pop(3)
+    assert len(looked) == len(set(looked)) and retried in looked
+    with openbao_rig.root(bao) as http:
+        left = http.request("LIST", "auth/token/accessors").json()["data"]["keys"]
+    assert len(set(looked) - set(left)) >= len(wanted)
+    until = time.monotonic() + 10
+    while roles(database) != before:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_a_kill_is_confirmed_when_the_role_is_gone_and_not_before(vault):
     made, _, database = vault
     before, wanted = roles(database), lease("remit_sync", openbao_rig.READ)
