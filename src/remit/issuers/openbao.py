@@ -7,6 +7,8 @@ token (auth method `jwt`), so it has no long-lived secret there; or with a token
 
 Remit's policy there: `create` and `sudo` on `auth/token/create-orphan`, `update` on `auth/token/revoke-accessor`,
 `auth/token/lookup-accessor` and `sys/leases/revoke`, `list` and `sudo` on `auth/token/accessors`.
+
+OpenBao's own revocation of a PostgreSQL role cannot be done twice: its roles need `revocation_statements` that can.
 """
 
 from __future__ import annotations

@@ -48,6 +48,10 @@ path "sys/leases/lookup" { capabilities = ["update"] }
 MAKE = """CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
 GRANT USAGE ON SCHEMA billing TO "{{name}}"; GRANT SELECT ON billing.customers TO "{{name}}";"""
 
+# What OpenBao does by itself cannot be done twice: killed in between, it would never drop the role.
+DROP = """DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{{name}}') THEN
+DROP OWNED BY "{{name}}"; DROP ROLE "{{name}}"; END IF; END $$"""
+
 
 def root(bao):
     token = {"X-Vault-Token": getattr(bao, "root", "root")}
@@ -72,7 +76,13 @@ def furnish(bao, database, keys, issuer=ISSUER, lasts="1h"):
                                        "connection_url": url, "username": "admin", "password": "admin-password"})  # fmt: skip
             put(
                 "database/roles/readonly",
-                {"db_name": "pg", "creation_statements": [MAKE], "default_ttl": lasts, "max_ttl": "2h"},
+                {
+                    "db_name": "pg",
+                    "creation_statements": [MAKE],
+                    "revocation_statements": [DROP],
+                    "default_ttl": lasts,
+                    "max_ttl": "2h",
+                },
             )
             put("sys/policies/acl/remit", {"policy": POLICY})
             put("sys/policies/acl/readonly", {"policy": 'path "database/creds/readonly" { capabilities = ["read"] }'})
