@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remit.domain.decision import Deny, Hold, Permit, Reason, Requirement, Why, watched
 from remit.domain.flow import Label, Sensitivity, Trust
 from remit.domain.identity import Tier
 from remit.domain.origin import DIGEST, NOTHING_TRACED, Observation, Origin, Provenance, Traced, word, worst
@@ -93,3 +94,14 @@ def test_a_goal_that_needs_a_tool_has_its_words(words, goal, expected):
 
 def test_a_tool_that_nothing_tells_is_never_unexpected():
     assert tool(name="x.do").plausible("anything")
+
+
+def test_watching_lifts_what_policies_hold_or_forbid_and_nothing_else():
+    held = Hold((Why(Reason.NEEDS_APPROVAL, "x"),), (Requirement(("a",)),))
+    for lifted in (held, Deny((Why(Reason.POLICY_FORBIDS, "x"),))):
+        found = watched(lifted)
+        assert isinstance(found, Permit)
+        assert [why.reason for why in found.why] == [Reason.WATCHED, lifted.why[0].reason]
+    permit = Permit((Why(Reason.WITHIN_POLICY, "x"),))
+    for other in (permit, Deny((Why(Reason.POLICY_ERROR, "x"),)), Deny((Why(Reason.POLICY_SILENT, "x"),))):
+        assert watched(other) is other
