@@ -88,11 +88,9 @@ def test_control_with_nothing_injected_the_same_call_was_merely_invented(working
 
 def test_nothing_of_what_was_read_is_anywhere(working):
     house, bot, task, token = working
-    assert observe(house, task, INJECTED).status_code == 200
-    assert (
-        bot.send("POST", f"/v1/tasks/{task}/observations", token, {"tool": "issues", "content": told}).status_code
-        == 200
-    )
+    told = {"tool": "issues", "content": INJECTED.replace("eve@", "mallory-8431@")}
+    assert observe(house, task, told["content"]).status_code == 200
+    assert bot.send("POST", f"/v1/tasks/{task}/observations", token, told).status_code == 200
     kept = b"".join(path.read_bytes() for path in house.data.rglob("*") if path.is_file())
     kept += house.data.with_suffix(".log").read_bytes()
     for piece in (b"canary-8431", b"mallory", b"8431"):
@@ -121,22 +119,13 @@ def test_what_is_reported_has_a_shape_and_a_size(working, body, status):
         assert answer.json()["whole"] is False
 
 
-def test_a_result_deeper_than_anybody_looks_is_refused_or_cut(working):
+def test_a_result_deeper_than_anybody_looks_is_refused(working):
     house, _, task, _ = working
-    deep = "[" * 50_000 + "]" * 50_000
-    answer = house.http("gate").post(
-        f"/v1/tasks/{task}/observations",
-        content=f'{{"tool": "issues", "content": {deep}}}',
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code in (400, 413)
-    shallow = "[" * 40 + "1" + "]" * 40
-    answer = house.http("gate").post(
-        f"/v1/tasks/{task}/observations",
-        content=f'{{"tool": "issues", "content": {shallow}}}',
-        headers={"Content-Type": "application/json"},
-    )
-    assert answer.status_code == 400 or answer.json()["whole"] is False
+    for depth in (40, 50_000):
+        content = f'{{"tool": "issues", "content": {"[" * depth + "]" * depth}}}'
+        headers = {"Content-Type": "application/json"}
+        answer = house.http("gate").post(f"/v1/tasks/{task}/observations", content=content, headers=headers)
+        assert answer.status_code == 413
 
 
 def test_another_agents_task_and_an_ended_one_get_nothing_told(working):
