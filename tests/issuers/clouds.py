@@ -71,7 +71,7 @@ class Cloud:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = serve  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815
 
             def log_message(self, *words):
                 pass

@@ -18,7 +18,7 @@ from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecall
 from remit.formats import signing_key
 from remit.issuers.aws import session_policy
 
-from .clouds import ISSUER, SUB, Cluster, Entra, GitHub, Google, Sts, like
+from .clouds import ISSUER, SUB, Cloud, Cluster, Entra, GitHub, Google, Sts, like
 from .rigs import aws, azure, github, google, kubernetes, lease
 from .rigs import openbao as openbao_rig
 
@@ -454,3 +454,37 @@ def test_requests_do_not_read_the_authorities_again(cluster, monkeypatch):
         monkeypatch.setattr(ssl.SSLContext, name, counted)
     asyncio.run(made.mint(lease(grants=kubernetes.READ)))
     assert not read
+
+
+class GivenUp(Cloud):
+    """What OpenBao 2.7 answers of a token whose revocation a crash cut short: a state that no request makes."""
+
+    def answer(self, method, path, headers, body):
+        told = {
+            "/v1/auth/jwt/login": (200, {"auth": {"client_token": "t", "lease_duration": 60}}),
+            "/v1/sys/leases/revoke": (204, {}),
+            "/v1/auth/token/revoke-accessor": (400, {"errors": ["token not found"]}),
+            "/v1/auth/token/lookup-accessor": (200, {"data": {"accessor": "a", "num_uses": self.uses}}),
+        }
+        status, found = told[path]
+        return status, "application/json", json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("reference", "uses", "dead"),
+    [("a database/creds/readonly/x", -1, True), ("a", -1, False), ("a database/creds/readonly/x", 1, False)],
+)
+def test_a_token_that_openbao_has_given_up_is_dead_once_nothing_hangs_from_it(reference, uses, dead):
+    bao = GivenUp(None)
+    bao.uses = uses
+    try:
+        made, _ = asyncio.run(openbao_rig.issuer(int(bao.url.rpartition(":")[2])))
+        wanted = lease("remit_given_up", openbao_rig.READ).known_as(reference)
+        if dead:
+            asyncio.run(made.kill(wanted))
+        else:
+            with pytest.raises(IssuerUnavailable) as alive:
+                asyncio.run(made.kill(wanted))
+            assert "still there" in alive.value.inside
+    finally:
+        bao.close()
