@@ -18,6 +18,7 @@ FILES = {
     "decision_inproc.py": ("decision.inproc",),
     "over_http.py": ("decision.http", "token.issue"),
     "log_append.py": ("log.append",),
+    "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "svid.py": ("svid.issue", "svid.fetch"),
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),

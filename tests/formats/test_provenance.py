@@ -106,7 +106,7 @@ def test_one_untrusted_place_is_enough_and_is_named():
 def test_what_does_not_fit_may_have_had_anything_in_it():
     long = " ".join(f"w{i}x" for i in range(KEPT))
     cut = row(long)
-    assert not cut.whole and cut.values <= KEPT + 64
+    assert not cut.whole and cut.values <= 3 * KEPT
     assert origin("ann@other.example", rows=[cut]) == "untrusted"
     assert not row(["x"] * 30_000).whole
     assert not row("y" * 70_000 + " ann@x.example").whole

@@ -39,24 +39,22 @@ def digester(key: bytes) -> Digest:
 
 def observed(found: Json, tool: Tool, digest: Digest) -> tuple[bytes, bytes, bool]:
     """Digests of the values in a result: (trusted, untrusted, whether that is all of it)."""
-    trusted: set[bytes] = set()
-    untrusted: set[bytes] = set()
+    by_trust: dict[Trust, set[Value]] = {Trust.TRUSTED: set(), Trust.UNTRUSTED: set()}
     left, whole = _TEXT, True
     try:
         for name, value, trust in content.fields(found, tool.output_format, tool.output_trust, tool.output_fields):
             if isinstance(value, str):
-                whole, left = whole and len(value) <= left, max(0, left - len(value))
-                value = value[: left + len(value)] if whole else value[:left]
-            for each in values.of_value(value, name):
-                if trust is Trust.TRUSTED:
-                    trusted.add(digest(each))
-                else:
-                    untrusted.add(digest(_loose(each)))
-            if len(trusted) + len(untrusted) > KEPT:
+                whole = whole and len(value) <= left
+                value = value[:left]
+                left -= len(value)
+            by_trust[trust].update(values.of_value(value, name))
+            if sum(map(len, by_trust.values())) > KEPT:
                 whole = False
                 break
     except content.TooMuch:
         whole = False
+    trusted = {digest(value) for value in by_trust[Trust.TRUSTED]}
+    untrusted = {digest(_loose(value)) for value in by_trust[Trust.UNTRUSTED]}
     return b"".join(sorted(trusted)), b"".join(sorted(untrusted)), whole
 
 
@@ -202,4 +200,4 @@ def _whole(quotients: Iterable[tuple[Decimal, Decimal | int]]) -> Iterator[Decim
 
 
 def _loose(value: Value) -> Value:
-    return Value(value.kind, values.loose(value.text))
+    return value if value.text.isascii() else Value(value.kind, values.loose(value.text))

@@ -56,6 +56,8 @@ _NAMED = re.compile(
 )
 _QUOTED = re.compile(r"(?<!\w)(?:'([^'\s]{1,64})'|\"([^\"\s]{1,64})\"|`([^`\s]{1,64})`|“([^”\s]{1,64})”)(?!\w)")
 _FILE = re.compile(r"(?<![\w@:/.])(?:/?(?:[\w.~-]{1,255}/){1,32})?[\w-][\w.-]{0,200}\.[^\W\d_]\w{0,9}(?![\w@])")
+_DIGIT = re.compile(r"\d")
+_MORE = re.compile(r"[\d@.]|://")
 _AROUND = ".,;:!?()[]{}\"'*-_>"
 _BESIDE = 2
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -67,13 +69,19 @@ _LIKE = str.maketrans(
 
 def exact(text: str) -> str:
     """NFKC, case folded, every run of white space one space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(_composed(text).casefold().split())
 
 
 def loose(text: str) -> str:
     """What it looks like: without accents and invisible characters, look-alike letters as Latin ones."""
+    if text.isascii():
+        return exact(text)
     bare = unicodedata.normalize("NFKD", exact(text))
     return " ".join("".join(c for c in bare if unicodedata.category(c) not in ("Mn", "Cf")).translate(_LIKE).split())
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def of_value(value: Json, name: str = "") -> Iterator[Value]:
@@ -92,24 +100,39 @@ def of_value(value: Json, name: str = "") -> Iterator[Value]:
 
 
 def of_text(text: str) -> Iterator[Value]:
-    """Everything that is a value in a text. What is part of a date, a time, an address or a link is no number as
-    well."""
-    text = unicodedata.normalize("NFKC", text[:TEXT_LIMIT])
+    """Everything that is a value in a text. What is part of a moment, an address or a link is no number as well."""
+    text = _composed(text[:TEXT_LIMIT])
     before = ""
     for word in _WORD.findall(text.casefold()):
         yield Value("word", word)
         if before:
             yield Value("pair", f"{before} {word}")
         before = word
-    text = _beside_more_than_words(text)
-    for found in _ADDRESS.finditer(text):
-        yield Value("address", exact(found[0]))
-    for pattern in (_URL, _HOST):
-        for found in pattern.finditer(text):
+    if _MORE.search(text):
+        text = _beside_more_than_words(text)
+        yield from _places(text)
+        if _DIGIT.search(text):
+            yield from _with_digits(text)
+
+
+def _places(text: str) -> Iterator[Value]:
+    if "@" in text:
+        for found in _ADDRESS.finditer(text):
+            yield Value("address", exact(found[0]))
+    if "://" in text:
+        for found in _URL.finditer(text):
             yield from _located(found[0])
-    for found in _FILE.finditer(text):
-        yield Value("file", exact(found[0]))
-    moments, rest = _moments(_URL.sub(" ", _ADDRESS.sub(" ", text)))
+    if "." in text:
+        for found in _HOST.finditer(text):
+            yield from _located(found[0])
+        for found in _FILE.finditer(text):
+            yield Value("file", exact(found[0]))
+
+
+def _with_digits(text: str) -> Iterator[Value]:
+    if "@" in text or "://" in text:
+        text = _URL.sub(" ", _ADDRESS.sub(" ", text))
+    moments, rest = _moments(text)
     yield from moments
     for pattern in (_ACCOUNT, _DIGITS):
         for found in pattern.finditer(rest):
@@ -162,7 +185,7 @@ def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
 
 
 def _of_string(value: str, name: str) -> Iterator[tuple[Value, ...]]:
-    text = unicodedata.normalize("NFKC", value).strip()
+    text = _composed(value).strip()
     moments, rest = _moments(text)
     if moments and not rest.strip(" tTzZ,"):
         yield from ((moment,) for moment in moments)
