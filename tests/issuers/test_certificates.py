@@ -6,14 +6,19 @@ import asyncio
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography import x509 as crypto_x509
 
+from remit.domain.caller import CallerKind
 from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.keys import Rotation
 from remit.domain.lease import Lease, LeaseState
 from remit.formats import openssh_krl, revocable
 from remit.formats.client_certificate import listed
+from remit.verbs.rotate import replace_now, rotate
+from remit.work.rotate_keys import rotate_keys
 from tests.issuers.rigs import lease
 from tests.issuers.rigs import ssh as ssh_rig
 from tests.issuers.rigs import x509 as x509_rig
@@ -246,3 +251,50 @@ def test_many_kills_at_once_are_few_files_and_each_is_in_them_or_told(rig, run, 
         assert len(named(made)) >= 63
 
     run(main())
+
+
+def test_while_an_authority_is_replaced_certificates_of_both_live_and_die(tmp_path):
+    """A real TLS server, which reads `ca.pem` when it has time and the list for every connection."""
+    times = Rotation(after=10**12, overlap=60_000, retention=600_000)
+
+    async def main():
+        w = await world(now=int(time.time() * 1000))
+        w.env = replace(w.env, rotation=times)
+        made = await x509_rig.issuer(str(tmp_path / "crl.pem"), w)
+        operator = w.call(CallerKind.OPERATOR, "op")
+
+        async def fetched():
+            (tmp_path / "ca.pem").write_bytes((await made.published("ca.pem"))[1])
+
+        async def answers(minted):
+            try:
+                return await asyncio.to_thread(server.ask, minted) == "bot"
+            except OSError:
+                return False
+
+        before, before_too, after, last = (lease(f"remit_{i}") for i in range(4))
+        old, old_too = await made.mint(before), await made.mint(before_too)  # the first mint makes the list
+        await fetched()
+        server = x509_rig.TlsServer(tmp_path, tmp_path / "ca.pem", tmp_path / "crl.pem")
+        try:
+            assert await answers(old)
+            await rotate(w.env, operator, "x509")
+            await fetched()
+            assert await answers(old)
+            w.clock.advance(times.overlap)
+            await rotate_keys(w.env, w.clock.now)
+            new = await made.mint(after)
+            assert new.parts["ca"] != old.parts["ca"]
+            assert await answers(new) and await answers(old)
+            await made.kill(before)
+            assert not await answers(old) and await answers(old_too) and await answers(new)
+            await made.kill(after)
+            assert not await answers(new) and await answers(old_too)
+            await replace_now(w.env, operator, "x509", "leaked")
+            await fetched()
+            fresh = await made.mint(last)
+            assert await answers(fresh) and not await answers(old_too) and not await answers(new)
+        finally:
+            server.stop()
+
+    asyncio.run(main())

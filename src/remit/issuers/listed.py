@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from remit.domain.catalogue import IssuerConfig
@@ -35,6 +35,7 @@ class RevocationList:
         self._name, self._reader, self._clock, self._size = config.name, reader, clock, size
         self._waiting: list[tuple[int, asyncio.Future[None], Write]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._written_by: tuple[str, ...] = ()
 
     def serial(self, lease: Lease) -> int:
         """The serial of a lease's certificate."""
@@ -69,6 +70,12 @@ class RevocationList:
                     done.set_result(None)
                 else:
                     done.set_exception(failure)
+
+    async def standing(self, read: Read, write: Write, of: Sequence[str]) -> None:
+        """Return when the file is there, by these authorities: readers refuse what no list of its issuer covers."""
+        if self.path is not None and tuple(of) != self._written_by:
+            await asyncio.to_thread(self._rewrite, (), read, write)
+            self._written_by = tuple(of)
 
     async def published(self, read: Read, write: Write) -> bytes:
         """The list as readers elsewhere may fetch it: the file's, and everything that is ending."""
