@@ -174,6 +174,10 @@ class AsyncTask:
         """Report what a tool returned, as JSON of at most 1 MiB; raises when Remit does not accept it."""
         await self._remit.run(self._work.observe(tool, content))
 
+    async def hook_key(self) -> str:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        return await self._remit.run(self._work.hook_key())
+
     async def wait_for(self, approval: str, seconds: float) -> bool:
         """Wait until a held call's approval is answered; False when nobody did in time."""
         return await self._remit.run(self._work.wait_for(approval, seconds))

@@ -260,6 +260,11 @@ class Work:
         path = f"/v1/tasks/{self.id}/observations"
         yield from self.agent.post(path, {"tool": tool, "content": content}, (yield from self.token()))
 
+    def hook_key(self) -> Talk[str]:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        answer = yield from self.agent.post(f"/v1/tasks/{self.id}/hook-keys", {}, (yield from self.token()))
+        return member(answer, "hook_key", str)
+
     def wait_for(self, approval: str, seconds: float) -> Talk[bool]:
         """Wait until the approval is no longer pending; False when the time is over."""
         deadline = time.monotonic() + seconds

@@ -179,6 +179,10 @@ class Task:
         """Report what a tool returned, as JSON of at most 1 MiB; raises when Remit does not accept it."""
         self._remit.run(self._work.observe(tool, content))
 
+    def hook_key(self) -> str:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        return self._remit.run(self._work.hook_key())
+
     def wait_for(self, approval: str, seconds: float) -> bool:
         """Wait until a held call's approval is answered; False when nobody did in time."""
         return self._remit.run(self._work.wait_for(approval, seconds))

@@ -44,6 +44,7 @@ class Driver:
 
     native = True
     edits = False
+    ids = True
 
     def __init__(self, guard, asynchronous=False):
         self.tools = Tools()

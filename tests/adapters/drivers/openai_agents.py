@@ -40,6 +40,7 @@ class Script(Model):
 class Driver:
     native = True
     edits = False
+    ids = True
 
     def __init__(self, guard):
         self.tools, self._guard = Tools(), guard

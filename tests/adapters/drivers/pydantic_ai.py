@@ -14,6 +14,7 @@ from . import Tools, Turn
 class Driver:
     native = True
     edits = True
+    ids = True
 
     def __init__(self, guard):
         self.tools = Tools()
