@@ -34,9 +34,12 @@ class ToolCall:
     id: str = ""
     pin: str = ""
 
-    def key(self, task: str) -> str:
-        """The same for a retry, another when an argument changed. Raises `TypeError` for what is no JSON."""
-        said = json.dumps([task, self.id, self.tool, self.pin, plain(self.arguments)], sort_keys=True, allow_nan=False)
+    def key(self, task: str, tool: str) -> str:
+        """The same for a retry, another when an argument changed; `tool` is the catalogue's name of it.
+
+        Raises `TypeError` or `ValueError` for what is no JSON.
+        """
+        said = json.dumps([task, self.id, tool, self.pin, plain(self.arguments)], sort_keys=True, allow_nan=False)
         return sha256(said.encode()).hexdigest()
 
 

@@ -146,7 +146,7 @@ class Guard:
 
     def _key(self, call: ToolCall) -> str:
         try:
-            return call.key(self.task.id) if call.id else ""
+            return call.key(self.task.id, self.named(call.tool)) if call.id else ""
         except (Denied, TypeError, ValueError, RecursionError):
             return ""
 
@@ -182,7 +182,7 @@ class _Asked:
         try:
             self.task = self._guard.task
             self.words = (self._guard.named(self._call.tool), plain(self._call.arguments))
-            key = self._call.key(self.task.id) if self._call.id else ""
+            key = self._call.key(self.task.id, self.words[0]) if self._call.id else ""
         except (Denied, TypeError, ValueError, RecursionError) as flaw:
             self.verdict = refusal(flaw, 0)
             return

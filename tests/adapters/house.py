@@ -8,12 +8,13 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
 import remit_client as remit
-from tests.server import CATALOGUE, furnished, process
+from tests.server import CATALOGUE, REMIT, furnished, process
 
 # What no text for a model may hold: a policy's id, a control's, a file's.
 INSIDE = ("hold-irreversible", "rule-77", "ASI02", "ASI77", "within", ".cedar")
@@ -54,11 +55,16 @@ class Wire:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
+    def front(self, url: str) -> str:
+        """An address of ours behind which is that server, for what takes no proxy."""
+        self._behind = url
+        return self.url
+
     def answer(self, asked):
         body = asked.rfile.read(int(asked.headers.get("Content-Length", 0)))
-        target = urlsplit(asked.path)
+        target = urlsplit(asked.path if "://" in asked.path else self._behind + asked.path)
         self.seen.append((target.path, dict(asked.headers)))
-        asks = target.path.endswith(("/calls", "/observations"))
+        asks = target.path.endswith(("/calls", "/observations", "/hooks/claude-code"))
         match self.mode if asks else "pass":
             case "down":
                 asked.connection.shutdown(socket.SHUT_RDWR)
@@ -79,13 +85,20 @@ class Wire:
             case "absurd":
                 self._say(asked, 200, b'{"decision": "PERMIT", "why": []}')
                 return
+            case "deaf-hook" if b"PostToolUse" in body:
+                self._say(asked, 503, b'{"detail": "no", "code": "RMT-1503"}')
+                return
             case "deaf" if target.path.endswith("/observations"):
                 self._say(asked, 503, b'{"detail": "no", "code": "RMT-1503"}')
                 return
         upstream = http.client.HTTPConnection(target.hostname, target.port, timeout=40)
         headers = {k: v for k, v in asked.headers.items() if k.lower() not in ("proxy-connection", "connection")}
         path = target.path + (f"?{target.query}" if target.query else "")
-        upstream.request(asked.command, path, body, headers)
+        try:
+            upstream.request(asked.command, path, body, headers)
+        except OSError:  # a late one, when the server is gone already
+            asked.close_connection = True
+            return
         answer = upstream.getresponse()
         status = 200 if answer.status == 404 and target.path.endswith("/observations") else answer.status  # TEMP
         self._say(asked, status, answer.read(), answer.getheader("Content-Type", ""))
@@ -108,6 +121,7 @@ class House:
 
     def __init__(self, server, folder) -> None:
         self.server = server
+        self.server_binary = Path(REMIT)
         self.wire = Wire()
         self._folder = folder
         token = server.http("operator").post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
@@ -146,9 +160,9 @@ class House:
 
 
 @contextmanager
-def house(folder):
+def house(folder, files=None):
     """Up, furnished, and gone again."""
     with process(folder / "data") as running:
-        opened = House(furnished(running, FILES), folder)
+        opened = House(furnished(running, files or FILES), folder)
         yield opened
         opened.wire.close()

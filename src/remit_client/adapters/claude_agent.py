@@ -4,7 +4,7 @@
 
 Claude counts a hook that fails or is late as no decision and goes on, unless its matcher says `block`: ours do. A held
 call is deferred: the run stops, its `ResultMessage.deferred_tool_use` has the call, and `resume=session_id` decides it
-again. Claude defers one call alone; of several at once, the held one is denied with where people can agree.
+again, and denies it with where people can agree while they have not. Claude defers a call once, and only alone.
 Catalogue names are those of `remit_client.hooks.claude_code`; `Guard(tools=…)` may give them others.
 """
 
@@ -24,7 +24,7 @@ def remit_hooks(
     guard: Guard | None = None, *, held: Literal["defer", "deny"] = "defer", timeout: float = 30
 ) -> dict[HookEvent, list[HookMatcher]]:
     """Every tool decided before it runs and reported after. `timeout` is when Claude stops waiting, and blocks."""
-    gate = guard or Guard()
+    gate, deferred = guard or Guard(), set[str]()
 
     async def before(told: HookInput, tool_use_id: str | None, context: HookContext) -> HookJSONOutput:
         try:
@@ -33,7 +33,10 @@ def remit_hooks(
             return _said(claude.before("deny", "Denied: this call cannot be understood. Nothing was done."))
         verdict = await gate.adecide(_call(event))
         if isinstance(verdict, Deny | Pending):
-            word = held if isinstance(verdict, Pending) else "deny"
+            # Claude defers a call once: asked again, it would lose its answer.
+            again = not isinstance(verdict, Pending) or event.id in deferred
+            word = "deny" if again else held
+            deferred.add(event.id)
             return _said(claude.before(word, verdict.text))
         return _said(claude.before("allow", " ".join(verdict.why)))
 

@@ -16,6 +16,7 @@ class Turn:
     said: dict[str, str] = field(default_factory=dict)
     held: dict[str, Any] | None = None
     state: Any = None
+    stopped: bool = False
 
     @property
     def text(self) -> str:
