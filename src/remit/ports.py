@@ -14,6 +14,8 @@ from remit.domain.flow import Json
 from remit.domain.identity import Federation, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
+from remit.domain.origin import Observation
+from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
@@ -153,6 +155,10 @@ class Sealer(Protocol):
 
     def unseal(self, envelope: str, context: bytes) -> bytes: ...
 
+    def derive(self, context: bytes) -> bytes:
+        """A key (32 bytes) of this context alone, the same each time under one root key."""
+        ...
+
     def rewrap(self, envelope: str) -> str:
         """The same envelope under the root key, were it under the previous one; `BadToken` if under neither."""
         ...
@@ -212,6 +218,16 @@ class Env:
     issuer_url: str
     svid_ttl: int = 3_600_000
     rotation: Rotation = field(default_factory=Rotation)
+
+    async def read_by(self, task: Task) -> Sequence[Observation]:
+        """Everything an open task has read, in order."""
+        rows: list[Observation] = []
+        while len(rows) < task.observed:
+            page = await self.store.find(Observation, {"task": task.id}, after=rows[-1].key if rows else "", limit=1000)
+            if not page:
+                raise StoreUnavailable("What the task has read cannot be found.", inside=task.id)
+            rows += page
+        return rows
 
     async def own_bundle(self, *, kid: str = "") -> TrustBundle:
         """Our own trust domain's bundle, newest keys first, one with this `kid` if there is such a key.

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from remit.domain.errors import BadField
 from remit.domain.flow import Sensitivity
-from remit.domain.scope import NOTHING, Attempt, Between, Bound, Grant, Matching, OneOf, Pattern, Scope, meet
+from remit.domain.origin import Origin, Traced
+from remit.domain.scope import NOTHING, Attempt, Between, Bound, From, Grant, Matching, OneOf, Pattern, Scope, meet
 from tests.domain.strategies import attempts, grants, patterns, resources, scopes
 
 
@@ -104,7 +105,36 @@ def test_a_constraint_permits(constraint, value, permitted):
 
 
 def test_an_absent_argument_satisfies_nothing():
-    assert not Bound("n", Matching(".*")).permits({"m": "x"})
+    attempt = Attempt("send", "a/1", {"m": "x"}, Sensitivity.INTERNAL, "production", 1)
+    assert not Bound("n", Matching(".*")).permits(attempt)
+    assert not Bound("n", From(frozenset({"stated"}))).permits(attempt)
+
+
+@pytest.mark.parametrize(
+    ("traced", "permitted"),
+    [
+        (Traced(Origin.STATED, ("stated",)), True),
+        (Traced(Origin.TRUSTED, ("crm",)), True),
+        (Traced(Origin.TRUSTED, ("crm", "stated")), True),
+        (Traced(Origin.TRUSTED, ("crm", "wiki")), False),
+        (Traced(Origin.UNTRUSTED, ("crm",)), False),
+        (Traced(Origin.INVENTED), False),
+        (None, False),
+    ],
+)
+def test_a_value_must_come_from_where_the_purpose_says(traced, permitted):
+    bound = Bound("to", From(frozenset({"stated", "crm"})))
+    known = {"to": traced} if traced else {}
+    attempt = Attempt("send", "a/1", {"to": "x"}, Sensitivity.INTERNAL, "production", 1, known)
+    assert bound.permits(attempt) is permitted
+    scope = Scope(
+        frozenset({Grant("send", Pattern.parse("**"), frozenset({bound}))}),
+        Sensitivity.INTERNAL,
+        frozenset({"production"}),
+        9,
+    )
+    assert scope.sourced("send") == {"to"} and not scope.sourced("read")
+    assert scope.permits(attempt) is permitted
 
 
 SCOPE = Scope(

@@ -57,8 +57,9 @@ def test_a_task_that_waits_is_looked_at_less_and_less_often():
 
 
 def test_spending_counts_and_darkens():
-    spent = TASK.spent(1, Label(Trust.UNTRUSTED, Sensitivity.INTERNAL, ("t",)))
-    assert (spent.calls, spent.label.trust) == (1, Trust.UNTRUSTED)
+    spent = TASK.spent(Label(Trust.UNTRUSTED, Sensitivity.INTERNAL, ("t",)))
+    assert (spent.calls, spent.label.trust, spent.uses) == (1, Trust.UNTRUSTED, {})
+    assert spent.spent(Label(), "pay").spent(Label(), "pay").uses == {"pay": 2}
 
 
 def test_two_different_people_grant_and_one_use_uses_it_up():

@@ -67,8 +67,8 @@ def test_the_shipped_policy_does_what_its_own_tests_say():
 
 
 def test_the_shipped_policy_stands_unless_its_file_is_replaced():
-    assert len(compile_bundle({}, {}).policies) == 7
-    assert len(compile_bundle({"policies/x.cedar": PERMIT}, {}).policies) == 8
+    assert len(compile_bundle({}, {}).policies) == 12
+    assert len(compile_bundle({"policies/x.cedar": PERMIT}, {}).policies) == 13
     assert len(compile_bundle({"policies/default.cedar": PERMIT}, {}).policies) == 1
 
 
@@ -296,7 +296,7 @@ def test_slices_and_memory_change_nothing(policies, requests):
 
 
 def plain(policies, schema, asked: Facts, approved):
-    context = {**asked.context, "approved": approved, "arguments": dict(asked.arguments)}
+    context = {**asked.context, "approved": approved, "arguments": dict(asked.arguments), "origins": dict(asked.origins)}
     agent = {"uid": {"type": "Remit::Agent", "id": asked.agent}, "attrs": {"tier": asked.tier, "owner": asked.owner}}
     agent["parents"] = [{"type": "Remit::Purpose", "id": asked.purpose}]
     resource = {"uid": {"type": "Remit::Tool", "id": asked.resource}, "attrs": dict(asked.attributes), "parents": []}

@@ -41,6 +41,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Came:
+    """Where an argument's value came from, in the words of `domain.origin`; `sources` are the tools it was read in."""
+
+    argument: str
+    origin: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """What the person sees and what the digest covers. `arguments` is canonical JSON text."""
 
@@ -53,11 +62,13 @@ class Shown:
     why: tuple[str, ...]
     policies: tuple[str, ...]
     controls: tuple[str, ...]
+    origins: tuple[Came, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """Row. `access` digests tool, arguments, resource, task, chain and policy revision; `digest` adds the round."""
+    """Row. `access` digests tool, arguments and their origins, resource, task, chain and policy; `digest` adds the
+    round."""
 
     id: str
     digest: str

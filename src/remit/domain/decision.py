@@ -36,6 +36,7 @@ class Reason(Enum):
     NEEDS_APPROVAL = "needs_approval"
     APPROVAL_REFUSED = "approval_refused"
     APPROVED = "approved"
+    WATCHED = "watched"
     CREDENTIAL_UNKNOWN = "credential_unknown"
 
 
@@ -106,6 +107,20 @@ def combine(verdicts: Iterable[Decision]) -> Decision:
     return Hold(tuple(w for h in holds for w in h.why), tuple(needs))
 
 
+_LIFTED = frozenset({Reason.NEEDS_APPROVAL, Reason.POLICY_FORBIDS})
+
+
+def watched(verdict: Decision) -> Decision:
+    """What happens to a task that is only watched: what a policy holds or forbids happens, and the reasons are kept.
+
+    What no policy permits, or a policy that errs, is denied all the same.
+    """
+    if isinstance(verdict, Permit) or not all(why.reason in _LIFTED for why in verdict.why):
+        return verdict
+    said = Why(Reason.WATCHED, f"This task is only watched; otherwise: {word(verdict)}.")
+    return Permit((said, *verdict.why))
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """One attempted action. `pin` is the digest of the tool description the caller saw, if it saw one."""
@@ -122,7 +137,8 @@ class Facts:
 
     `action` is `propose`, `issue`, or the tool's name for a call. `resource` is (type, id) with type
     one of `Purpose`, `Credential`, `Tool`. `attributes` belong to the resource, `context` to the moment,
-    `arguments` are the call's own (only those the tool's schema types are visible to policies).
+    `arguments` are the call's own (only those the tool's schema types are visible to policies), and `origins` says
+    where those that matter came from.
     """
 
     agent: str
@@ -135,3 +151,4 @@ class Facts:
     attributes: Mapping[str, str | bool | int] = field(default_factory=dict)
     context: Mapping[str, str | bool | int] = field(default_factory=dict)
     arguments: Mapping[str, Json] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)

@@ -246,6 +246,32 @@ class AccessDecided:
     catalogue: str
     trust: str
     sensitivity: str
+    origin: str
+    carries: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObserved:
+    """A task has read a result of this tool: as trusted and as sensitive as its label says, with so many values in it.
+
+    `whole` false: it had more values than are kept.
+    """
+
+    task: str
+    tool: str
+    number: int
+    trust: str
+    sensitivity: str
+    values: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationsForgotten:
+    """The task has ended; the digests of what it read in so many results were destroyed."""
+
+    task: str
+    results: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +438,8 @@ Event: TypeAlias = (
     | ProposalDenied
     | TokenIssued
     | AccessDecided
+    | ResultObserved
+    | ObservationsForgotten
     | ApprovalAnswered
     | ApprovalExpired
     | IssueDenied

@@ -8,7 +8,8 @@ from .chain import Chain
 from .decision import Facts
 from .flow import Json, Label
 from .identity import Agent
-from .purpose import CredentialRule, Purpose
+from .origin import Provenance, word
+from .purpose import CredentialRule, Profile, Purpose
 from .task import Task
 from .tool import Tool
 
@@ -17,7 +18,7 @@ _DAY = 24 * _HOUR
 
 
 def _context(
-    agent: Agent, chain: Chain, label: Label, environment: str, calls: int, resource: str, now: int
+    agent: Agent, profile: Profile, chain: Chain, label: Label, environment: str, calls: int, resource: str, now: int
 ) -> dict[str, str | bool | int]:
     return {
         "tier": agent.tier.value,
@@ -29,6 +30,11 @@ def _context(
         "environment": environment,
         "calls": calls,
         "resource": resource,
+        "origin": "none",
+        "carries": "none",
+        "expected": True,
+        "repeats": 0,
+        "profile": profile.of(agent.tier).value,
         "hour": now % _DAY // _HOUR,
         "weekday": (now // _DAY + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
     }
@@ -45,11 +51,11 @@ def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, now: int) -> Facts
         "Purpose",
         purpose.name,
         {"owner": purpose.owner},
-        _context(agent, chain, Label(), "", 0, purpose.name, now),
+        _context(agent, purpose.profile, chain, Label(), "", 0, purpose.name, now),
     )
 
 
-def of_credential(agent: Agent, task: Task, rule: CredentialRule, now: int) -> Facts:
+def of_credential(agent: Agent, purpose: Purpose, task: Task, rule: CredentialRule, now: int) -> Facts:
     """Facts of asking for a credential."""
     return Facts(
         agent.name,
@@ -66,12 +72,28 @@ def of_credential(agent: Agent, task: Task, rule: CredentialRule, now: int) -> F
             "sensitivity_rank": int(rule.sensitivity),
             "reveal": rule.reveal,
         },
-        _context(agent, task.chain, task.label, rule.environment, task.calls, rule.name, now),
+        _context(agent, purpose.profile, task.chain, task.label, rule.environment, task.calls, rule.name, now),
     )
 
 
-def of_call(agent: Agent, task: Task, tool: Tool, resource: str, arguments: Mapping[str, Json], now: int) -> Facts:
+def of_call(
+    agent: Agent,
+    purpose: Purpose,
+    task: Task,
+    tool: Tool,
+    resource: str,
+    arguments: Mapping[str, Json],
+    provenance: Provenance,
+    now: int,
+) -> Facts:
     """Facts of calling a tool."""
+    moment = _context(agent, purpose.profile, task.chain, task.label, tool.environment, task.calls, resource, now)
+    moment |= {
+        "origin": word(provenance.worst),
+        "carries": word(provenance.carried),
+        "expected": tool.plausible(task.goal),
+        "repeats": task.uses.get(tool.name, 0),
+    }
     return Facts(
         agent.name,
         agent.tier.value,
@@ -88,6 +110,7 @@ def of_call(agent: Agent, task: Task, tool: Tool, resource: str, arguments: Mapp
             "egress": tool.egress,
             "server": tool.server,
         },
-        _context(agent, task.chain, task.label, tool.environment, task.calls, resource, now),
+        moment,
         arguments,
+        {name: provenance.arguments[name].origin.word for name in tool.decisive() if name in provenance.arguments},
     )

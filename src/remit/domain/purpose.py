@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum
 
 from .errors import BadField
 from .flow import Json, Sensitivity
-from .scope import Between, Bound, Constraint, Grant, Matching, OneOf, Pattern, Scope
+from .identity import Tier
+from .scope import Between, Bound, Constraint, From, Grant, Matching, OneOf, Pattern, Scope
 from .tool import canonical_scalar
 
 _HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -44,6 +46,7 @@ class GrantRule:
     one_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     between: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     matching: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def filled(self, parameters: Mapping[str, str]) -> Grant | None:
         """Return the concrete grant, or None when a parameter it needs was not stated."""
@@ -57,6 +60,7 @@ class GrantRule:
             *((a, OneOf(frozenset(_fill(v, parameters) for v in vs))) for a, vs in self.one_of.items()),
             *((a, Between(least, most)) for a, (least, most) in self.between.items()),
             *((a, Matching(pattern)) for a, pattern in self.matching.items()),
+            *((a, From(frozenset(sources))) for a, sources in self.sources.items()),
         ]
         pattern = Pattern.parse(_fill(self.resource, parameters))
         return Grant(self.tool, pattern, frozenset(Bound(a, c) for a, c in bounds))
@@ -87,10 +91,27 @@ class CredentialRule:
     sensitivity: Sensitivity = Sensitivity.INTERNAL
 
 
+class Profile(Enum):
+    """How much of the default policy stands in the way. BY_TIER: autonomous agents are guarded, assistants balanced."""
+
+    BY_TIER = ""
+    GUARDED = "guarded"
+    BALANCED = "balanced"
+    WATCH = "watch"
+
+    def of(self, tier: Tier) -> Profile:
+        """The profile that counts for an agent of this tier."""
+        if self is not Profile.BY_TIER:
+            return self
+        return Profile.GUARDED if tier is Tier.AUTONOMOUS else Profile.BALANCED
+
+
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """Durations in ms. `identity_max_age` 0 asks for no fresher proof than the identity's own expiry.
 
+    `profile` tells policies how careful to be; under WATCH what they hold or forbid is recorded and happens all the
+    same.
     `attested_by` are the kinds of proof it accepts, such as `unix`, `spiffe` or `oidc:github`; none: any kind.
     """
 
@@ -110,6 +131,7 @@ class Purpose:
     identity_max_age: int = 0
     attested_by: tuple[str, ...] = ()
     max_depth: int = 0
+    profile: Profile = Profile.BY_TIER
     revision: str = ""
 
     def checked_parameters(self, stated: Mapping[str, Json]) -> dict[str, str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache, reduce
 from typing import TypeAlias
 
 from .errors import BadField
 from .flow import Json, Sensitivity
+from .origin import Origin, Traced
 from .tool import as_decimal, canonical_scalar
 
 
@@ -105,7 +106,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-Constraint: TypeAlias = OneOf | Between | Matching
+@dataclass(frozen=True, slots=True)
+class From:
+    """Every value in the argument was stated by the initiator (`stated`) or read, where only trusted parties write, in
+    the output of one of these tools, and nowhere else."""
+
+    sources: frozenset[str]
+
+    def allows(self, traced: Traced | None) -> bool:
+        """What could not be traced came from nowhere that is allowed."""
+        return traced is not None and traced.origin <= Origin.TRUSTED and self.sources.issuperset(traced.sources)
+
+
+Constraint: TypeAlias = OneOf | Between | Matching | From
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +128,13 @@ class Bound:
     argument: str
     constraint: Constraint
 
-    def permits(self, arguments: Mapping[str, Json]) -> bool:
+    def permits(self, attempt: Attempt) -> bool:
         """Absent is not 'any'."""
-        return self.argument in arguments and self.constraint.permits(arguments[self.argument])
+        if self.argument not in attempt.arguments:
+            return False
+        if isinstance(self.constraint, From):
+            return self.constraint.allows(attempt.traced.get(self.argument))
+        return self.constraint.permits(attempt.arguments[self.argument])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +150,7 @@ class Grant:
         return (
             self.tool == attempt.tool
             and self.pattern.covers(attempt.resource)
-            and all(bound.permits(attempt.arguments) for bound in self.bounds)
+            and all(bound.permits(attempt) for bound in self.bounds)
         )
 
     def __and__(self, other: Grant) -> Grant | None:
@@ -154,6 +171,7 @@ class Attempt:
     sensitivity: Sensitivity
     environment: str
     at: int
+    traced: Mapping[str, Traced] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +213,13 @@ class Scope:
         covering = [grant for grant in candidates if grant.pattern.covers(attempt.resource)]
         if not covering:
             return f"resource {attempt.resource} is not part of it"
-        failed = sorted({b.argument for g in covering for b in g.bounds if not b.permits(attempt.arguments)})
+        failed = sorted({b.argument for g in covering for b in g.bounds if not b.permits(attempt)})
         return f"{', '.join(failed)} is not what this task was asked for"
+
+    def sourced(self, tool: str) -> frozenset[str]:
+        """The arguments of a tool whose origin this scope asks about."""
+        bounds = (bound for grant in self.grants if grant.tool == tool for bound in grant.bounds)
+        return frozenset(bound.argument for bound in bounds if isinstance(bound.constraint, From))
 
 
 NOTHING = Scope(frozenset(), Sensitivity.PUBLIC, frozenset(), 0)

@@ -8,9 +8,10 @@ OPEN ──► CLOSED    its agent said it is done
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from .caller import Caller, CallerKind
 from .chain import Chain, Principal
 from .errors import WrongState
 from .flow import Label
@@ -30,7 +31,8 @@ class TaskState(Enum):
 class Task:
     """Row. `goal` is data, never authority (law 8). `jkt` is the key that may act for it. Times in ms.
 
-    `settled_at` is when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
+    `uses` counts permits of tools that change something; `observed` counts results that were read. `settled_at` is
+    when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
     whether an ended task has settled.
     """
 
@@ -48,6 +50,8 @@ class Task:
     max_calls: int
     calls: int = 0
     label: Label = Label()  # noqa: RUF009 - a frozen value
+    uses: Mapping[str, int] = field(default_factory=dict)
+    observed: int = 0
     parent: str = ""
     state: TaskState = TaskState.OPEN
     ended_at: int = 0
@@ -59,6 +63,19 @@ class Task:
     @property
     def key(self) -> str:
         return self.id
+
+    def held_by(self, caller: Caller) -> bool:
+        """Whether this is its own agent, with the key that may act for it."""
+        return caller.kind is CallerKind.AGENT and (self.agent, self.jkt) == (caller.name, caller.jkt)
+
+    def acted_for_by(self, caller: Caller) -> bool:
+        """Its own agent, or an enforcement point, which asks and acts on its behalf."""
+        return self.held_by(caller) or caller.kind is CallerKind.ENFORCER
+
+    @property
+    def memory(self) -> bytes:
+        """The context of the key that digests what it reads."""
+        return f"observations:{self.id}".encode()
 
     @property
     def initiator(self) -> Principal:
@@ -82,9 +99,14 @@ class Task:
         if self.state is TaskState.OPEN or self.settled_at:
             raise WrongState(f"task {self.id} is not waiting to settle")
 
-    def spent(self, calls: int, label: Label) -> Task:
-        """After `calls` more permits that read things of this label."""
-        return replace(self, calls=self.calls + calls, label=self.label | label)
+    def spent(self, label: Label, used: str = "") -> Task:
+        """After one more permit, which reads things of this label; `used` names a tool that changes something."""
+        uses = {**self.uses, used: self.uses.get(used, 0) + 1} if used else self.uses
+        return replace(self, calls=self.calls + 1, label=self.label | label, uses=uses)
+
+    def read(self, label: Label) -> Task:
+        """After one more result of this label."""
+        return replace(self, observed=self.observed + 1, label=self.label | label)
 
     def ended(self, how: TaskState, now: int, reason: str) -> Task:
         """End it; ending twice raises `WrongState`."""

@@ -11,6 +11,12 @@ from enum import IntEnum
 from .errors import BadField
 from .flow import Json, Label, Sensitivity, Trust
 
+# Arguments that say how something is worded, or when, and not to whom, what or how much.
+_FREE = re.compile(
+    r"(?:^|_)(?:body|content|text|message|description|subject|title|comment|notes?|reason|summary|caption|prompt|query"
+    r"|dates?|times?|day|start|end|since|until|before|after)(?:_|$)"
+)
+_WORDS = re.compile(r"[^\W_]+")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
 
@@ -32,8 +38,10 @@ class Tool:
 
     `resource` is a template such as `invoice/{invoice}`; `{path...}` takes several segments.
     `schema` is the JSON Schema of the arguments; `matters` names those whose origin decides.
+    `("*",)` leaves that to the schema. `words` are those by which a goal that needs this tool can be told.
     `pin` is the digest of the MCP description that was reviewed; empty when the tool is not an MCP tool.
-    `output_trust` says who can write what it returns; `egress` that it carries data out.
+    `output_trust` says who can write what it returns, `output_fields` which of its fields others can, and
+    `output_format` (`json`, `yaml` or empty) how its texts are written. `egress` says that it carries data out.
     `revision` is a digest of the whole entry.
     """
 
@@ -48,13 +56,31 @@ class Tool:
     output_trust: Trust = Trust.UNTRUSTED
     output_sensitivity: Sensitivity = Sensitivity.INTERNAL
     schema: Mapping[str, Json] = field(default_factory=dict)
-    matters: tuple[str, ...] = ()
+    matters: tuple[str, ...] = ("*",)
+    words: tuple[str, ...] = ()
+    output_format: str = ""
+    output_fields: Mapping[str, Trust] = field(default_factory=dict)
     pin: str = ""
     revision: str = ""
 
     def label(self) -> Label:
         """Return what having read this tool's output means."""
         return Label(self.output_trust, self.output_sensitivity, (self.name,))
+
+    def decisive(self) -> tuple[str, ...]:
+        """The arguments whose origin decides. By the schema: all but flags, choices, free text, dates and times."""
+        if self.matters != ("*",):
+            return self.matters
+        properties = self.schema.get("properties")
+        named = properties.items() if isinstance(properties, Mapping) else ()
+        return tuple(name for name, schema in named if not _FREE.search(name) and _says_what(schema))
+
+    def plausible(self, goal: str) -> bool:
+        """Whether a goal has one of the tool's words, as it is or at the start of a longer one (law 8: only to
+        hold)."""
+        words = self.words or tuple(_WORDS.findall(f"{self.name.rpartition('.')[2]} {self.title}".replace("_", " ")))
+        wanted = {word.casefold() for word in words if len(word) > 2}
+        return not wanted or any(said.startswith(tuple(wanted)) for said in _WORDS.findall(goal.casefold()))
 
     def resource_of(self, arguments: Mapping[str, Json]) -> str:
         """Fill the resource template; raises `BadField` where a value could change the path's shape."""
@@ -71,6 +97,15 @@ class Tool:
             return "/".join(parts)
 
         return _HOLE.sub(fill, self.resource)
+
+
+def _says_what(schema: Json) -> bool:
+    """Not a flag, one of a few choices, or a moment."""
+    if not isinstance(schema, Mapping):
+        return True
+    return not (
+        schema.get("type") == "boolean" or "enum" in schema or schema.get("format") in ("date", "date-time", "time")
+    )
 
 
 def canonical_scalar(value: Json) -> str | None:

@@ -18,12 +18,14 @@ from remit.domain.catalogue import Catalogue, IssuerConfig
 from remit.domain.errors import BadCatalogue, BadField, Refusal
 from remit.domain.flow import Sensitivity, Trust
 from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, SpiffeId, Tier, TrustDomain
-from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Purpose
+from remit.domain.origin import BY_INITIATOR
+from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Profile, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
 from . import aws_caller, claim_conditions, oidc_providers, spiffe
 from .arguments import ArgumentSchema
+from .content import FORMATS
 from .references import check_references
 from .toml_source import Section
 
@@ -44,6 +46,7 @@ _SELECTOR = re.compile(
     r"|systemd:id:[A-Za-z0-9:_.\\@-]{1,255}\Z|container:id:[0-9a-f]{64}\Z"
 )
 _WHO = ("unix:uid:", "unix:user:", "systemd:id:", "container:id:")
+_BOUNDS = ("equals", "one_of", "between", "matching", "from")
 _LIMITS = ("maxLength", "minLength", "minimum", "maximum")
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     "text": {"type": "string"},
@@ -241,12 +244,22 @@ def _tool(name: str, s: Section) -> Tool:
         output_trust=s.enum("output_trust", Trust, Trust.UNTRUSTED),
         output_sensitivity=s.enum("output_sensitivity", Sensitivity, Sensitivity.INTERNAL),
         schema=schema,
-        matters=s.texts("matters", ()),
+        matters=s.texts("matters", ("*",)),
+        words=s.texts("words", ()),
+        output_format=s.word("output_format", FORMATS) if "output_format" in s else "",
+        output_fields={name: Trust[word.upper()] for name, word in _output_fields(s.table("output_fields"))},
         pin=s.text("pin", "", limit=71),
     )
+    if name == BY_INITIATOR:
+        s.fail("", f"a tool cannot be called {name!r}: purposes say it of what the initiator stated")
     if tool.pin and not re.fullmatch(r"sha256:[0-9a-f]{64}", tool.pin):
         s.fail("pin", "'pin' must be sha256: and 64 hex digits; `remit tool pin` prints it")
     return dataclasses.replace(tool, revision=_revision(tool))
+
+
+def _output_fields(s: Section) -> Iterable[tuple[str, str]]:
+    for name in s.rest():
+        yield name, s.word(name, [trust.word for trust in Trust])
 
 
 def _schema(s: Section) -> dict[str, Any]:
@@ -297,6 +310,7 @@ def _purpose(name: str, s: Section) -> Purpose:
         identity_max_age=s.duration("identity_max_age", 0),
         attested_by=s.texts("attested_by", ()),
         max_depth=s.whole("max_depth", 0, most=16),
+        profile=Profile(s.word("profile", [p.value for p in Profile if p.value]) if "profile" in s else ""),
     )
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
         s.fail("max_duration", "'max_duration' must be one second to 30 days")
@@ -317,9 +331,10 @@ def _grant(s: Section) -> GrantRule:
     one_of: dict[str, tuple[str, ...]] = {}
     between: dict[str, tuple[Decimal, Decimal]] = {}
     matching: dict[str, str] = {}
+    sources: dict[str, tuple[str, ...]] = {}
     for argument, bound in s.table("where").named():
-        if sum(word in bound for word in ("equals", "one_of", "between", "matching")) != 1:
-            bound.fail("", f"where.{argument} needs one of: equals, one_of, between, matching")
+        if sum(word in bound for word in _BOUNDS) != 1:
+            bound.fail("", f"where.{argument} needs one of: {', '.join(_BOUNDS)}")
         if "equals" in bound:
             one_of[argument] = (bound.text("equals"),)
         elif "one_of" in bound:
@@ -330,11 +345,13 @@ def _grant(s: Section) -> GrantRule:
             if least is None or most is None or least > most:
                 bound.fail("between", 'between needs two decimals as texts, such as ["0", "500"]')
             between[argument] = (least, most)
+        elif "from" in bound:
+            sources[argument] = bound.texts("from")
         else:
             matching[argument] = bound.text("matching", limit=500)
             _check_regex(bound, "matching", matching[argument])
         bound.done()
-    rule = GrantRule(s.text("tool"), s.text("resource", "**", limit=1024), one_of, between, matching)
+    rule = GrantRule(s.text("tool"), s.text("resource", "**", limit=1024), one_of, between, matching, sources)
     try:
         Pattern.parse(re.sub(r"\{[a-z_][a-z0-9_]*\}", "x", rule.resource))
     except BadField as bad:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +28,7 @@ from remit.domain.change import Change, R, Row
 from remit.domain.identity import Identity, JoinToken, Standing
 from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
+from remit.domain.origin import Observation
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.task import Task, TaskState
 
@@ -37,7 +39,8 @@ _encode = msgspec.json.Encoder().encode
 class Kind:
     """How one kind of row is kept: its table, the columns `find` may ask for, and when it is due (0: never).
 
-    `withheld`: bodies hold envelopes, so they are in the table alone and events keep only their digest. What is
+    `withheld`: bodies hold envelopes or what must be forgotten, so they are in the table alone and events keep only
+    their digest. What is
     destroyed in the row is then destroyed, and a rewrapped envelope leaves none under the old key behind.
     """
 
@@ -131,6 +134,13 @@ KINDS: tuple[Kind, ...] = (
         _lease_due,
     ),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
+    Kind(
+        Observation,
+        "observations",
+        {"task": lambda r: r.task, "kept": lambda r: "yes" if r.values else "no"},
+        _never,
+        withheld=True,
+    ),
 )
 KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
 
@@ -228,6 +238,8 @@ def _build_decoder(hint: Any) -> Callable[[Any], Any]:
         return _dataclass_decoder(hint)
     if isinstance(hint, type) and issubclass(hint, Enum | Decimal):
         return hint
+    if hint is bytes:
+        return b64decode
     if origin is tuple:
         if len(args) == 2 and args[1] is Ellipsis:
             each = _decoder(args[0])

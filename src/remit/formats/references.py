@@ -10,6 +10,7 @@ from typing import NoReturn
 from remit.domain.catalogue import Catalogue
 from remit.domain.errors import BadCatalogue
 from remit.domain.identity import SpiffeId
+from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
 
@@ -68,7 +69,7 @@ def _check_tool(tool: Tool, at: _File) -> None:
         at.need("argument", hole, known)
         if not isinstance(required, list | tuple) or hole not in required:
             at.fail(hole, f"argument {hole!r} names the resource, so it must be required")
-    for name in tool.matters:
+    for name in tool.matters if tool.matters != ("*",) else ():
         at.need("argument", name, known)
     rest = _HOLE.sub("x", tool.resource)
     if "{" in rest or "}" in rest or "*" in rest or any(part in ("", ".", "..") for part in rest.split("/")):
@@ -89,6 +90,8 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
     for rule in purpose.grants:
         at.need("tool", rule.tool, catalogue.tools)
         _check_grant(rule, catalogue.tools[rule.tool], parameters, at)
+        for source in {source for sources in rule.sources.values() for source in sources} - {BY_INITIATOR}:
+            at.need("tool", source, catalogue.tools)
     names = [rule.name for rule in purpose.credentials]
     for credential in purpose.credentials:
         at.need("issuer", credential.issuer, catalogue.issuers)
@@ -101,5 +104,5 @@ def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -
     for hole in {hole for text in texts for hole in _HOLE.findall(text)}:
         at.need("parameter", hole, parameters)
     properties = tool.schema.get("properties", {})
-    for argument in {*rule.one_of, *rule.between, *rule.matching}:
+    for argument in {*rule.one_of, *rule.between, *rule.matching, *rule.sources}:
         at.need(f"argument of {tool.name}", argument, properties if isinstance(properties, Mapping) else {})

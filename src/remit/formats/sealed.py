@@ -6,6 +6,7 @@ context (table and key of the row) is authenticated, so a sealed value cannot be
 
 from __future__ import annotations
 
+import hmac
 import os
 from contextlib import suppress
 
@@ -43,6 +44,11 @@ def unseal(envelope: str, *, root_key: bytes, context: bytes) -> bytes:
         return AESGCM(data_key).decrypt(nonce, ciphertext, raw[:1] + context)
     except InvalidTag as bad:
         raise BadToken("The sealed value cannot be opened.", inside="wrong root key, row or bytes") from bad
+
+
+def derive(root_key: bytes, context: bytes) -> bytes:
+    """A key (32 bytes) for this context alone: HMAC-SHA256 under the root key."""
+    return hmac.digest(root_key, b"remit derived key v1\0" + context, "sha256")
 
 
 def rewrap(envelope: str, *, root_key: bytes, previous: bytes) -> str:

@@ -34,6 +34,10 @@ class RootSealer:
         """See `ports.Sealer`."""
         return sealed.unseal(self.rewrap(envelope), root_key=self._root_key, context=context)
 
+    def derive(self, context: bytes) -> bytes:
+        """See `ports.Sealer`."""
+        return sealed.derive(self._root_key, context)
+
     def rewrap(self, envelope: str) -> str:
         """See `ports.Sealer`."""
         return sealed.rewrap(envelope, root_key=self._root_key, previous=self._previous or self._root_key)

@@ -106,6 +106,7 @@ class Bundle:
         context: dict[str, Any] = dict(facts.context)
         if facts.resource_type == "Tool":
             context["arguments"] = model.converted(facts, self._arguments[facts.action])
+            context["origins"] = dict(facts.origins)
         return context
 
     def _evaluate(self, facts: Facts, found: Slice, context: Mapping[str, Any]) -> Decision:

@@ -19,6 +19,8 @@ from typing import Any
 from remit.domain.decision import Facts, word
 from remit.domain.errors import BadCatalogue
 from remit.domain.flow import Json
+from remit.domain.identity import Tier
+from remit.domain.purpose import Profile
 from remit.domain.tool import Tool
 
 from .bundle import Bundle
@@ -142,6 +144,11 @@ def facts_of(entry: Mapping[str, Any], tools: Mapping[str, Tool]) -> Facts:
         "environment": environment,
         "calls": 0,
         "resource": resource,
+        "origin": "invented",
+        "carries": "none",
+        "expected": True,
+        "repeats": 0,
+        "profile": Profile.BY_TIER.of(Tier(tier)).value if tier in {t.value for t in Tier} else "",
         "hour": 12,
         "weekday": 2,
         **entry.get("context", {}),

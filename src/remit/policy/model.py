@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -30,6 +30,11 @@ MOMENT: Mapping[str, type] = {
     "environment": str,
     "calls": int,
     "resource": str,
+    "origin": str,
+    "carries": str,
+    "expected": bool,
+    "repeats": int,
+    "profile": str,
     "hour": int,
     "weekday": int,
 }
@@ -130,14 +135,15 @@ def schema_text(tools: Mapping[str, Tool]) -> str:
     fixed = resources.files("remit.policy").joinpath("model.cedarschema").read_text()
     moment = fixed.partition("type Moment = {")[2].partition("};")[0]
     # With no tools at all the group would be empty and no policy about calls could validate.
-    actions = [_action("(none)", {}, moment)]
-    actions += [_action(name, arguments_of(tool), moment) for name, tool in sorted(tools.items())]
+    actions = [_action("(none)", {}, (), moment)]
+    actions += [_action(name, arguments_of(tool), tool.decisive(), moment) for name, tool in sorted(tools.items())]
     return "namespace Remit {\n" + fixed + "\n".join(actions) + "\n}\n"
 
 
-def _action(name: str, arguments: Mapping[str, Argument], moment: str) -> str:
+def _action(name: str, arguments: Mapping[str, Argument], decisive: Iterable[str], moment: str) -> str:
     typed = ", ".join(f"{json.dumps(a)}{'' if t.required else '?'}: {t.cedar}" for a, t in sorted(arguments.items()))
-    context = "{" + moment + "  arguments: {" + typed + "}\n}"
+    traced = ", ".join(f"{json.dumps(argument)}?: String" for argument in sorted(set(decisive)))
+    context = "{" + moment + "  arguments: {" + typed + "},\n  origins: {" + traced + "}\n}"
     applies = f"principal: [Agent], resource: [Tool], context: {context}"
     return f'action {json.dumps(name)} in [Action::"call"] appliesTo {{ {applies} }};'
 

@@ -6,21 +6,26 @@ event is durable before the answer leaves.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remit.domain import events, facts
-from remit.domain.approval import Approval, ApprovalState, Shown
-from remit.domain.caller import Call, CallerKind
+from remit.domain.approval import Approval, ApprovalState, Came, Shown
+from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.chain import effective
 from remit.domain.change import Change
-from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, word
+from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, watched, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.flow import Label
 from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
+from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
+from remit.domain.origin import word as word_of
+from remit.domain.purpose import Profile
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
 from remit.domain.tool import Effect, Tool
+from remit.formats import provenance
 from remit.formats.jcs import canonical, digest
 from remit.ports import Env, InForce
 
@@ -36,6 +41,8 @@ class Situation:
     task: Task
     identity: Identity | None
     standing: Standing | None
+    read: Sequence[Observation]
+    digest: provenance.Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,7 @@ class Candidate:
     agent: Agent
     tool: Tool
     resource: str
+    provenance: Provenance
     facts: Facts
     digest: str
 
@@ -70,19 +78,17 @@ async def decide(env: Env, call: Call, access: Access) -> Decision:
 
 async def _read(env: Env, call: Call, access: Access) -> Situation:
     task = await env.store.get(Task, access.task)
-    mine = task is not None and (
-        call.caller.kind is CallerKind.ENFORCER or (task.agent == call.caller.name and task.jkt == call.caller.jkt)
-    )
-    if task is None or not mine:
+    if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {access.task} for {call.caller}")
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     standing = await env.store.get(Standing, task.agent)
-    return Situation(head, force, task, identity, standing)
+    digest_ = provenance.digester(env.sealer.derive(task.memory))
+    return Situation(head, force, task, identity, standing, await env.read_by(task), digest_)
 
 
 def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
-    """Steps 1 to 3: pure, and no policy language yet."""
+    """Steps 1 to 4: pure, and no policy language yet."""
     task, catalogue = situation.task, situation.force.catalogue
     # 1. The agent, its identity, the task, the purpose.
     agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
@@ -114,38 +120,51 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         resource = tool.resource_of(access.arguments)
     except BadField as problem:
         return _deny(Reason.BAD_ARGUMENTS, problem.message)
+    # 4 comes before 2 as well: a scope may ask where a value came from.
+    scope = effective((task.scope,))
+    said = provenance.stated(task.goal, tuple(task.parameters.values()))
+    names = (*tool.decisive(), *scope.sourced(tool.name))
+    traced = provenance.trace(names, access.arguments, said, situation.read, situation.digest)
     # 2. The chain's effective scope.
-    attempt = Attempt(tool.name, resource, access.arguments, tool.sensitivity, tool.environment, call.now)
-    outside = effective((task.scope,)).outside(attempt)
+    attempt = Attempt(
+        tool.name, resource, access.arguments, tool.sensitivity, tool.environment, call.now, traced.arguments
+    )
+    outside = scope.outside(attempt)
     if outside:
         return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
     shown = {
         "tool": tool.name,
         "tool_revision": tool.revision,
         "arguments": access.arguments,
+        "origins": {name: found.origin.word for name, found in traced.arguments.items()},
         "resource": resource,
         "task": task.id,
         "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
         "policy": situation.force.bundle.revision,
     }
-    asked = facts.of_call(agent, task, tool, resource, access.arguments, call.now)
-    return Candidate(agent, tool, resource, asked, digest(shown))
+    asked = facts.of_call(agent, purpose, task, tool, resource, access.arguments, traced, call.now)
+    return Candidate(agent, tool, resource, traced, asked, digest(shown))
 
 
 async def _conclude(env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate) -> Decision:
     # 5. Cedar; a second look inside tells Deny from Hold.
     verdict = situation.force.bundle.verdict(candidate.facts)
     approval: Approval | None = None
+    if candidate.facts.context["profile"] == Profile.WATCH.value:
+        verdict = watched(verdict)
     if isinstance(verdict, Hold):
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
         verdict, approval = await _with_approval(env, call, situation, candidate, verdict)
-    change = Change(_decided(situation, access, verdict, candidate.digest, approval.id if approval else ""), call)
+    used = approval.id if approval else ""
+    change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
     change = change.check(situation.head)
     standing = situation.standing
     change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)
     if isinstance(verdict, Permit):
+        tool = candidate.tool
+        changing = "" if tool.effect is Effect.READ else tool.name
         # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
-        change = change.put(situation.task.spent(1, candidate.tool.label()), was=situation.task)
+        change = change.put(situation.task.spent(tool.label(), changing), was=situation.task)
         if approval is not None:
             change = change.put(approval.used(call.now), was=approval)
     elif approval is not None and approval.version == 0:
@@ -190,6 +209,9 @@ def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, no
         why=tuple(why.sentence for why in hold.why),
         policies=tuple(why.policy for why in hold.why),
         controls=tuple(why.control for why in hold.why if why.control),
+        origins=tuple(
+            Came(name, found.origin.word, found.sources) for name, found in candidate.provenance.arguments.items()
+        ),
     )
     return Approval(
         # Two callers that ask at once compute the same id, and one of them loses the compare-and-swap.
@@ -220,7 +242,12 @@ def _deny(reason: Reason, sentence: str) -> Deny:
 
 
 def _decided(
-    situation: Situation, access: Access, decision: Decision, access_digest: str, approval: str = ""
+    situation: Situation,
+    access: Access,
+    decision: Decision,
+    access_digest: str,
+    approval: str = "",
+    traced: Provenance = NOTHING_TRACED,
 ) -> events.AccessDecided:
     task = situation.task
     label: Label = task.label
@@ -237,4 +264,6 @@ def _decided(
         catalogue=situation.head.digest,
         trust=label.trust.word,
         sensitivity=label.sensitivity.word,
+        origin=word_of(traced.worst),
+        carries=word_of(traced.carried),
     )

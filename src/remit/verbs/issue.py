@@ -52,7 +52,7 @@ async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Le
 
 async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Issuer]:
     task = await env.store.get(Task, task_id)
-    if task is None or not _may_ask(call, task):
+    if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {task_id} for {call.caller}")
     head, force = await env.in_force()
     standing = await env.store.get(Standing, task.agent)
@@ -73,12 +73,6 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     change = change.check(version) if version else change
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
-
-
-def _may_ask(call: Call, task: Task) -> bool:
-    """The task's own agent, with its own key; or an enforcement point, which uses a credential on its behalf."""
-    own = task.agent == call.caller.name and task.jkt == call.caller.jkt
-    return own if call.caller.kind is CallerKind.AGENT else call.caller.kind is CallerKind.ENFORCER
 
 
 async def _version(env: Env, force: InForce, lease: Lease, now: int) -> SealedSecret | None:
@@ -157,7 +151,7 @@ def _judge(
     if call.caller.kind is CallerKind.AGENT and _hidden(force, rule):
         sentence = f"{rule.name} is used on the agent's behalf and never shown to it."
         return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
-    verdict = force.bundle.verdict(facts.of_credential(agent, task, rule, call.now))
+    verdict = force.bundle.verdict(facts.of_credential(agent, purpose, task, rule, call.now))
     policies = tuple(why.policy for why in verdict.why if why.policy)
     return (rule, [], policies) if isinstance(verdict, Permit) else (None, list(verdict.why), policies)
 

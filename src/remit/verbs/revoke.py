@@ -21,8 +21,7 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
     """
     for _ in range(ROUNDS):
         task = await env.store.get(Task, task_id)
-        own = task is not None and task.agent == call.caller.name and task.jkt == call.caller.jkt
-        if task is None or (call.caller.kind is CallerKind.AGENT and not own):
+        if task is None or (call.caller.kind is CallerKind.AGENT and not task.held_by(call.caller)):
             raise Absent(inside=f"task {task_id} for {call.caller}")
         if call.caller.kind is CallerKind.PERSON and not await _answers_for(env, call, task):
             raise Absent(inside=f"task {task_id} for {call.caller}")

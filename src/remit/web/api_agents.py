@@ -19,6 +19,7 @@ from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvide
 from remit.verbs.attest import attest as attest_verb
 from remit.verbs.decide import decide
 from remit.verbs.issue import issue
+from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
 from remit.verbs.propose import propose as propose_verb
 from remit.verbs.revoke import end_task
@@ -96,6 +97,13 @@ async def call_tool(house: House, call: Call, asked: Asked) -> Response:
     found = await decide(house.env, call, Access(task, wanted.tool, wanted.arguments, wanted.pin))
     house.metrics.decisions.labels(word(found)).inc()
     return json_response(shapes.decision(found, house.url))
+
+
+async def observed(house: House, call: Call, asked: Asked) -> Response:
+    """A result the task has read; nothing of it is kept but its label and digests."""
+    wanted = asked.json(shapes.ObservationRequest)
+    row = await observe(house.env, call, own_task(call, asked), wanted.tool, wanted.content)
+    return json_response(shapes.observation(row))
 
 
 async def credential(house: House, call: Call, asked: Asked) -> Response:
@@ -220,7 +228,7 @@ async def may_see(house: House, call: Call, task: Task) -> bool:
         case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
             return True
         case CallerKind.AGENT:
-            return task.agent == call.caller.name and task.jkt == call.caller.jkt
+            return task.held_by(call.caller)
         case CallerKind.PERSON:
             _, force = await house.env.in_force()
             agent, purpose = (

@@ -179,7 +179,12 @@ async def show_tool(house: House, call: Call, asked: Asked) -> Response:
 
 def _tool(tool: Tool) -> dict[str, Any]:
     words = {"effect": tool.effect.word, "sensitivity": tool.sensitivity.word}
-    output = {"output_trust": tool.output_trust.word, "output_sensitivity": tool.output_sensitivity.word}
+    output: dict[str, Any] = {
+        "output_trust": tool.output_trust.word,
+        "output_sensitivity": tool.output_sensitivity.word,
+        "output_format": tool.output_format,
+        "output_fields": {name: trust.word for name, trust in tool.output_fields.items()},
+    }
     return {**asdict(tool), **words, **output}
 
 

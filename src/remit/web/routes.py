@@ -87,6 +87,14 @@ _PAGE = ("after", "limit")
 ROUTES: tuple[Route, ...] = (
     # The hot ones first: the table is walked in order.
     Route("POST", "/v1/tasks/{task}/calls", AGENT | ENFORCER, agents.call_tool, body=shapes.CallRequest),
+    Route(
+        "POST",
+        "/v1/tasks/{task}/observations",
+        AGENT | ENFORCER,
+        agents.observed,
+        body=shapes.ObservationRequest,
+        limit=1024 * KIB,
+    ),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),

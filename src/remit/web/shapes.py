@@ -12,6 +12,7 @@ from remit.domain.approval import Approval
 from remit.domain.decision import Decision, Hold, word
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, Waiting
+from remit.domain.origin import Observation
 from remit.domain.secret import HandOver, SealedSecret
 from remit.domain.task import Task
 
@@ -55,6 +56,13 @@ class CallRequest(Strict, frozen=True):
     tool: str
     arguments: dict[str, Any] = {}
     pin: str = ""
+
+
+class ObservationRequest(Strict, frozen=True):
+    """What a tool returned: any JSON, such as MCP's structured content or its list of text blocks."""
+
+    tool: str
+    content: Any
 
 
 class CredentialRequest(Strict, frozen=True):
@@ -187,6 +195,12 @@ def task(row: Task) -> dict[str, Any]:
         "end_reason": row.end_reason,
         "settled_at": row.settled_at,
     }
+
+
+def observation(row: Observation) -> dict[str, Any]:
+    """What is known of a result."""
+    label = {"trust": row.trust.word, "sensitivity": row.sensitivity.word}
+    return {"task": row.task, "tool": row.tool, "number": row.number, **label, "values": row.values, "whole": row.whole}
 
 
 def credentials(found: Sequence[Waiting], down_since: Mapping[str, int]) -> dict[str, Any]:

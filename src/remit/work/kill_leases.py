@@ -16,6 +16,7 @@ from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, NotRecallable, Refusal, Unavailable
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, Waits
+from remit.domain.origin import Observation
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
 
@@ -188,6 +189,12 @@ async def settle(env: Env, call: Call, task_id: str) -> int:
             if call.now >= task.check_at:
                 waits = Change(events.TaskWaits(task.id), call)
                 await attempt(env, waits.put(task.waits(call.now), was=task))
+            return 0
+    while rows := await env.store.find(Observation, {"task": task_id, "kept": "yes"}, limit=200):
+        forgotten = Change(events.ObservationsForgotten(task_id, len(rows)), call)
+        for row in rows:
+            forgotten = forgotten.put(row.forgotten(), was=row)
+        if not await attempt(env, forgotten):
             return 0
     count = len(await env.store.find(Lease, {"task": task_id}, limit=1000))
     because = events.TaskSettled(task.id, count)
