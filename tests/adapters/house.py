@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -100,11 +101,14 @@ class Wire:
             asked.close_connection = True
             return
         answer = upstream.getresponse()
-        status = 200 if answer.status == 404 and target.path.endswith("/observations") else answer.status  # TEMP
-        self._say(asked, status, answer.read(), answer.getheader("Content-Type", ""))
+        self._say(asked, answer.status, answer.read(), answer.getheader("Content-Type", ""))
         upstream.close()
 
     def _say(self, asked, status, body, kind="application/json"):
+        with contextlib.suppress(BrokenPipeError):  # whoever asked has gone
+            self._send(asked, status, body, kind)
+
+    def _send(self, asked, status, body, kind):
         asked.send_response(status)
         asked.send_header("Content-Type", kind)
         asked.send_header("Content-Length", str(len(body)))

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -181,11 +182,27 @@ def test_inside_remit_run_the_hook_needs_no_key(home, api, tmp_path):
 
 
 def test_a_result_that_is_not_accepted_never_reaches_the_model(home, task, api, tmp_path):
-    home.wire.mode = "deaf-hook"
-    settings = http(home.wire.front(home.server.url))
     made = tmp_path / "made"
-    _, told, _ = run(api, tmp_path, settings, touch(made), REMIT_HOOK_KEY=task.hook_key())
-    assert made.exists() and "from-bash" not in str(told), told
+    call = ("Bash", {"command": f"echo made > {made}; sleep 2; echo from-bash", "description": "d"}, "toolu_1")
+
+    def ends_meanwhile():
+        while not made.exists():
+            time.sleep(0.02)
+        task.end()  # what is read after a task's end is for nobody
+
+    key, thread = task.hook_key(), threading.Thread(target=ends_meanwhile)
+    thread.start()
+    result, told, _ = run(api, tmp_path, claude.settings(claude.http_hook(home.server.url)), call, REMIT_HOOK_KEY=key)
+    thread.join()
+    assert "from-bash" not in str(told) and result["terminal_reason"] == "hook_stopped"
+
+
+def test_control_claude_code_shows_a_result_when_a_hook_cannot_be_reached_after_the_tool(home, task, api, tmp_path):
+    """`onFailure` says nothing for what already happened. The how-to says so, and that the command hook has no such gap."""
+    home.wire.mode = "deaf-hook"
+    made = tmp_path / "made"
+    _, told, _ = run(api, tmp_path, http(home.wire.front(home.server.url)), touch(made), REMIT_HOOK_KEY=task.hook_key())
+    assert "from-bash" in str(told), "Claude Code withholds it now; the how-to may say so"
 
 
 # --- remit-hook, which any coding agent may run ---
@@ -200,6 +217,22 @@ def test_the_hook_command_blocks_whatever_goes_wrong(tmp_path, words, text):
     src = str(Path(remit.__file__).parents[1])
     done = subprocess.run(command, input=text, capture_output=True, text=True, env={"PYTHONPATH": src}, check=False)
     assert done.returncode == 2 and not done.stdout and done.stderr
+
+
+@pytest.mark.parametrize("kind", ["PostToolUse", "PostToolUseFailure"])
+def test_the_hook_command_withholds_what_it_cannot_report(kind):
+    """After the tool ran, exit code 2 blocks nothing: only an answer does."""
+    event = {"hook_event_name": kind, "tool_name": "Bash", "tool_input": {}, "tool_use_id": "t"}
+    event["tool_response"] = {"stdout": "a secret", "interrupted": False, "lines": ["a secret", "another"], "n": 7}
+    command, src = [sys.executable, "-m", "remit_client.hook", "claude-code"], str(Path(remit.__file__).parents[1])
+    done = subprocess.run(
+        command, input=json.dumps(event), capture_output=True, text=True, env={"PYTHONPATH": src}, check=False
+    )
+    said = json.loads(done.stdout)
+    assert done.returncode == 0 and said["continue"] is False and "secret" not in done.stdout
+    if kind == "PostToolUse":
+        shape = said["hookSpecificOutput"]["updatedToolOutput"]
+        assert shape.keys() == event["tool_response"].keys() and shape["interrupted"] is False and shape["n"] == 0
 
 
 def test_the_hook_command_imports_nothing_but_the_standard_library():

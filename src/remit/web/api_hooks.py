@@ -7,6 +7,7 @@ A hook that gets an error from us may go on by default, so once the caller is kn
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from remit.domain.identity import Identity
 from remit.domain.task import Task
 from remit.formats import json_input
 from remit.verbs.decide import decide
+from remit.verbs.observe import observe
 from remit.verbs.vouch import hook_key
 from remit_client.hooks import claude_code as claude
 
@@ -43,7 +45,10 @@ async def create_key(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def claude_code(house: House, call: Call, asked: Asked) -> Response:
-    """PreToolUse is decided; `?wait=SECONDS` waits for people, `?held=defer` stops a headless run until they agreed."""
+    """Decide before a tool, observe after it.
+
+    `?wait=SECONDS` waits for people; `?held=defer` stops a headless run until they agreed, where `deny` only tells it.
+    """
     patience, held = asked.whole("wait", 0, most=MOST_WAIT), asked.query.get("held", "deny")
     if held not in ("deny", "defer"):
         raise BadField("held", "must be deny or defer")
@@ -53,12 +58,25 @@ async def claude_code(house: House, call: Call, asked: Asked) -> Response:
         event = claude.read(json_input.parse(asked.body, limit=asked.limit))
     except ValueError as flaw:
         raise BadField("body", str(flaw)) from flaw
+    answer = _before(house, call, event, patience, held) if event.before else _after(house, call, event)
+    return json_response(await answer)
+
+
+async def _before(house: House, call: Call, event: claude.Event, patience: int, held: str) -> dict[str, Any]:
     try:
         decision = await _decided(house, call, event, patience)
     except Refusal as refusal:
-        return json_response(claude.before("deny", f"Denied: {refusal.message} {_NOTHING_DONE}"))
+        return claude.before("deny", f"Denied: {refusal.message} {_NOTHING_DONE}")
     said = {"permit": "allow", "hold": held, "deny": "deny"}[word(decision)]
-    return json_response(claude.before(said, _text(decision, house.url)))
+    return claude.before(said, _text(decision, house.url))
+
+
+async def _after(house: House, call: Call, event: claude.Event) -> dict[str, Any]:
+    try:
+        await observe(house.env, call, call.caller.task, event.tool, event.result)
+    except Refusal as refusal:
+        return claude.after(event, f"The result was not accepted, so it is withheld. {refusal.message}")
+    return claude.after(event, "")
 
 
 async def _decided(house: House, call: Call, event: claude.Event, patience: int) -> Decision:

@@ -91,8 +91,7 @@ def blanked(result: Any, text: str) -> Any:
 
 def settings(hook: Mapping[str, Any], *, on_failure: str = "block") -> dict[str, Any]:
     """What goes into Claude Code's settings: every tool, before and after, and blocked when the hook fails."""
-    entry = [{"matcher": "*", "hooks": [{**hook, "onFailure": on_failure}]}]
-    return {"hooks": dict.fromkeys(EVENTS, entry)}
+    return {"hooks": {event: [{"matcher": "*", "hooks": [{**hook, "onFailure": on_failure}]}] for event in EVENTS}}
 
 
 def http_hook(url: str) -> dict[str, Any]:
