@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .aio import AsyncRemit, AsyncTask, atask
+    from .answers import Permit
     from .contract import Deny, Pending, ToolCall
     from .decorated import guard
     from .dpop import DPoPAuth
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     )
     from .gate import Guard
     from .keys import AgentKey
-    from .protocol import Permit
     from .sync import Remit, Task, task
     from .within import current
 
@@ -48,7 +48,7 @@ _WHERE = {
     "NotAuthenticated": "errors",
     "NotFound": "errors",
     "Pending": "contract",
-    "Permit": "protocol",
+    "Permit": "answers",
     "Refused": "errors",
     "Remit": "sync",
     "RemitError": "errors",

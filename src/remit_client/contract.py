@@ -18,8 +18,8 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from .answers import Permit
 from .errors import Denied, Held, RemitError
-from .protocol import Permit
 
 DEADLINE = 2.0
 NOTHING_DONE = "Nothing was done."
@@ -45,14 +45,20 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """It must not happen. `text` may be shown to the model; `reasons` are stable codes."""
+    """It must not happen: why, stable codes, and what to do about it. `text` may be shown to the model."""
 
-    text: str
+    why: str
     reasons: tuple[str, ...] = ()
+    next_step: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a model."""
+        return " ".join(part for part in ("Denied:", self.why, self.next_step, NOTHING_DONE) if part)
 
     def error(self) -> Denied:
         """The same as an exception."""
-        return Denied(self.text, reasons=self.reasons)
+        return Denied(self.why, reasons=self.reasons, next_step=f"{self.next_step} {NOTHING_DONE}".strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +96,14 @@ def refusal(error: BaseException, seconds: float) -> Deny | Pending:
     if isinstance(error, Held):
         return Pending(error.approval, error.url, error.approvers, error.message)
     if isinstance(error, Denied):
-        return Deny(f"Denied: {error.message} {error.next_step} {NOTHING_DONE}".replace("  ", " "), error.reasons)
+        return Deny(error.message, error.reasons, error.next_step)
     if isinstance(error, TimeoutError):
         said = f"Remit gave no answer within {seconds:g} s, and no answer means no."
-        return Deny(f"Denied: {said} {NOTHING_DONE} Trying again later may help.", ("unreachable",))
+        return Deny(said, ("unreachable",), "Trying again later may help.")
     if isinstance(error, TypeError | ValueError | RecursionError):
-        return Deny(f"Denied: the arguments are not plain JSON. {NOTHING_DONE}", ("bad_arguments",))
+        return Deny("The arguments are not plain JSON.", ("bad_arguments",))
     reason = error.code or "unreachable" if isinstance(error, RemitError) else "unreachable"
-    return Deny(f"Denied: Remit gave no usable answer, and no answer means no. {NOTHING_DONE}", (reason,))
+    return Deny("Remit gave no usable answer, and no answer means no.", (reason,))
 
 
 def withheld(tool: str) -> str:

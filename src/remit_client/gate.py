@@ -25,9 +25,9 @@ import anyio.to_thread
 import httpx
 
 from .aio import AsyncTask
+from .answers import Permit
 from .contract import DEADLINE, Deny, Pending, ToolCall, Verdict, plain, refusal, withheld
 from .errors import Denied
-from .protocol import Permit
 from .sync import Task
 from .telemetry import Telling, span
 from .within import current
@@ -35,7 +35,7 @@ from .within import current
 T = TypeVar("T")
 REMEMBERED = 1024
 REMEMBERED_S = 300.0
-_BUSY = Deny("Denied: this very call is being decided already; wait for its answer.", ("busy",))
+_BUSY = Deny("This very call is being decided already; wait for its answer.", ("busy",))
 _NO_TASK = "No task is open here, and outside a task nothing may happen."
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from .answers import Permit, Secret
 from .dpop import safe_origin
 from .errors import Denied, Held, NotAuthenticated, Refused, Unreachable
 from .keys import AgentKey
@@ -27,31 +28,6 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _WAIT_STEP = 20
 _EARLY = 60  # a token is renewed this many seconds, or a fifth of its life, before its end
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The call may happen, once, now. `why` are sentences; `approval` is the one this call waited for, or empty."""
-
-    why: tuple[str, ...]
-    approval: str = ""
-
-
-class Secret(dict[str, str]):
-    """A credential's named parts; use as `connect(**secret)`. Its repr shows names only.
-
-    `kind` is its issuer's (`postgres`, `aws`, …); `expires_at` is in ms since 1970; `lasts` is how many seconds it had
-    when it was issued, by the server's clock.
-    """
-
-    kind: str = ""
-    expires_at: int = 0
-    lasts: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"<credential: {', '.join(self)}>"
-
-    __str__ = __repr__
 
 
 @dataclass

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import httpx
 
+from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
-from .protocol import Agent, Permit, Secret, Work
+from .protocol import Agent, Work
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 from .within import enter, leave
 

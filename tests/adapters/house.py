@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
 import time
@@ -153,14 +154,14 @@ class House:
     def spent(self, task):
         return self.server.http("operator").get(f"/v1/tasks/{task.id}").json()["calls"]
 
-    def events(self, kind="AccessDecided"):
-        """What the log says, newest first."""
+    def log(self):
+        """Every event that is sequenced, when what just happened is among them."""
         http = self.server.http("operator")
-        size = http.get("/v1/log").json()["size"]
-        found = []
-        for start in range(max(0, size - 200), size, 100):
-            found += http.get("/v1/log/entries", params={"start": start, "limit": 100}).json()["items"]
-        return [e for e in reversed(found) if e["type"] == kind]
+        before = -1
+        while (size := http.get("/v1/log").json()["size"]) != before:
+            before = size
+            time.sleep(0.3)
+        return [json.loads(line) for line in http.get("/v1/log/entries").text.splitlines()]
 
 
 @contextmanager
