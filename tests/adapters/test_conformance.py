@@ -24,7 +24,7 @@ DRIVERS = {
     "google-adk": ("google_adk", "Driver", "google.adk"),
     "crewai": ("crewai", "Driver", "crewai"),
     "fastmcp": ("fastmcp", "Driver", "fastmcp"),
-    "mcp": ("mcp", "Driver", "mcp"),
+    "mcp": ("mcp", "Driver", "mcp_types"),
 }
 PAY = {"customer": "acme", "invoice": 17, "amount": "120.00"}
 
