@@ -65,7 +65,7 @@ async def hook_key(env: Env, call: Call, identity: Identity, task: Task) -> tupl
         task=task.id,
     )
     because = events.TokenIssued(task.id, identity.agent, token.jti, token.audience, "", token.expires_at)
-    await env.store.commit(Change(because, call).check(task))
+    await env.store.commit(Change(because, call))
     return _signed(env, token), token
 
 
