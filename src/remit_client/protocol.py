@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from . import attestation
 from .answers import Permit, Secret
 from .dpop import safe_origin
 from .errors import Denied, Held, NotAuthenticated, Refused, Unreachable
-from .keys import AgentKey
+from .keys import AgentKey, remember, remembered
 from .telemetry import traceparent
 from .wire import Send, Talk, checked, member, texts
 
@@ -52,7 +53,7 @@ class Agent:
         where = Path(directory or os.environ.get("REMIT_AGENT_DIR") or Path.home() / ".remit" / "agent")
         join = os.environ.get("REMIT_JOIN_TOKEN", "") if join_token is None else join_token
         agent = cls(at, AgentKey.load_or_create(where), where, join, oidc_token or "")
-        agent.name = _remembered(where / "agent.json", agent.key.jkt)
+        agent.name = remembered(where, agent.key.jkt)
         return agent
 
     def post(self, path: str, body: Any, token: str, *, query: str = "", patience: float = 5.0) -> Talk[Any]:
@@ -76,6 +77,8 @@ class Agent:
             yield from self._attest()
 
     def _attest(self) -> Talk[None]:
+        if attestation.configured() and not self.oidc_token:
+            return (yield from attestation.prove(self))
         evidence = {"oidc_token": self.oidc_token} if self.oidc_token else {"join_token": self.join_token}
         if not any(evidence.values()):
             raise NotAuthenticated(
@@ -89,11 +92,13 @@ class Agent:
         url = f"{self.url}/v1/attest"
         headers = {"Content-Type": "application/json", "DPoP": self.key.proof("POST", url)}
         answer = yield from checked(Send("POST", url, headers, json.dumps(evidence).encode()))
-        self.name, self.join_token, self._proved = member(answer, "agent", str), "", True
+        self.proved_as(member(answer, "agent", str))
+
+    def proved_as(self, name: str) -> None:
+        """The server has bound this key to the agent `name`."""
+        self.name, self.join_token, self._proved = name, "", True
         if self.directory is not None:
-            draft = self.directory / f".agent-{self.key.jkt}-{os.getpid()}"
-            draft.write_text(json.dumps({"agent": self.name, "jkt": self.key.jkt}))
-            draft.replace(self.directory / "agent.json")
+            remember(self.directory, self.key.jkt, name)
 
     def ask_token(self, fields: Mapping[str, str]) -> Talk[Any]:
         """POST /oauth/token as this agent."""
@@ -110,7 +115,7 @@ class Agent:
         try:
             return (yield from self._granted(details, subject_token))
         except NotAuthenticated:
-            if not (self.join_token or self.oidc_token):
+            if not (self.join_token or self.oidc_token or attestation.configured()):
                 raise
             yield from self._attest()
             return (yield from self._granted(details, subject_token))
@@ -137,15 +142,6 @@ class Agent:
         if subject_token:
             fields |= {"subject_token": subject_token, "subject_token_type": ACCESS_TOKEN}
         return (yield from self.ask_token(fields))
-
-
-def _remembered(path: Path, jkt: str) -> str:
-    """The name this very key was given before; empty when there is none to trust."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return ""
-    return str(known.get("agent", "")) if isinstance(known, dict) and known.get("jkt") == jkt else ""
 
 
 def _said(reason: Any) -> str:

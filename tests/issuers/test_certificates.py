@@ -213,3 +213,36 @@ def test_a_list_of_somebody_else_is_not_read():
     for cut in range(len(written)):
         with pytest.raises(BadToken):
             openssh_krl.parse(written[:cut])
+
+
+def named(made):
+    """The serials in its file."""
+    data = made._list.path.read_bytes()
+    if data.startswith(b"-----"):
+        return [entry.serial_number for entry in crypto_x509.load_pem_x509_crl(data)]
+    return [serial for serials in openssh_krl.parse(data).serials.values() for serial in serials]
+
+
+@pytest.mark.parametrize("rig", [ssh_rig, x509_rig])
+def test_many_kills_at_once_are_few_files_and_each_is_in_them_or_told(rig, run, tmp_path):
+    async def main():
+        path = tmp_path / "lists" / "list"
+        path.parent.mkdir()
+        made = await rig.issuer(str(path))
+        ended = [lease(f"remit_{number}", seconds=600) for number in range(64)]
+        written, rewrite = [], made._list._rewrite
+        made._list._rewrite = lambda serials, read, write: (written.append(len(serials)), rewrite(serials, read, write))
+        await asyncio.gather(*map(made.kill, ended))
+        assert sum(written) == 64 and len(written) <= 3
+        assert set(named(made)) == {made._list.serial(one) for one in ended}
+        shutil.rmtree(path.parent)
+        told = await asyncio.gather(*map(made.kill, ended), return_exceptions=True)
+        assert all(isinstance(one, IssuerUnavailable) for one in told)
+        path.parent.mkdir()
+        given_up = asyncio.create_task(made.kill(ended[0]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(*map(made.kill, ended[1:]))
+        assert len(named(made)) >= 63
+
+    run(main())

@@ -33,6 +33,7 @@ REASONS = {
     Reason.NEEDS_APPROVAL: "A person must agree first. `remit approval list`.",
     Reason.APPROVAL_REFUSED: "A person said no to exactly this call.",
     Reason.APPROVED: "A person agreed to exactly this call.",
+    Reason.WATCHED: 'The purpose only watches (`profile = "watch"`): it happened; the other reasons say what would have been.',
     Reason.CREDENTIAL_UNKNOWN: "The purpose offers no credential of this name.",
 }
 

@@ -51,7 +51,7 @@ def run(
     """Run COMMAND with credentials that exist for one task, and end the task when it exits.
 
     \b
-    Shapes: env, file, pgservice, mycnf, aws, k8s, git:HOST, docker:REGISTRY, exec;
+    Shapes: env, file, pgservice, mycnf, creds, aws, k8s, git:HOST, docker:REGISTRY, exec;
     without one, what is usual for the credential's kind.
     \b
     Example:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,14 +28,15 @@ class Value(NamedTuple):
     text: str
 
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_ADDRESS = re.compile(r"\w[\w.+%&=~-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _URL = re.compile(r"(?:https?|ftp|wss?)://[^\s<>\"'`]{1,2048}", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])(?:/[^\s<>\"'`]{0,1024})?")
 _ACCOUNT = re.compile(
     r"(?<!\w)(?:[A-Za-z]{2}\d{2}[A-Za-z0-9]{8,32}"
-    r"|[A-Z]{2}\d{2}(?:[ -](?=[A-Z]{0,3}\d)[A-Z0-9]{4}){2,8}(?:[ -](?=[A-Z]{0,2}\d)[A-Z0-9]{1,3})?)(?!\w)"
+    r"|[A-Z]{2}\d{2}[ -][A-Z0-9]{4}(?:[ -](?=[A-Z]{0,3}\d)[A-Z0-9]{4}){1,7}"
+    r"(?:[ -](?=[A-Z]{0,2}\d)[A-Z0-9]{1,3})?)(?!\w)"
 )
-_DIGITS = re.compile(r"(?<![\w.,-])\d(?:[ -]?\d){7,24}(?![\w])")
+_DIGITS = re.compile(r"(?<![\w.,-])(?:\d{8,30}|\d{3,6}(?:[ -]\d{2,6}){2,6})(?![\w])")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
@@ -138,21 +139,26 @@ def _beside_more_than_words(text: str) -> str:
     return " ".join(kept)
 
 
-def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
-    """What must be found for an argument's value to be known: each tuple whole, in one place."""
+def leaves(value: Json, name: str = "") -> Iterator[tuple[str | int | float | bool | None, str]]:
+    """Every scalar in a value, with the name of the nearest field."""
     if isinstance(value, list | tuple):
         for each in value:
-            yield from needles(each, name)
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, str):
-        yield from _of_string(value, name)
-    elif isinstance(value, int | float):
-        named = isinstance(value, int) and names_an_id(name)
-        yield (Value("id", str(value)),) if named else (Value("number", number(value)),)
-    else:
+            yield from leaves(each, name)
+    elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from needles(each, key)
+            yield from leaves(each, key)
+    else:
+        yield value, name
+
+
+def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
+    """What must be found for an argument's value to be known: each tuple whole, in one place."""
+    for leaf, key in leaves(value, name):
+        if isinstance(leaf, str):
+            yield from _of_string(leaf, key)
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            named = isinstance(leaf, int) and names_an_id(key)
+            yield (Value("id", str(leaf)),) if named else (Value("number", number(leaf)),)
 
 
 def _of_string(value: str, name: str) -> Iterator[tuple[Value, ...]]:
@@ -188,7 +194,7 @@ def carried(text: str) -> Iterator[Value]:
 
 def names_an_id(name: str) -> bool:
     """Whether an argument or field of this name holds an identifier, not an amount."""
-    parts = re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower())
     return bool({"id", "ids", "uuid", "number", "no", "nr", "ref", "key", "account"} & set(parts))
 
 

@@ -7,10 +7,13 @@ token (auth method `jwt`), so it has no long-lived secret there; or with a token
 
 Remit's policy there: `create` and `sudo` on `auth/token/create-orphan`, `update` on `auth/token/revoke-accessor`,
 `auth/token/lookup-accessor` and `sys/leases/revoke`, `list` and `sudo` on `auth/token/accessors`.
+
+OpenBao's own revocation of a PostgreSQL role cannot be done twice: its roles need `revocation_statements` that can.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -51,6 +54,8 @@ class OpenBaoIssuer:
         self._login = setting(config, "auth_mount", r"[a-z0-9-]{1,64}", "a mount such as jwt") if self._role else ""
         self._audience = str(config.settings.get("audience", self._address))
         self._known: tuple[str, int] = ("", 0)
+        self._handles: dict[str, str] = {}  # accessor → our handle, or "" when it is somebody else's
+        self._looking = asyncio.Lock()
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
@@ -132,24 +137,30 @@ class OpenBaoIssuer:
         return status == 200
 
     async def _accessors(self, handle: str) -> list[str]:
-        """Tokens whose metadata names this handle: the way back after a crash, and slow."""
-        status, body = await self._ask("LIST", "auth/token/accessors", None)
-        if status == 404:
-            return []
-        data = answer_of(body).get("data") if status == 200 else None
-        keys = data.get("keys") if isinstance(data, Mapping) else None
-        if not isinstance(keys, list) or len(keys) > _ACCESSORS:
-            raise unavailable(f"tokens cannot be listed: {status}")
-        found: list[str] = []
-        for accessor in map(str, keys):
-            status, body = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
-            if status == 200:
-                told: Any = answer_of(body).get("data")
-                if isinstance(told, Mapping) and (told.get("meta") or {}).get("remit_lease") == handle:
-                    found.append(accessor)
-            elif status not in (403, 404):
-                raise unavailable(f"a token cannot be looked up: {status}")
-        return found
+        """Tokens whose metadata names this handle: the way back after a crash.
+
+        What was looked up once is remembered, so that each attempt goes on where the last ran out of time, however
+        many tokens there are, and many attempts at once look each up once.
+        """
+        async with self._looking:
+            status, body = await self._ask("LIST", "auth/token/accessors", None)
+            if status == 404:
+                return []
+            data = answer_of(body).get("data") if status == 200 else None
+            keys = data.get("keys") if isinstance(data, Mapping) else None
+            if not isinstance(keys, list) or len(keys) > _ACCESSORS:
+                raise unavailable(f"tokens cannot be listed: {status}")
+            listed = dict.fromkeys(map(str, keys))
+            self._handles = {one: of for one, of in self._handles.items() if one in listed}
+            for accessor in listed.keys() - self._handles.keys():
+                status, body = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+                if status == 200:
+                    told: Any = answer_of(body).get("data")
+                    meta = told.get("meta") if isinstance(told, Mapping) else None
+                    self._handles[accessor] = str(meta.get("remit_lease", "")) if isinstance(meta, Mapping) else ""
+                elif status not in (403, 404):
+                    raise unavailable(f"a token cannot be looked up: {status}")
+            return [accessor for accessor, of in self._handles.items() if of == handle]
 
     async def _ask(self, method: str, path: str, body: Any, token: str = "") -> tuple[int, bytes]:
         header = {"X-Vault-Token": token or await self._own(), "X-Vault-Request": "true"}

@@ -16,7 +16,7 @@ from . import api_agents as agents
 from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
-from . import authzen, log, oauth, oidc, ops, published, shapes, spiffe
+from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from .house import Asked, House
 
 Handler = Callable[[House, Call, Asked], Awaitable[Response]]
@@ -98,6 +98,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
+    Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
