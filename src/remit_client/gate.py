@@ -45,7 +45,8 @@ class Guard:
     `tools` gives catalogue names to the framework's names. A permit is for one execution: it is remembered by
     (task, call id, arguments) until the result is observed, so that a framework that asks twice for one call spends
     one. `offline="permit"` lets calls through while Remit cannot be reached at all; only for agents where that is the
-    lesser harm, and never for an answer that says no or cannot be understood.
+    lesser harm, and never for an answer that says no or cannot be understood. `observe=False` is for tools whose
+    results something else reports, such as a gateway in front of them.
     """
 
     def __init__(
