@@ -17,7 +17,7 @@ import httpx
 
 from remit_client import AgentKey
 
-REMIT = str(Path(sys.executable).parent / "remit")
+REMIT = os.environ.get("REMIT_TEST_SERVER") or str(Path(sys.executable).parent / "remit")
 AHEAD = """
 import time
 true = time.time_ns

@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from . import attestation
+from .answers import Permit, Secret
 from .dpop import safe_origin
-from .errors import Denied, Held, NotAuthenticated, Refused
+from .errors import Denied, Held, NotAuthenticated, Refused, Unreachable
 from .keys import AgentKey, remember, remembered
+from .telemetry import traceparent
 from .wire import Send, Talk, checked, member, texts
 
 DEFAULT_URL = "http://127.0.0.1:7450"
@@ -27,31 +29,6 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _WAIT_STEP = 20
 _EARLY = 60  # a token is renewed this many seconds, or a fifth of its life, before its end
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The call may happen, once, now. `why` are sentences; `approval` is the one this call waited for, or empty."""
-
-    why: tuple[str, ...]
-    approval: str = ""
-
-
-class Secret(dict[str, str]):
-    """A credential's named parts; use as `connect(**secret)`. Its repr shows names only.
-
-    `kind` is its issuer's (`postgres`, `aws`, …); `expires_at` is in ms since 1970; `lasts` is how many seconds it had
-    when it was issued, by the server's clock.
-    """
-
-    kind: str = ""
-    expires_at: int = 0
-    lasts: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"<credential: {', '.join(self)}>"
-
-    __str__ = __repr__
 
 
 @dataclass
@@ -91,7 +68,8 @@ class Agent:
 
     def bound(self, method: str, path: str, token: str) -> dict[str, str]:
         """Authorization and its proof."""
-        return {"Authorization": f"DPoP {token}", "DPoP": self.key.proof(method, self.url + path, token)}
+        proof = self.key.proof(method, self.url + path, token)
+        return {"Authorization": f"DPoP {token}", "DPoP": proof, **traceparent()}
 
     def prove(self) -> Talk[None]:
         """Bind the key with whatever evidence there is; does nothing when it is bound already."""
@@ -166,6 +144,13 @@ class Agent:
         return (yield from self.ask_token(fields))
 
 
+def _said(reason: Any) -> str:
+    """A reason's sentence; one that would tell which policy spoke says only that one did."""
+    sentence = member(reason, "sentence", str)
+    inside = [str(reason.get(name) or "") for name in ("policy", "control")]
+    return "The rules here do not allow it." if any(word and word in sentence for word in inside) else sentence
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """An access token, and the monotonic second after which another is asked for."""
@@ -229,16 +214,28 @@ class Work:
         while True:
             answer = yield from self.agent.post(path, body, (yield from self.token()))
             decision, reasons = member(answer, "decision", str), member(answer, "why", list)
-            why = tuple(member(reason, "sentence", str) for reason in reasons)
+            why = tuple(_said(reason) for reason in reasons)
             if decision == "permit":
                 return Permit(why, approval)
-            if decision != "hold":
+            if decision == "deny":
                 codes = [member(reason, "code", str) for reason in reasons]
                 raise Denied(" ".join(why) or "Denied.", reasons=codes)
+            if decision != "hold":
+                raise Unreachable("Remit's answer is no permit, no hold and no denial, so the answer is no.")
             held = member(answer, "approval", dict)
             approval, url = member(held, "id", str), member(held, "url", str)
             if not (yield from self.wait_for(approval, deadline - time.monotonic())):
                 raise Held(" ".join(why), approval=approval, url=url, approvers=texts(held, "approvers"))
+
+    def observe(self, tool: str, content: Any) -> Talk[None]:
+        """Report what a tool returned: Remit keeps what reading it means, and never the content."""
+        path = f"/v1/tasks/{self.id}/observations"
+        yield from self.agent.post(path, {"tool": tool, "content": content}, (yield from self.token()))
+
+    def hook_key(self) -> Talk[str]:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        answer = yield from self.agent.post(f"/v1/tasks/{self.id}/hook-keys", {}, (yield from self.token()))
+        return member(answer, "hook_key", str)
 
     def wait_for(self, approval: str, seconds: float) -> Talk[bool]:
         """Wait until the approval is no longer pending; False when the time is over."""

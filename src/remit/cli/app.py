@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
+    "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),

@@ -121,7 +121,7 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
     )
     caller = NOBODY
     if CallerKind.ANYONE not in route.callers:
-        caller = await authenticate(house, asked, now)
+        caller = await authenticate(house, asked, now, hook=route.hook)
         if caller is NOBODY:
             raise NoCredentials("This needs credentials.", next_step="Agents: DPoP. People: a bearer key (REMIT_KEY).")
         if caller.kind not in route.callers:

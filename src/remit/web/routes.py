@@ -13,6 +13,7 @@ from starlette.responses import Response
 from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
+from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
@@ -31,7 +32,10 @@ READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 @dataclass(frozen=True)
 class Route:
-    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read)."""
+    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
+
+    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else.
+    """
 
     method: str
     path: str
@@ -43,6 +47,7 @@ class Route:
     query: tuple[str, ...] = ()
     limit: int = 0
     creates: bool = False
+    hook: bool = False
 
     def __post_init__(self) -> None:
         if not self.callers:
@@ -129,6 +134,17 @@ ROUTES: tuple[Route, ...] = (
         agents.credential,
         body=shapes.CredentialRequest,
         creates=True,
+    ),
+    Route("POST", "/v1/tasks/{task}/hook-keys", AGENT, hooks.create_key, creates=True),
+    Route(
+        "POST",
+        "/v1/hooks/claude-code",
+        AGENT,
+        hooks.claude_code,
+        raw=True,
+        query=("wait", "held"),
+        limit=1088 * KIB,
+        hook=True,
     ),
     Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | ENFORCER | READERS, agents.task_leases, query=("after",)),
     Route(
