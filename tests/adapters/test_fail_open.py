@@ -57,6 +57,7 @@ def crew():
 
 
 @pytest.mark.parametrize("mode", WAYS)
+@pytest.mark.frameworks
 def test_crewai_runs_nothing_when_remit_does_not_answer(home, task, crew, mode):
     driver = crew(remit.Guard(task, tools=NAMES, deadline=0.7))
     home.wire.mode = mode
@@ -64,6 +65,7 @@ def test_crewai_runs_nothing_when_remit_does_not_answer(home, task, crew, mode):
     assert driver.tools.ran == []
 
 
+@pytest.mark.frameworks
 def test_crewai_runs_nothing_when_the_guard_itself_breaks(task, crew):
     class Broken(remit.Guard):
         def decide(self, call):
@@ -74,6 +76,7 @@ def test_crewai_runs_nothing_when_the_guard_itself_breaks(task, crew):
     assert driver.tools.ran == []
 
 
+@pytest.mark.frameworks
 def test_control_crewai_by_itself_runs_the_tool_when_a_hook_raises(home, task, crew):
     from crewai.hooks import register_before_tool_call_hook, unregister_before_tool_call_hook
 
@@ -110,6 +113,7 @@ def http(url):
     return claude.settings({**claude.http_hook(url), "timeout": 2})
 
 
+@pytest.mark.frameworks
 def test_claude_code_runs_what_is_permitted_and_not_what_is_denied(home, task, api, tmp_path):
     made, key = tmp_path / "made", task.hook_key()
     _, told, _ = run(api, tmp_path, http(home.server.url), touch(made), REMIT_HOOK_KEY=key)
@@ -120,6 +124,7 @@ def test_claude_code_runs_what_is_permitted_and_not_what_is_denied(home, task, a
 
 
 @pytest.mark.parametrize("way", ["down", "slow", "garbage", "without a key", "another's key"])
+@pytest.mark.frameworks
 def test_claude_code_runs_nothing_when_the_hook_fails(home, task, api, tmp_path, way):
     settings, key = broken(home, task, way)
     made = tmp_path / "made"
@@ -128,6 +133,7 @@ def test_claude_code_runs_nothing_when_the_hook_fails(home, task, api, tmp_path,
 
 
 @pytest.mark.parametrize("way", ["down", "slow", "garbage", "without a key"])
+@pytest.mark.frameworks
 def test_control_claude_code_goes_on_when_its_settings_do_not_say_block(home, task, api, tmp_path, way):
     settings, key = broken(home, task, way)
     for event in settings["hooks"].values():
@@ -151,6 +157,7 @@ def broken(home, task, way):
     return http(home.wire.front(home.server.url)), key
 
 
+@pytest.mark.frameworks
 def test_a_held_call_waits_for_people_and_then_runs(home, task, api, tmp_path):
     path = tmp_path / "w.txt"
     write = ("Write", {"file_path": str(path), "content": "x"}, "toolu_1")
@@ -167,6 +174,7 @@ def test_a_held_call_waits_for_people_and_then_runs(home, task, api, tmp_path):
     assert path.read_text() == "x" and home.spent(task) == 1
 
 
+@pytest.mark.frameworks
 def test_inside_remit_run_the_hook_needs_no_key(home, api, tmp_path):
     made, client = tmp_path / "made", home.client
     agent_dir = client.agent.directory
@@ -181,6 +189,7 @@ def test_inside_remit_run_the_hook_needs_no_key(home, api, tmp_path):
     assert not (tmp_path / "outside").exists() and "remit run" in told["toolu_2"], told
 
 
+@pytest.mark.frameworks
 def test_a_result_that_is_not_accepted_never_reaches_the_model(home, task, api, tmp_path):
     made = tmp_path / "made"
     call = ("Bash", {"command": f"echo made > {made}; sleep 2; echo from-bash", "description": "d"}, "toolu_1")
@@ -197,6 +206,7 @@ def test_a_result_that_is_not_accepted_never_reaches_the_model(home, task, api, 
     assert "from-bash" not in str(told) and result["terminal_reason"] == "hook_stopped"
 
 
+@pytest.mark.frameworks
 def test_control_claude_code_shows_a_result_when_a_hook_cannot_be_reached_after_the_tool(home, task, api, tmp_path):
     """`onFailure` says nothing for what already happened. The how-to says so, and that the command hook has no such gap."""
     home.wire.mode = "deaf-hook"
