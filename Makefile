@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := postgresql mariadb-server openssh-server
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types architecture bench soak docs coverage clean system-packages mcp-conformance
+.PHONY: help adapters demo test check format lint types architecture bench soak docs coverage clean system-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -27,11 +27,27 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
+$(VENV)/frameworks/.done: pyproject.toml tests/adapters/constraints.txt | $(VENV)/bin/python
+	@echo "setting up .venv/frameworks: every framework but crewAI (half a minute, 700 MB)"
+	@$(PYTHON) -m venv $(VENV)/frameworks
+	@$(VENV)/frameworks/bin/python -m pip install -q --disable-pip-version-check -c tests/adapters/constraints.txt -e '.[adapters-all]' pytest pytest-xdist
+	@touch $@
+
+$(VENV)/crewai/.done: pyproject.toml | $(VENV)/bin/python
+	@echo "setting up .venv/crewai: it cannot share an environment with mcp 2 (a minute, 1 GB)"
+	@$(PYTHON) -m venv $(VENV)/crewai
+	@$(VENV)/crewai/bin/python -m pip install -q --disable-pip-version-check 'crewai==1.15.30' pytest pytest-xdist
+	@touch $@
+
+adapters: $(VENV)/.dev $(VENV)/frameworks/.done $(VENV)/crewai/.done ## Every adapter against its real framework, in environments of their own
+	@REMIT_TEST_SERVER=$(CURDIR)/$(BIN)/remit PYTHONPATH=$(CURDIR) $(VENV)/frameworks/bin/python -m pytest -q -n 2 --confcutdir=tests/adapters tests/adapters
+	@REMIT_TEST_SERVER=$(CURDIR)/$(BIN)/remit PYTHONPATH=$(CURDIR)/src:$(CURDIR) $(VENV)/crewai/bin/python -m pytest -q -n 2 -W ignore --confcutdir=tests/adapters tests/adapters -k crewai
+
 demo: $(VENV)/.demo ## The whole loop on a real database, a real agent process, real tokens; HUMAN=1 waits for you
 	@$(BIN)/python examples/demo/run.py $(if $(HUMAN),--human)
 
 test: $(VENV)/.dev ## All tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak and not frameworks"
 
 check: format lint types architecture coverage ## Format, lint, types, architecture, tests: what CI calls
 
@@ -48,7 +64,7 @@ architecture: $(VENV)/.dev
 	@$(BIN)/lint-imports > $(VENV)/architecture.txt || { cat $(VENV)/architecture.txt; exit 1; }
 
 coverage: $(VENV)/.dev ## Tests, with domain and verbs covered whole
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak and not frameworks" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
 bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 	@$(BIN)/python benchmarks/run.py $(ONLY)

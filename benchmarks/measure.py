@@ -11,7 +11,15 @@ ONLY = sys.argv[1] if len(sys.argv) > 1 else ""
 
 
 def emit(
-    name: str, subject: str, n: int, samples: Sequence[float] = (), per_s: float | None = None, note: str = ""
+    name: str,
+    subject: str,
+    n: int,
+    samples: Sequence[float] = (),
+    per_s: float | None = None,
+    note: str = "",
+    *,
+    value: float | None = None,
+    unit: str | None = None,
 ) -> None:
     """Print one result; `samples` are seconds."""
     if not name.startswith(ONLY):
@@ -24,8 +32,8 @@ def emit(
         "p50_us": round(ordered[len(ordered) // 2] * 1e6, 1) if ordered else None,
         "p99_us": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] * 1e6, 1) if ordered else None,
         "per_s": round(per_s) if per_s else None,
-        "value": None,
-        "unit": None,
+        "value": value,
+        "unit": unit,
         "note": note,
     }
     print(json.dumps(line), flush=True)

@@ -10,17 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from remit.issuers import KINDS
+
 HERE = Path(__file__).parent
 # file → the names it can produce
 FILES = {
     "decision_inproc.py": ("decision.inproc",),
     "over_http.py": ("decision.http", "token.issue"),
     "log_append.py": ("log.append",),
-    "revoke.py": ("revoke.postgres", "revoke.jwt"),
-    "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
-    "mysql_credentials.py": ("mysql.mint", "mysql.kill"),
+    "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
+    "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
+    "svid.py": ("svid.issue", "svid.fetch"),
+    "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
-    "redis_credentials.py": ("redis.mint", "redis.kill"),
 }
 
 

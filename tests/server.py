@@ -17,7 +17,14 @@ import httpx
 
 from remit_client import AgentKey
 
-REMIT = str(Path(sys.executable).parent / "remit")
+REMIT = os.environ.get("REMIT_TEST_SERVER") or str(Path(sys.executable).parent / "remit")
+AHEAD = """
+import time
+true = time.time_ns
+time.time_ns = lambda: true() + {} * 10**9
+from remit.main import main
+main()
+"""
 CATALOGUE = {
     "remit.toml": """
 [people.dana]
@@ -125,6 +132,7 @@ class Agent:
     url: str
     name: str
     key: AgentKey
+    http: Any = httpx  # or a client, whose connections stay
 
     def token(
         self, details: dict[str, Any] | None = None, key: AgentKey | None = None, **fields: str
@@ -139,7 +147,7 @@ class Agent:
         }
         if details is not None:
             form["authorization_details"] = json.dumps([details])
-        return httpx.post(
+        return self.http.post(
             f"{self.url}/oauth/token", data=form, headers={"DPoP": key.proof("POST", f"{self.url}/oauth/token")}
         )
 
@@ -156,7 +164,7 @@ class Agent:
         """A request bound to the key."""
         proof = (key or self.key).proof(method, self.url + path.partition("?")[0], token)
         headers = {"Authorization": f"DPoP {token}", "DPoP": proof, **more.pop("headers", {})}
-        return httpx.request(method, self.url + path, json=body, headers=headers, timeout=40, **more)
+        return self.http.request(method, self.url + path, json=body, headers=headers, timeout=40, **more)
 
     def call(
         self, task: str, token: str, tool: str = "list", arguments: dict[str, Any] | None = None
@@ -170,10 +178,11 @@ class Agent:
 
 
 @contextmanager
-def process(data: Path, *options: str, **env: str) -> Iterator[Server]:
-    """`remit up` on a free port."""
+def process(data: Path, *options: str, ahead: int = 0, **env: str) -> Iterator[Server]:
+    """`remit up` on a free port; with its clock `ahead` of ours (seconds)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("REMIT_")}
-    command = [REMIT, "--json", "up", "--data", str(data), "--port", "0", *options]
+    remit = [sys.executable, "-c", AHEAD.format(ahead)] if ahead else [REMIT]
+    command = [*remit, "--json", "up", "--data", str(data), "--port", "0", *options]
     log = data.with_suffix(".log").open("ab")
     child = subprocess.Popen(command, env={**clean, **env}, stdout=subprocess.PIPE, stderr=log, text=True)
     try:

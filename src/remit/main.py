@@ -248,11 +248,11 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             svid_ttl=settings.svid_ttl * 1000,
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
         )
-        log_key = keyring.log_key(f"{settings.trust_domain}/log")
+        log_name = f"{settings.trust_domain}/log"
         await _furnish(env, settings.data, now())
-        driver.start(env, store, log_key, store.forget_spent)
+        driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_key, now, metrics)
+            yield House(env, store, log_name, now, metrics)
         finally:
             await driver.stop()
             for made in issuers.values():

@@ -11,7 +11,7 @@ from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, Iss
 from remit.domain.change import Change, R
 from remit.domain.errors import StoreUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Federation, TrustDomain
+from remit.domain.identity import Attester, Federation, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
@@ -20,6 +20,7 @@ from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
+from remit.formats.client_attestation import VerifiedAttestation
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
 
@@ -169,6 +170,10 @@ class Attestor(Protocol):
 
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """Verified claims of an OIDC token, or `BadToken`; `Unavailable` when its keys cannot be had."""
+        ...
+
+    async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
+        """A client attestation of this attester, or `BadToken`; `Unavailable` when its keys cannot be had."""
         ...
 
     async def caller(self, request: Checked) -> Mapping[str, Json]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .aio import AsyncRemit, AsyncTask, atask
+    from .answers import Permit
+    from .contract import Deny, Pending, ToolCall
+    from .decorated import guard
     from .dpop import DPoPAuth
     from .errors import (
         Denied,
@@ -27,9 +30,10 @@ if TYPE_CHECKING:
         RemitError,
         Unreachable,
     )
+    from .gate import Guard
     from .keys import AgentKey
-    from .protocol import Permit
     from .sync import Remit, Task, task
+    from .within import current
 
 # Imported when asked for: a credential helper starts on every `git fetch` and needs none of them.
 _WHERE = {
@@ -38,16 +42,22 @@ _WHERE = {
     "AsyncTask": "aio",
     "DPoPAuth": "dpop",
     "Denied": "errors",
+    "Deny": "contract",
+    "Guard": "gate",
     "Held": "errors",
     "NotAuthenticated": "errors",
     "NotFound": "errors",
-    "Permit": "protocol",
+    "Pending": "contract",
+    "Permit": "answers",
     "Refused": "errors",
     "Remit": "sync",
     "RemitError": "errors",
     "Task": "sync",
+    "ToolCall": "contract",
     "Unreachable": "errors",
     "atask": "aio",
+    "current": "within",
+    "guard": "decorated",
     "task": "sync",
 }
 
@@ -57,16 +67,22 @@ __all__ = [
     "AsyncTask",
     "DPoPAuth",
     "Denied",
+    "Deny",
+    "Guard",
     "Held",
     "NotAuthenticated",
     "NotFound",
+    "Pending",
     "Permit",
     "Refused",
     "Remit",
     "RemitError",
     "Task",
+    "ToolCall",
     "Unreachable",
     "atask",
+    "current",
+    "guard",
     "task",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Token
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,10 +11,12 @@ from typing import Any, TypeVar
 import anyio  # httpx's own event-loop layer, always there with it
 import httpx
 
+from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
-from .protocol import Agent, Permit, Secret, Work
+from .protocol import Agent, Work
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
+from .within import enter, leave
 
 T = TypeVar("T")
 
@@ -116,6 +119,7 @@ class AsyncTask:
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
         self._ours_to_end = not work.id
+        self._around: Token[Any] | None = None
 
     @property
     def id(self) -> str:
@@ -129,11 +133,13 @@ class AsyncTask:
             except BaseException:
                 await self._finish()
                 raise
+        self._around = enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        leave(self._around)
         # Shielded: a cancelled block ends its task like any other.
         with anyio.CancelScope(shield=True):
             try:
@@ -164,6 +170,14 @@ class AsyncTask:
         Arguments go by name, or as a mapping where a name would clash with `wait` or `pin`.
         """
         return await self._remit.run(self._work.call(tool, {**(arguments or {}), **named}, wait=wait, pin=pin))
+
+    async def observe(self, tool: str, content: Any) -> None:
+        """Report what a tool returned, as JSON of at most 1 MiB; raises when Remit does not accept it."""
+        await self._remit.run(self._work.observe(tool, content))
+
+    async def hook_key(self) -> str:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        return await self._remit.run(self._work.hook_key())
 
     async def wait_for(self, approval: str, seconds: float) -> bool:
         """Wait until a held call's approval is answered; False when nobody did in time."""

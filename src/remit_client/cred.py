@@ -141,7 +141,7 @@ def _docker(action: str, options: dict[str, str]) -> str:
     raise Unfit(protocol.NOT_FOUND)
 
 
-def ask(options: dict[str, str], request: dict[str, str]) -> Answer:
+def ask(options: dict[str, str], request: dict[str, Any]) -> Answer:
     """One request to `remit run`, one answer; only from a process of this very user."""
     path = options.get("socket") or os.environ.get("REMIT_SOCKET", "")
     if not path:

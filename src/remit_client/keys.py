@@ -92,8 +92,8 @@ class AgentKey:
         r, s = decode_dss_signature(self._private.sign(signing_input.encode(), ec.ECDSA(SHA256())))
         return f"{signing_input}.{b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
-    def proof(self, method: str, url: str, access_token: str = "") -> str:
-        """A DPoP proof for one request (RFC 9449 section 4.2)."""
+    def proof(self, method: str, url: str, access_token: str = "", nonce: str = "") -> str:
+        """A DPoP proof for one request (RFC 9449 section 4.2); `nonce` is a challenge of the server's."""
         parts = urlsplit(url)
         htu = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", ""))
         claims: dict[str, Any] = {
@@ -104,6 +104,8 @@ class AgentKey:
         }
         if access_token:
             claims["ath"] = b64(sha256(access_token.encode()).digest())
+        if nonce:
+            claims["nonce"] = nonce
         return self.sign({"typ": "dpop+jwt", "jwk": dict(self.jwk)}, claims)
 
     def assertion(self, client: str, audience: str) -> str:
@@ -118,3 +120,19 @@ class AgentKey:
             "jti": secrets.token_urlsafe(16),
         }
         return self.sign({"typ": "JWT", "kid": self.jkt}, claims)
+
+
+def remember(directory: Path, jkt: str, name: str) -> None:
+    """Keep, beside the key, the name the server knows it by."""
+    draft = directory / f".agent-{jkt}-{os.getpid()}"
+    draft.write_text(json.dumps({"agent": name, "jkt": jkt}))
+    draft.replace(directory / "agent.json")
+
+
+def remembered(directory: Path, jkt: str) -> str:
+    """The name this very key was given before; empty when there is none to trust."""
+    try:
+        known = json.loads((directory / "agent.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(known.get("agent", "")) if isinstance(known, dict) and known.get("jkt") == jkt else ""

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from . import attestation
+from .answers import Permit, Secret
 from .dpop import safe_origin
-from .errors import Denied, Held, NotAuthenticated, Refused
-from .keys import AgentKey
+from .errors import Denied, Held, NotAuthenticated, Refused, Unreachable
+from .keys import AgentKey, remember, remembered
+from .telemetry import traceparent
 from .wire import Send, Talk, checked, member, texts
 
 DEFAULT_URL = "http://127.0.0.1:7450"
@@ -26,31 +29,6 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _WAIT_STEP = 20
 _EARLY = 60  # a token is renewed this many seconds, or a fifth of its life, before its end
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The call may happen, once, now. `why` are sentences; `approval` is the one this call waited for, or empty."""
-
-    why: tuple[str, ...]
-    approval: str = ""
-
-
-class Secret(dict[str, str]):
-    """A credential's named parts; use as `connect(**secret)`. Its repr shows names only.
-
-    `kind` is its issuer's (`postgres`, `aws`, …); `expires_at` is in ms since 1970; `lasts` is how many seconds it had
-    when it was issued, by the server's clock.
-    """
-
-    kind: str = ""
-    expires_at: int = 0
-    lasts: float = 0.0
-
-    def __repr__(self) -> str:
-        return f"<credential: {', '.join(self)}>"
-
-    __str__ = __repr__
 
 
 @dataclass
@@ -75,7 +53,7 @@ class Agent:
         where = Path(directory or os.environ.get("REMIT_AGENT_DIR") or Path.home() / ".remit" / "agent")
         join = os.environ.get("REMIT_JOIN_TOKEN", "") if join_token is None else join_token
         agent = cls(at, AgentKey.load_or_create(where), where, join, oidc_token or "")
-        agent.name = _remembered(where / "agent.json", agent.key.jkt)
+        agent.name = remembered(where, agent.key.jkt)
         return agent
 
     def post(self, path: str, body: Any, token: str, *, query: str = "", patience: float = 5.0) -> Talk[Any]:
@@ -90,7 +68,8 @@ class Agent:
 
     def bound(self, method: str, path: str, token: str) -> dict[str, str]:
         """Authorization and its proof."""
-        return {"Authorization": f"DPoP {token}", "DPoP": self.key.proof(method, self.url + path, token)}
+        proof = self.key.proof(method, self.url + path, token)
+        return {"Authorization": f"DPoP {token}", "DPoP": proof, **traceparent()}
 
     def prove(self) -> Talk[None]:
         """Bind the key with whatever evidence there is; does nothing when it is bound already."""
@@ -98,6 +77,8 @@ class Agent:
             yield from self._attest()
 
     def _attest(self) -> Talk[None]:
+        if attestation.configured() and not self.oidc_token:
+            return (yield from attestation.prove(self))
         evidence = {"oidc_token": self.oidc_token} if self.oidc_token else {"join_token": self.join_token}
         if not any(evidence.values()):
             raise NotAuthenticated(
@@ -111,11 +92,13 @@ class Agent:
         url = f"{self.url}/v1/attest"
         headers = {"Content-Type": "application/json", "DPoP": self.key.proof("POST", url)}
         answer = yield from checked(Send("POST", url, headers, json.dumps(evidence).encode()))
-        self.name, self.join_token, self._proved = member(answer, "agent", str), "", True
+        self.proved_as(member(answer, "agent", str))
+
+    def proved_as(self, name: str) -> None:
+        """The server has bound this key to the agent `name`."""
+        self.name, self.join_token, self._proved = name, "", True
         if self.directory is not None:
-            draft = self.directory / f".agent-{self.key.jkt}-{os.getpid()}"
-            draft.write_text(json.dumps({"agent": self.name, "jkt": self.key.jkt}))
-            draft.replace(self.directory / "agent.json")
+            remember(self.directory, self.key.jkt, name)
 
     def ask_token(self, fields: Mapping[str, str]) -> Talk[Any]:
         """POST /oauth/token as this agent."""
@@ -132,7 +115,7 @@ class Agent:
         try:
             return (yield from self._granted(details, subject_token))
         except NotAuthenticated:
-            if not (self.join_token or self.oidc_token):
+            if not (self.join_token or self.oidc_token or attestation.configured()):
                 raise
             yield from self._attest()
             return (yield from self._granted(details, subject_token))
@@ -161,13 +144,11 @@ class Agent:
         return (yield from self.ask_token(fields))
 
 
-def _remembered(path: Path, jkt: str) -> str:
-    """The name this very key was given before; empty when there is none to trust."""
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return ""
-    return str(known.get("agent", "")) if isinstance(known, dict) and known.get("jkt") == jkt else ""
+def _said(reason: Any) -> str:
+    """A reason's sentence; one that would tell which policy spoke says only that one did."""
+    sentence = member(reason, "sentence", str)
+    inside = [str(reason.get(name) or "") for name in ("policy", "control")]
+    return "The rules here do not allow it." if any(word and word in sentence for word in inside) else sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,16 +214,28 @@ class Work:
         while True:
             answer = yield from self.agent.post(path, body, (yield from self.token()))
             decision, reasons = member(answer, "decision", str), member(answer, "why", list)
-            why = tuple(member(reason, "sentence", str) for reason in reasons)
+            why = tuple(_said(reason) for reason in reasons)
             if decision == "permit":
                 return Permit(why, approval)
-            if decision != "hold":
+            if decision == "deny":
                 codes = [member(reason, "code", str) for reason in reasons]
                 raise Denied(" ".join(why) or "Denied.", reasons=codes)
+            if decision != "hold":
+                raise Unreachable("Remit's answer is no permit, no hold and no denial, so the answer is no.")
             held = member(answer, "approval", dict)
             approval, url = member(held, "id", str), member(held, "url", str)
             if not (yield from self.wait_for(approval, deadline - time.monotonic())):
                 raise Held(" ".join(why), approval=approval, url=url, approvers=texts(held, "approvers"))
+
+    def observe(self, tool: str, content: Any) -> Talk[None]:
+        """Report what a tool returned: Remit keeps what reading it means, and never the content."""
+        path = f"/v1/tasks/{self.id}/observations"
+        yield from self.agent.post(path, {"tool": tool, "content": content}, (yield from self.token()))
+
+    def hook_key(self) -> Talk[str]:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        answer = yield from self.agent.post(f"/v1/tasks/{self.id}/hook-keys", {}, (yield from self.token()))
+        return member(answer, "hook_key", str)
 
     def wait_for(self, approval: str, seconds: float) -> Talk[bool]:
         """Wait until the approval is no longer pending; False when the time is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Token
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +11,12 @@ from typing import Any, TypeVar
 
 import httpx
 
+from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
-from .protocol import Agent, Permit, Secret, Work
+from .protocol import Agent, Work
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
+from .within import enter, leave
 
 T = TypeVar("T")
 
@@ -121,6 +124,7 @@ class Task:
         self._work = work
         self._proposal = (on_behalf_of, duration_s, max_calls)
         self._ours_to_end = not work.id
+        self._around: Token[Any] | None = None
 
     @property
     def id(self) -> str:
@@ -129,6 +133,7 @@ class Task:
 
     def __enter__(self) -> Task:
         self.open()
+        self._around = enter(self)
         return self
 
     def open(self) -> None:
@@ -139,6 +144,7 @@ class Task:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        leave(self._around)
         if not self._ours_to_end:
             return
         reason = "done" if kind is None else f"failed: {kind.__name__}"
@@ -169,6 +175,14 @@ class Task:
         Arguments go by name, or as a mapping where a name would clash with `wait` or `pin`.
         """
         return self._remit.run(self._work.call(tool, {**(arguments or {}), **named}, wait=wait, pin=pin))
+
+    def observe(self, tool: str, content: Any) -> None:
+        """Report what a tool returned, as JSON of at most 1 MiB; raises when Remit does not accept it."""
+        self._remit.run(self._work.observe(tool, content))
+
+    def hook_key(self) -> str:
+        """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""
+        return self._remit.run(self._work.hook_key())
 
     def wait_for(self, approval: str, seconds: float) -> bool:
         """Wait until a held call's approval is answered; False when nobody did in time."""

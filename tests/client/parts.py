@@ -13,7 +13,7 @@ PARTS = {
     "postgres": {"host": "h", "port": "5432", "user": "u", "password": "p", "dbname": "d"},
     "mysql": {"host": "h", "port": "3306", "user": "u", "password": "p", "database": "d"},
     "redis": {"host": "h", "port": "6379", "user": "u", "password": "p@/:"},
-    "nats": {"jwt": "j", "seed": "s", "url": "nats://h"},
+    "nats": {"creds": "JWT and seed\n", "url": "tls://h", "inbox_prefix": "_INBOX_x"},
     "ssh": {"certificate": "c", "private_key": "k"},
     "x509": {"certificate": "c", "private_key": "k", "ca": "a"},
     "aws": {"access_key_id": "AKIA", "secret_access_key": "s/+", "session_token": "t", "expiration": "x"},

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from remit_client import cred
+from remit_client.answers import Secret
 from remit_client.errors import RemitError
 from remit_client.helpers import Unfit, aws, docker, git, k8s
-from remit_client.protocol import Secret
 from remit_client.running.door import Door
 from remit_client.running.offers import Offers, helper
 from remit_client.running.vault import Vault

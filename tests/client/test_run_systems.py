@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.client.runs import PYTHON, Runner
 from tests.issuers import servers
+from tests.issuers.nats_house import house as nats_house
 from tests.issuers.rigs import mysql as shop
 from tests.server import CATALOGUE, furnished, process
 
@@ -25,11 +27,12 @@ CREDENTIAL = '[[credentials]]\nname = "{name}"\nissuer = "{issuer}"\nttl = "10m"
 @pytest.fixture(scope="module")
 def systems(tmp_path_factory):
     folder = tmp_path_factory.mktemp("systems")
-    with servers.mariadb() as maria, servers.redis_server() as redis:
+    with servers.mariadb() as maria, servers.redis_server() as redis, nats_house() as nats:
         shop.furnish(maria)
         env = {
             "SHOP_DSN": f"mysql://boss:boss-password@127.0.0.1:{maria.port}/shop",
             "REDIS_DSN": f"redis://admin:admin-password@127.0.0.1:{redis.port}/0",
+            **nats.environ(),
         }
         issuers = f"""
 [issuers.shop]
@@ -44,12 +47,15 @@ kind = "ssh"
 list_file = "{folder}/krl"
 [issuers.mesh]
 kind = "x509"
-"""
+[issuers.bus]
+kind = "nats"
+""" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in nats.settings().items())
         table = '{ tables = [{ name = "shop.customers", privileges = ["select"], columns = ["id", "name"] }] }'
         keys = '{ keys = [{ under = ["x"] }], commands = ["get", "set"] }'
         rows = (
             ("shop", "shop", table),
             ("cache", "cache", keys),
+            ("bus", "bus", '{ publish = [{ exact = ["orders", "new"] }], inbox = true }'),
             ("box", "hosts", '{ principals = ["deploy"] }'),
             ("client", "mesh", '{ common_name = "bot" }'),
             ("rs", "tokens", '{ audience = "https://rs.example" }'),
@@ -79,6 +85,26 @@ def test_redis_with_one_url(runner):
     code = "import os, redis; r = redis.from_url(os.environ['REDIS_URL']); r.set('x:1', 'y'); print(r.get('x:1'))"
     done = runner(["cache"], PYTHON, "-c", code)
     assert (done.returncode, done.stdout) == (0, "b'y'\n"), done.stderr
+
+
+def test_nats_with_a_credentials_file(runner):
+    """As the `nats` command and every client take it; a standing one on this machine is out of sight."""
+    code = """
+import asyncio, os, stat, nats
+async def main():
+    assert stat.S_IMODE(os.stat(os.environ["NATS_CREDS"]).st_mode) == 0o600 and "NATS_USER" not in os.environ
+    client = await nats.connect(os.environ["NATS_URL"], user_credentials=os.environ["NATS_CREDS"],
+                                inbox_prefix=os.environ["NATS_INBOX_PREFIX"], allow_reconnect=False)
+    try:
+        await client.request("orders.new", b"", timeout=5)
+    except nats.errors.NoRespondersError:  # it came back to the inbox
+        print("heard")
+    await client.close()
+asyncio.run(main())
+"""
+    done = runner(["bus"], PYTHON, "-c", code, NATS_USER="standing")
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+    assert "every credential is dead" in done.stderr and runner.left() == []
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="OpenSSH is not here")

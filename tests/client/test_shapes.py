@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit_client.shapes import KINDS, SHAPES, Private, ShapeError, Wanted, default_shape
+from remit_client.shapes import KINDS, SHAPES, Issued, Private, ShapeError, Wanted, default_shape
 from tests.client.parts import NASTY, PARTS, issued, ran, shape
 
 
@@ -34,7 +34,7 @@ from tests.client.parts import NASTY, PARTS, issued, ran, shape
                 "REDISCLI_AUTH": "p@/:",
             },
         ),
-        ("nats", {"NATS_JWT": "j", "NATS_SEED": "s", "NATS_URL": "nats://h"}),
+        ("nats", {"NATS_URL": "tls://h", "NATS_INBOX_PREFIX": "_INBOX_x", "THING_CREDS": "JWT and seed\n"}),
         (
             "aws",
             {
@@ -73,6 +73,17 @@ def test_every_kind_has_files_and_a_usual_shape():
         "THING_PRIVATE_KEY_FILE",
         "THING_CA_FILE",
     }
+
+
+def test_a_nats_credentials_file_is_where_nats_looks_for_it():
+    found = shape("thing", issued("nats"))
+    assert found.files == {"thing.creds": "JWT and seed\n"}
+    there = {"NATS_CREDS": "/run/x/thing.creds", "NATS_URL": "tls://h", "NATS_INBOX_PREFIX": "_INBOX_x"}
+    assert found.variables == there
+    assert {"NATS_NKEY", "NATS_CONTEXT", "NATS_USER", "NATS_TOKEN"} <= set(found.clears)  # they would win
+    assert set(shape("thing", Issued("thing", "nats", {"creds": "c"}, 0)).variables) == {"NATS_CREDS"}
+    with pytest.raises(ShapeError, match="has no creds"):
+        shape("thing=creds", issued("static"))
 
 
 def test_another_name_for_a_variable():

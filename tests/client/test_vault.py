@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from remit_client.answers import Secret
 from remit_client.errors import RemitError
-from remit_client.protocol import Secret
 from remit_client.running.vault import Vault
 
 FAR = 4_000_000_000_000

@@ -193,3 +193,4 @@ def test_a_refusal_keeps_the_inside_inside(secret):
     assert str(errors.BadCatalogue("f", 3, "p")) == "f:3: p"
     assert errors.Denied("d", reasons=("r",)).reasons == ("r",)
     assert errors.Held("h", approval="a").approval == "a"
+    assert errors.ChallengeWanted("c", challenge="n").challenge == "n"

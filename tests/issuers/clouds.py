@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import socket
+import sys
 import threading
 import time
+from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote
@@ -28,14 +32,28 @@ def iso(seconds):
 
 
 class Cloud:
-    """A server; `said` are the requests it got. `answer` may be replaced to make it hostile."""
+    """A server; `said` are the requests it got. `answer` may be replaced to make it hostile.
+
+    `stop` drops every connection, with answers still owed on them, and `start` is again at the same address: a cloud
+    keeps what it knows. `live(now)` counts the credentials that it would still take at `now` (seconds).
+    """
+
+    issuer, sub, port = ISSUER, SUB, 0
 
     def __init__(self, jwks):
-        self.jwks, self.said, self.sessions, self.hostile = jwks, [], {}, None
-        cloud = self
+        self.jwks, self.said, self.sessions, self.hostile = jwks, deque(maxlen=1000), {}, None
+        self._open, cloud = set(), self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                cloud._open.add(self.connection)
+
+            def finish(self):
+                cloud._open.discard(self.connection)
+                super().finish()
 
             def serve(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -53,18 +71,32 @@ class Cloud:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = serve  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815
 
             def log_message(self, *words):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self._handler = Handler
+        self.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        self.server = Listener(("127.0.0.1", self.port), self._handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+    def stop(self):
+        self.close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def live(self, now):
+        return sum(now < session[1] for session in list(self.sessions.values()))
 
     def verified(self, token, audience):
         """The claims, as a cloud that trusts exactly one subject of exactly this issuer would take them."""
@@ -73,11 +105,11 @@ class Cloud:
             key = next(jwt.PyJWK(one) for one in self.jwks() if one["kid"] == kid)
             wanted = ["iss", "sub", "aud", "exp", "iat"]
             claims = jwt.decode(
-                token, key.key, ["RS256"], audience=audience, issuer=ISSUER, options={"require": wanted}
+                token, key.key, ["RS256"], audience=audience, issuer=self.issuer, options={"require": wanted}
             )
         except (jwt.PyJWTError, StopIteration, KeyError) as flaw:
             raise Refused(400, {"error": "invalid_grant", "error_description": str(flaw)}) from flaw
-        if claims["sub"] != SUB or isinstance(claims["aud"], list):
+        if claims["sub"] != self.sub or isinstance(claims["aud"], list):
             raise Refused(403, {"error": "unauthorized_client"})
         return claims
 
@@ -88,6 +120,14 @@ class Cloud:
             if fields.get(name) != value:
                 raise Refused(400, {"error": "invalid_request", "error_description": name})
         return fields
+
+
+class Listener(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class Refused(Exception):
@@ -133,6 +173,14 @@ class Sts(Cloud):
             and any(like(pattern, resource) for pattern in statement["Resource"])
             and iso(time.time()) < statement["Condition"]["DateLessThan"]["aws:CurrentTime"]
             for statement in policy["Statement"]
+        )
+
+    def live(self, now):
+        """A session whose own policy allows nothing any more is none."""
+        return sum(
+            now < ends
+            and any(iso(now) < one["Condition"]["DateLessThan"]["aws:CurrentTime"] for one in policy["Statement"])
+            for policy, ends, _, _ in list(self.sessions.values())
         )
 
 
@@ -188,6 +236,10 @@ class Google(Cloud):
     def use(self, minted):
         kind, ends, _ = self.sessions[minted.parts["access_token"]]
         return kind == "account" and time.time() < ends
+
+    def live(self, now):
+        """What was handed over is bounded; what led to it is nowhere but here."""
+        return sum(now < ends for _, ends, rules in list(self.sessions.values()) if rules)
 
 
 class Entra(Cloud):
@@ -280,6 +332,10 @@ class Cluster(Cloud):
 
     def use(self, minted):
         return self.may(minted, "get", "pods")
+
+    def live(self, now):
+        """Accounts, roles and bindings: without them no token is good."""
+        return len(self.objects)
 
 
 class GitHub(Cloud):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import servers
+from .nats_house import house as nats_house_of_one
 from .pg import furnish
 
 
@@ -27,6 +28,13 @@ def redis_server():
     """A throw-away Redis."""
     with servers.redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def nats_house():
+    """A throw-away NATS with an operator and two accounts."""
+    with nats_house_of_one() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

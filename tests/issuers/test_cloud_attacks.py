@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from remit.domain.errors import BadField, BadToken, IssuerUnavailable, NotRecallable, WrongState
+from remit.formats import signing_key
 from remit.issuers.aws import session_policy
 
-from .clouds import ISSUER, SUB, Cluster, Entra, GitHub, Google, Sts, like
+from .clouds import ISSUER, SUB, Cloud, Cluster, Entra, GitHub, Google, Sts, like
 from .rigs import aws, azure, github, google, kubernetes, lease
 from .rigs import openbao as openbao_rig
 
@@ -310,6 +312,24 @@ def test_an_app_without_its_key_says_where_to_put_it(hub):
         asyncio.run(made.mint(lease(grants=github.READ, window=0)))
 
 
+def test_the_apps_key_is_checked_once_and_a_new_one_is_used_at_once(tmp_path, monkeypatch):
+    """Checking an RSA key takes tens of milliseconds of the loop that also decides."""
+    service, other = GitHub(), GitHub()
+    made = asyncio.run(github.issuer(service, tmp_path))
+    loaded, load = [], signing_key.load_pem
+    monkeypatch.setattr(signing_key, "load_pem", lambda pem: loaded.append(pem) or load(pem))
+    for _ in range(3):
+        asyncio.run(made.mint(lease(grants=github.READ)))
+    assert loaded == [service.pem]
+    (tmp_path / "app.pem").write_bytes(other.pem)
+    with pytest.raises(IssuerUnavailable):
+        asyncio.run(made.mint(lease(grants=github.READ)))
+    service.public = other.public
+    asyncio.run(made.mint(lease(grants=github.READ)))
+    assert loaded == [service.pem, other.pem]
+    service.close(), other.close()
+
+
 # --- OpenBao ---
 
 
@@ -348,6 +368,40 @@ def test_what_hangs_from_a_lost_token_is_found_by_the_handle_and_dies(vault):
     asyncio.run(made.kill(wanted))
 
 
+def test_looking_for_lost_tokens_goes_on_where_the_last_attempt_ran_out_of_time(vault):
+    """Thousands of tokens cannot be looked up in one attempt: each must bring it further, or no kill ever ends."""
+    made, bao, database = vault
+    before = roles(database)
+    wanted = [lease(f"remit_among{number}", openbao_rig.READ) for number in range(6)]
+    looked, ask = [], made._ask
+
+    async def counted(method, path, body, token=""):
+        if path.endswith("lookup-accessor"):
+            looked.append(body["accessor"])
+            if len(looked) == 4:
+                raise TimeoutError
+        return await ask(method, path, body, token)
+
+    async def main():
+        for one in wanted:
+            await made.mint(one)
+        made._ask = counted
+        with pytest.raises(TimeoutError):
+            await made.kill(wanted[0])
+        await asyncio.gather(*map(made.kill, wanted))
+
+    asyncio.run(main())
+    retried = looked.pop(3)
+    assert len(looked) == len(set(looked)) and retried in looked
+    with openbao_rig.root(bao) as http:
+        left = http.request("LIST", "auth/token/accessors").json()["data"]["keys"]
+    assert len(set(looked) - set(left)) >= len(wanted)
+    until = time.monotonic() + 10
+    while roles(database) != before:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_a_kill_is_confirmed_when_the_role_is_gone_and_not_before(vault):
     made, _, database = vault
     before, wanted = roles(database), lease("remit_sync", openbao_rig.READ)
@@ -383,3 +437,54 @@ def test_somebody_elses_keys_do_not_sign_in(vault):
     with pytest.raises(IssuerUnavailable, match="did not do it") as refused:
         asyncio.run(stranger.mint(lease("remit_none", openbao_rig.READ)))
     assert "sign-in" in refused.value.inside and made
+
+
+def test_requests_do_not_read_the_authorities_again(cluster, monkeypatch):
+    """Reading them takes tens of milliseconds of the loop that also decides."""
+    made = kubernetes.issuer(cluster.url)
+    asyncio.run(made.kill(lease(grants=kubernetes.READ)))
+    read = []
+    for name in ("load_verify_locations", "load_default_certs"):
+        original = getattr(ssl.SSLContext, name)
+
+        def counted(self, *words, original=original, **more):
+            read.append(1)
+            return original(self, *words, **more)
+
+        monkeypatch.setattr(ssl.SSLContext, name, counted)
+    asyncio.run(made.mint(lease(grants=kubernetes.READ)))
+    assert not read
+
+
+class GivenUp(Cloud):
+    """What OpenBao 2.7 answers of a token whose revocation a crash cut short: a state that no request makes."""
+
+    def answer(self, method, path, headers, body):
+        told = {
+            "/v1/auth/jwt/login": (200, {"auth": {"client_token": "t", "lease_duration": 60}}),
+            "/v1/sys/leases/revoke": (204, {}),
+            "/v1/auth/token/revoke-accessor": (400, {"errors": ["token not found"]}),
+            "/v1/auth/token/lookup-accessor": (200, {"data": {"accessor": "a", "num_uses": self.uses}}),
+        }
+        status, found = told[path]
+        return status, "application/json", json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("reference", "uses", "dead"),
+    [("a database/creds/readonly/x", -1, True), ("a", -1, False), ("a database/creds/readonly/x", 1, False)],
+)
+def test_a_token_that_openbao_has_given_up_is_dead_once_nothing_hangs_from_it(reference, uses, dead):
+    bao = GivenUp(None)
+    bao.uses = uses
+    try:
+        made, _ = asyncio.run(openbao_rig.issuer(int(bao.url.rpartition(":")[2])))
+        wanted = lease("remit_given_up", openbao_rig.READ).known_as(reference)
+        if dead:
+            asyncio.run(made.kill(wanted))
+        else:
+            with pytest.raises(IssuerUnavailable) as alive:
+                asyncio.run(made.kill(wanted))
+            assert "still there" in alive.value.inside
+    finally:
+        bao.close()

@@ -30,7 +30,7 @@ PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(32))
 KEY = tlog.NoteKey("example.org/log", PRIVATE.public_key().public_bytes_raw())
 LEAVES = [merkle.leaf_hash(bytes([i])) for i in range(5)]
 CHECKPOINT = tlog.Checkpoint("example.org/log", 5, merkle.root_of(LEAVES))
-NOTE = tlog.sign_checkpoint(CHECKPOINT, KEY, PRIVATE.sign)
+NOTE = tlog.sign_checkpoint(CHECKPOINT, [(KEY, PRIVATE.sign)])
 
 
 @pytest.mark.parametrize(("vkey", "note"), [(PETER, PETERS_NOTE), (EXAMPLE, EXAMPLES_NOTE)])
@@ -47,7 +47,7 @@ def test_a_checkpoint_reads_back():
     assert tlog.parse_checkpoint(NOTE, [KEY], origin="example.org/log") == CHECKPOINT
     other = Ed25519PrivateKey.from_private_bytes(b"1" * 32)
     cosigner = tlog.NoteKey("witness", other.public_key().public_bytes_raw())
-    two = NOTE + tlog.sign_note(CHECKPOINT.body(), cosigner, other.sign).rpartition("\n\n")[2]
+    two = NOTE + tlog.sign_note(CHECKPOINT.body(), [(cosigner, other.sign)]).rpartition("\n\n")[2]
     assert tlog.parse_checkpoint(two, [KEY]) == tlog.parse_checkpoint(two, [cosigner]) == CHECKPOINT
 
 
@@ -129,7 +129,7 @@ def test_a_key_that_would_not_read_back_cannot_be_made(name, public):
 @pytest.mark.parametrize("text", ["", "no newline", "a\tb\n", "\ud800\n"])
 def test_only_text_that_reads_back_is_signed(text):
     with pytest.raises(ProofInvalid):
-        tlog.sign_note(text, KEY, PRIVATE.sign)
+        tlog.sign_note(text, [(KEY, PRIVATE.sign)])
 
 
 lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)
@@ -138,7 +138,7 @@ lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_siz
 @given(lines, st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32), st.lists(lines, max_size=3))
 def test_every_checkpoint_reads_back(origin, size, root, extensions):
     made = tlog.Checkpoint(origin, size, root, tuple(extensions))
-    note = tlog.sign_checkpoint(made, KEY, PRIVATE.sign)
+    note = tlog.sign_checkpoint(made, [(KEY, PRIVATE.sign)])
     assert tlog.parse_checkpoint(note, [KEY]) == tlog.parse_checkpoint(note.encode(), [KEY]) == made
 
 
@@ -183,7 +183,7 @@ def test_a_spoiled_checkpoint_is_refused(note):
 )
 def test_what_is_well_signed_must_still_be_a_checkpoint(body):
     with pytest.raises(ProofInvalid):
-        tlog.parse_checkpoint(tlog.sign_note(body, KEY, PRIVATE.sign), [KEY])
+        tlog.parse_checkpoint(tlog.sign_note(body, [(KEY, PRIVATE.sign)]), [KEY])
 
 
 def test_an_unknown_key_and_another_log_are_refused():

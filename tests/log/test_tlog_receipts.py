@@ -30,7 +30,7 @@ def test_a_receipt_proves_one_entry():
 
 def test_a_log_of_one_has_an_empty_path():
     one = tlog.Checkpoint("example.org/log", 1, LEAVES[0])
-    receipt = tlog.write_proof(0, [], tlog.sign_checkpoint(one, KEY, PRIVATE.sign))
+    receipt = tlog.write_proof(0, [], tlog.sign_checkpoint(one, [(KEY, PRIVATE.sign)]))
     assert proves(receipt, LEAVES[0]) == 0
 
 

@@ -35,7 +35,7 @@ from remit.verbs.attest import JoinEvidence, OidcEvidence, attest, invite
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import ROUNDS, end_task, freeze
 from remit.verbs.seal import seal
-from remit.verbs.vouch import first_token, identify, speak_for, vouch
+from remit.verbs.vouch import first_token, hook_key, identify, speak_for, vouch
 from tests.test_oidc_issuer import LocalIssuer
 from tests.world import FILES, changed, world
 
@@ -347,6 +347,9 @@ def test_a_token_says_who_and_for_which_task(run):
         assert bare.task == "" and bare.details == ()
         _, spoken = await speak_for(w.env, w.person("dana"), "bot")
         assert (spoken.subject, spoken.audience, spoken.client) == ("person:dana", "https://remit.test/initiate", "bot")
+        _, hooked = await hook_key(w.env, call, identity, task)
+        assert (hooked.audience, hooked.client, hooked.task) == ("https://remit.test/v1/hooks", "bot", task.id)
+        assert (hooked.jkt, hooked.expires_at) == ("", min(task.deadline, identity.expires_at))
 
     run(main())
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from remit.domain.caller import CallerKind
-from remit.domain.errors import BadField, BadToken, Busy, Conflict, StoreUnavailable
+from remit.domain.errors import BadField, BadToken, Busy, Conflict, ProofInvalid, StoreUnavailable
 from remit.domain.keys import ROTATED, KeyState, KeyTurn, Rotation, SigningKey
 from remit.formats import jwk, rfc9068, spiffe, x509_svid
+from remit.formats.tlog import note_key, parse_checkpoint
 from remit.issuers.keyring import Keyring, RootSealer
 from remit.store.replay import replay
 from remit.testing.store import FaultyStore
@@ -18,9 +19,10 @@ from remit.verbs.certify import Entitled, Workload, certify_jwt, certify_x509
 from remit.verbs.rotate import listed, replace_now, rotate
 from remit.verbs.vouch import vouch
 from remit.work.rotate_keys import rotate_keys
+from remit.work.sequence import sequence
 from tests.world import world
 
-TIMES = Rotation(after=100_000, overlap=10_000, retention=700_000)
+TIMES = Rotation(after=100_000, overlap=10_000, retention=700_000, log_retention=3_000_000)
 
 
 async def rotating(store=None):
@@ -61,7 +63,7 @@ def test_the_next_key_is_published_signs_and_the_old_one_goes(run, use):
         assert await rotate_keys(w.env, w.clock.now)
         assert w.env.signer.signing(use) == row.kid and kids(w.env, use) == [row.kid, old]
         w.env = replace(w.env, rotation=replace(TIMES, after=10**12))
-        w.clock.advance(TIMES.retention - 1)
+        w.clock.advance(TIMES.of(use).retention - 1)
         assert not await rotate_keys(w.env, w.clock.now)
         assert await sealed(w, old)
         w.clock.advance(1)
@@ -225,14 +227,55 @@ def test_a_bundle_is_of_one_sequence_even_while_keys_turn(run):
     run(main())
 
 
-def test_the_logs_key_and_unknown_uses_are_refused_in_words(run):
+def test_unknown_uses_are_refused_in_words(run):
     async def main():
         w, call = await rotating()
-        for use, said in (("log", "Auditors"), ("x509", "one authority"), ("", ""), ("tokens", "")):
+        for use in ("", "tokens"):
             for attempt in (rotate(w.env, call, use), replace_now(w.env, call, use, "r")):
-                with pytest.raises(BadField) as refused:
+                with pytest.raises(BadField, match="must be one of"):
                     await attempt
-                assert said in refused.value.next_step
+
+    run(main())
+
+
+def test_the_logs_key_is_replaced_only_on_command_and_both_sign_until_whoever_pinned_the_old_one_has_had_time(run):
+    async def main():
+        w, call = await rotating()
+        old = note_key("log", w.env.signer.public("log")[0])
+
+        async def head():
+            await w.proved()
+            await sequence(w.store, w.env.signer, "log")
+            return (await w.store.head())[1]
+
+        w.clock.advance(TIMES.after * 100)
+        assert old.public == note_key("log", w.env.signer.public("log")[0]).public  # never by its age
+        await rotate(w.env, call, "log")
+        new = note_key("log", w.env.signer.public("log")[0])
+        assert new != old
+        published = await head()  # from the moment it is known, it signs beside the old one
+        for pinned in (old, new):
+            parse_checkpoint(published, [pinned], origin="log")
+        w.clock.advance(TIMES.overlap)
+        await turned(w)
+        w.clock.advance(TIMES.log_retention - 1)
+        await turned(w)
+        for pinned in (old, new):
+            parse_checkpoint(await head(), [pinned], origin="log")
+        w.clock.advance(1)
+        await turned(w)
+        last = await head()
+        parse_checkpoint(last, [new], origin="log")
+        with pytest.raises(ProofInvalid, match="no known key"):
+            parse_checkpoint(last, [old], origin="log")
+        await replace_now(w.env, call, "log", "leaked")
+        with pytest.raises(ProofInvalid):
+            parse_checkpoint(await head(), [new], origin="log")
+        assert await replay(w.store) == []
+
+    async def turned(w):
+        while await rotate_keys(w.env, w.clock.now):
+            pass
 
     run(main())
 

@@ -202,10 +202,15 @@ def test_health_readiness_metrics_and_description(server):
         assert name in http.get("/openapi.json").headers
 
 
-def test_the_description_is_fuzzed(server, tmp_path):
-    """schemathesis against the whole API, as an operator: no 5xx, and no status that is not described."""
-    command = [str(Path(REMIT).parent / "schemathesis"), "run", f"{server.url}/openapi.json", "--header", f"Authorization: Bearer {server.keys['operator']}", "--phases", "examples,fuzzing", "--max-examples", "8", "--checks", "not_a_server_error,status_code_conformance", "--no-color", "--generation-deterministic"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
+def test_the_description_is_fuzzed(tmp_path):
+    """schemathesis against the whole API, as an operator: no 5xx, and no status that is not described.
+
+    At a server of its own: an operator may well apply an empty catalogue.
+    """
+    with process(tmp_path / "data") as running:
+        server = furnished(running)
+        command = [str(Path(REMIT).parent / "schemathesis"), "run", f"{server.url}/openapi.json", "--header", f"Authorization: Bearer {server.keys['operator']}", "--phases", "examples,fuzzing", "--max-examples", "8", "--checks", "not_a_server_error,status_code_conformance", "--no-color", "--generation-deterministic"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
 
 

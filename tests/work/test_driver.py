@@ -8,13 +8,15 @@ import pytest
 
 from remit.domain.errors import StoreUnavailable
 from remit.domain.task import Task
-from remit.formats.tlog import parse_checkpoint
+from remit.formats.tlog import note_key, parse_checkpoint
 from remit.log.audit import Head, audit
 from remit.verbs.issue import issue
 from remit.verbs.revoke import end_task
 from remit.work.driver import Driver
 from remit.work.sequence import sequence
 from tests.world import world
+
+NAME = "remit.test/log"
 
 
 class Seen:
@@ -45,7 +47,7 @@ def test_a_nudge_ends_leases_at_once_and_failures_do_not_stop_it(run):
         seen = Seen()
         driver = Driver(w.clock, seen)
         object.__setattr__(w.env, "nudge", driver.nudge)
-        key = w.env.signer.log_key("remit.test/log")
+        key = note_key(NAME, w.env.signer.public("log")[0])
         due, broken = w.store.due, [3]
 
         async def failing(*args, **kwargs):
@@ -55,7 +57,7 @@ def test_a_nudge_ends_leases_at_once_and_failures_do_not_stop_it(run):
             return await due(*args, **kwargs)
 
         w.store.due = failing
-        driver.start(w.env, w.store, key, w.store.forget_spent)
+        driver.start(w.env, w.store, NAME, w.store.forget_spent)
         _, call = await w.proved()
         task = await w.task(call)
         await issue(w.env, call, task.id, "db")
@@ -85,17 +87,17 @@ def test_a_nudge_ends_leases_at_once_and_failures_do_not_stop_it(run):
 def test_a_sequencer_that_was_overtaken_between_its_reads_adds_nothing_twice(run, between):
     async def main():
         w = await world()
-        key = w.env.signer.log_key("remit.test/log")
+        key = note_key(NAME, w.env.signer.public("log")[0])
         read = getattr(w.store, between)
 
         async def overtaken(*args):
             found = await read(*args)
             setattr(w.store, between, read)
-            await sequence(w.store, w.env.signer, key)
+            await sequence(w.store, w.env.signer, NAME)
             return found
 
         setattr(w.store, between, overtaken)
-        assert await sequence(w.store, w.env.signer, key) == 0
+        assert await sequence(w.store, w.env.signer, NAME) == 0
         size, note = await w.store.head()
         assert size == len(await w.store.entries(0, 10_000)) == len(w.events())
         head = parse_checkpoint(note, [key])
@@ -107,12 +109,12 @@ def test_a_sequencer_that_was_overtaken_between_its_reads_adds_nothing_twice(run
 def test_every_checkpoint_extends_the_one_before(run):
     async def main():
         w = await world()
-        key = w.env.signer.log_key("remit.test/log")
+        key = note_key(NAME, w.env.signer.public("log")[0])
         heads = []
         _, call = await w.proved()
         for _ in range(12):
             await w.task(call)
-            await sequence(w.store, w.env.signer, key)
+            await sequence(w.store, w.env.signer, NAME)
             head = parse_checkpoint((await w.store.head())[1], [key])
             heads.append(Head(head.size, head.root))
         entries = await w.store.entries(0, 10_000)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from remit.domain.flow import Json
-from remit.domain.identity import Federation, TrustDomain
+from remit.domain.identity import Attester, Federation, TrustDomain
 from remit.formats.aws_caller import Checked
+from remit.formats.client_attestation import VerifiedAttestation
 from remit.formats.spiffe import TrustBundle
 
 from .aws import AwsCallers
@@ -27,6 +28,10 @@ class Attestors:
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """See `ports.Attestor`."""
         return await self._oidc.claims(federation, token, now)
+
+    async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
+        """See `ports.Attestor`."""
+        return await self._oidc.attestation(attester, token, audience, now)
 
     async def caller(self, request: Checked) -> Mapping[str, Json]:
         """See `ports.Attestor`."""

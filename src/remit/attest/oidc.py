@@ -1,6 +1,6 @@
-"""OIDC federation: whose keys verify a token, kept fresh without letting strangers make us fetch.
+"""OIDC federation and client attesters: whose keys verify a token, kept fresh without letting strangers make us fetch.
 
-Keys of each federation are kept ten minutes. An unknown `kid` asks again, at most once in 30 seconds and once
+Keys of each are kept ten minutes. An unknown `kid` asks again, at most once in 30 seconds and once
 at a time. When the issuer cannot be reached the old keys serve one hour more; then it is `Unavailable`.
 """
 
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from remit.domain.errors import AddressRefused, BadToken, Refusal, Unavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Federation
-from remit.formats import json_input, jwk, jws, oidc
+from remit.domain.identity import Attester, Federation
+from remit.formats import client_attestation, json_input, jwk, jws, oidc
+from remit.formats.client_attestation import VerifiedAttestation
 
 from .fetch import fetch
 
@@ -38,7 +39,7 @@ class OidcAttestor:
 
     def __init__(self, get: Fetch = fetch) -> None:
         self._get = get
-        self._known: dict[Federation, _Keys] = {}
+        self._known: dict[Federation | Attester, _Keys] = {}
 
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """See `ports.Attestor`."""
@@ -46,7 +47,13 @@ class OidcAttestor:
         keys = await self._keys(federation, kid, now)
         return oidc.parse(token, issuer=federation.issuer, audience=federation.audience, keys=keys, now=now)
 
-    async def _keys(self, federation: Federation, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
+    async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
+        """See `ports.Attestor`."""
+        pinned = client_attestation.pinned(attester)
+        keys = pinned or await self._keys(attester, jws.peek(token).kid, now)
+        return client_attestation.parse(token, issuer=attester.issuer, audience=audience, keys=keys, now=now)
+
+    async def _keys(self, federation: Federation | Attester, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
         known = self._known.setdefault(federation, _Keys())
         async with known.asking:
             missing = not any(key.kid == kid for key in known.keys) if kid else not known.keys
@@ -64,10 +71,11 @@ class OidcAttestor:
                 raise _unavailable(federation, None)
             return known.keys
 
-    async def _ask(self, federation: Federation) -> tuple[jwk.PublicKey, ...]:
-        address = federation.jwks_uri or await self._discover(federation)
-        body = await self._get(address, allow_private=federation.allow_private_network)
-        return jwk.parse_set(json_input.parse(body, limit=len(body)))
+    async def _ask(self, of: Federation | Attester) -> tuple[jwk.PublicKey, ...]:
+        address = of.jwks_uri if isinstance(of, Attester) or of.jwks_uri else await self._discover(of)
+        body = await self._get(address, allow_private=of.allow_private_network)
+        document = json_input.parse(body, limit=len(body))
+        return client_attestation.trusted(document) if isinstance(of, Attester) else jwk.parse_set(document)
 
     async def _discover(self, federation: Federation) -> str:
         # OpenID Connect Discovery 1.0 section 4: the document's issuer must be the one that was asked.
@@ -82,7 +90,7 @@ class OidcAttestor:
         return address
 
 
-def _unavailable(federation: Federation, refusal: Refusal | None) -> Unavailable:
+def _unavailable(federation: Federation | Attester, refusal: Refusal | None) -> Unavailable:
     inside = (
         f"{federation.name}: {refusal.inside or refusal.message}" if refusal else f"{federation.name}: keys too old"
     )

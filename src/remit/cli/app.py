@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
     "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),
+    "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),

@@ -33,6 +33,7 @@ REASONS = {
     Reason.NEEDS_APPROVAL: "A person must agree first. `remit approval list`.",
     Reason.APPROVAL_REFUSED: "A person said no to exactly this call.",
     Reason.APPROVED: "A person agreed to exactly this call.",
+    Reason.WATCHED: "It happened, since the purpose only watches; the other reasons say what would have been.",
     Reason.CREDENTIAL_UNKNOWN: "The purpose offers no credential of this name.",
 }
 

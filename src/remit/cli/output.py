@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ class Output:
     def say(self, text: str) -> None:
         """Talk: to standard error, unless quiet or speaking JSON."""
         if not (self.quiet or self.as_json):
-            click.echo(text, err=True)
+            click.echo(plain(text), err=True)
 
     def say_as(self, prefix: str) -> Callable[[str], None]:
         """Talk with a prefix, for what shares standard error with another program; nobody need listen."""
@@ -36,7 +37,7 @@ class Output:
 
     def one(self, value: Mapping[str, Any], text: str = "") -> None:
         """Print one object."""
-        click.echo(json.dumps(value, ensure_ascii=False) if self.as_json else text or _pairs(value))
+        click.echo(json.dumps(value, ensure_ascii=False) if self.as_json else plain(text or _pairs(value)))
 
     def many(self, items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
         """Print a list: JSON lines, or a table of `columns` (heading → dotted path)."""
@@ -47,7 +48,7 @@ class Output:
             self.say(empty)
         else:
             rows = [[_cell(_dig(item, path), path) for path in columns.values()] for item in items]
-            click.echo("\n".join(table([*columns], rows)))
+            click.echo(plain("\n".join(table([*columns], rows))))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -63,17 +64,25 @@ def colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+_SHADES = {"permit": "green", "hold": "yellow", "deny": "red", "live": "green", "ending": "yellow", "frozen": "red"}
+_PAINTED = "|".join(re.escape(click.style(word, fg=shade)) for word, shade in _SHADES.items())
+_HEADING = r"\A\x1b\[2m[^\x1b\n]*\x1b\[0m"
+_UNSAID = re.compile(rf"({_PAINTED}|{_HEADING})|[^\n]", re.DOTALL)
+
+
 def paint(word: str) -> str:
     """Colour means state and nothing else."""
-    shades = {
-        "permit": "green",
-        "hold": "yellow",
-        "deny": "red",
-        "live": "green",
-        "ending": "yellow",
-        "frozen": "red",
-    }
-    return click.style(word, fg=shades[word]) if colour() and word in shades else word
+    return click.style(word, fg=_SHADES[word]) if colour() and word in _SHADES else word
+
+
+def plain(text: str) -> str:
+    """What a terminal does not act on, and an eye does not miss: all that cannot be seen is spelled out.
+
+    Values come from agents and from what they read; a value with an invisible letter in it is not what it looks like.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAID.sub(lambda m: m[0] if m[1] or m[0].isprintable() else ascii(m[0])[1:-1], text)
 
 
 def ago(instant_ms: int, now: float | None = None) -> str:

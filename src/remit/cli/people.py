@@ -71,7 +71,15 @@ def story(found: dict[str, Any]) -> str:
     shown = found["shown"]
     needs = " and ".join(f"{need['quorum']} of {', '.join(need['approvers'])}" for need in found["needs"])
     lines = [f"[{found['state'].upper()}] {shown['sentence']}", ""]
-    lines += [f"  {name:<12} {value}" for name, value in json.loads(shown["arguments"]).items()]
+    came = {one["argument"]: _came(one, found["initiator"]) for one in shown.get("origins", [])}
+    arguments = json.loads(shown["arguments"])
+    width = max((len(str(value)) for name, value in arguments.items() if name in came), default=0)
+    for name, value in arguments.items():
+        lines.append(
+            f"  {name:<12} {str(value).ljust(min(width, 40))}  {came[name]}"
+            if name in came
+            else f"  {name:<12} {value}"
+        )
     lines += [
         "",
         f"  resource     {shown['resource']} ({shown['effect']})",
@@ -82,6 +90,21 @@ def story(found: dict[str, Any]) -> str:
     ]
     lines += [f"  {'yes' if a['yes'] else 'no':<12} {a['person']} {a['note']}" for a in found["answers"]]
     return "\n".join(lines)
+
+
+def _came(one: dict[str, Any], initiator: str) -> str:
+    """Where a value came from, for the person who is asked."""
+    where = ", ".join(source for source in one["sources"] if source != "stated")
+    match one["origin"]:
+        case "stated":
+            return f"(said by {initiator.partition(':')[2]})"
+        case "trusted":
+            return f"(from {where})"
+        case "untrusted" if where:
+            return f"(from {where}, where anybody could have written it)"
+        case "untrusted":
+            return "(looks like what was said, and is not)"
+    return "(made up by the agent)"
 
 
 def _answer(obj: Context, approval_id: str, yes: bool, note: str, digest: str) -> None:

@@ -32,6 +32,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 @click.option("--duration", default="", metavar="15m", help="Ask for less time than the purpose allows.")
 @click.option("--task", "task_id", default="", help="Use this open task of the agent, and leave it open.")
 @click.option("--end", is_flag=True, help="With --task: end it like one of our own.")
+@click.option("--hook-key", is_flag=True, help="Give COMMAND a REMIT_HOOK_KEY for its HTTP hooks.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def run(
@@ -44,12 +45,13 @@ def run(
     duration: str,
     task_id: str,
     end: bool,
+    hook_key: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND with credentials that exist for one task, and end the task when it exits.
 
     \b
-    Shapes: env, file, pgservice, mycnf, aws, k8s, git:HOST, docker:REGISTRY, exec;
+    Shapes: env, file, pgservice, mycnf, creds, aws, k8s, git:HOST, docker:REGISTRY, exec;
     without one, what is usual for the credential's kind.
     \b
     Example:
@@ -65,7 +67,8 @@ def run(
         wanted = [Wanted.parse(text) for text in credentials]
         remit = Remit()
         task = _adopted(remit, task_id) if task_id else _proposed(remit, purpose, goal, param, on_behalf_of, duration)
-        code = run_session(remit, task, wanted, command, ends=not task_id or end, told=obj.out.say_as("remit run: "))
+        told, ends = obj.out.say_as("remit run: "), not task_id or end
+        code = run_session(remit, task, wanted, command, ends=ends, told=told, hook_key=hook_key)
     except ShapeError as wrong:
         raise Failure(str(wrong), Exit.USAGE, next_step="See `remit run --help`.") from None
     sys.stdout.flush()

@@ -69,6 +69,20 @@ def _agent(found: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *table(("OPEN TASK", "PURPOSE", "ENDS", "GOAL"), rows)])
 
 
+_MEANS = {
+    "credential": "it was issued what it needs, and cannot act without",
+    "gateway": "an enforcement point asks for its calls",
+    "hook": "advisory: its own process asks",
+    "": "nothing it did was asked about",
+}
+
+
+def _grade(found: Mapping[str, Any]) -> str:
+    """What the newest events show, and never more than that."""
+    seen = ", ".join(f"{count} by {way}" for way, count in found["seen"].items() if count)
+    return f"{found['grade'] or 'not'} ({_MEANS[found['grade']]}{'; ' + seen if seen else ''})"
+
+
 def agent_story(found: Mapping[str, Any]) -> str:
     """One agent: who answers, how it may prove itself, and each key that it proved."""
     why = f": {found['state_reason']}" if found["state_reason"] else ""
@@ -80,6 +94,7 @@ def agent_story(found: Mapping[str, Any]) -> str:
         f"  tier        {found['tier']}",
         f"  proves by   {', '.join(found['attests_by']) or 'nothing: it cannot prove itself'}",
     ]
+    lines.append(f"  enforced    {_grade(found['enforcement'])}")
     if not found["identities"]:
         return "\n".join([*lines, "", f"No key is proved. `remit agent invite {found['name']}` makes a join token."])
     rows = [

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .flow import Json
-from .identity import Agent, Federation, Person, TrustDomain
+from .identity import Agent, Attester, Federation, Person, TrustDomain
 from .purpose import Purpose
 from .tool import Tool
 
@@ -51,6 +51,7 @@ class Catalogue:
     issuers: Mapping[str, IssuerConfig] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     trust_domains: Mapping[str, TrustDomain] = field(default_factory=dict)
+    attesters: Mapping[str, Attester] = field(default_factory=dict)
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
 
 

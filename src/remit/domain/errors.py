@@ -12,7 +12,10 @@
     │   ├── BadToken              a token, assertion or certificate does not verify
     │   ├── BadProof              proof of possession does not verify (RFC 9449)
     │   ├── Replayed              a single-use identifier was seen before
-    │   └── NotAttested           evidence is genuine but matches no registered agent
+    │   ├── NotAttested           evidence is genuine but matches no registered agent
+    │   ├── BadAttestation        a client attestation, or its proof of possession, proves nothing here
+    │   ├── ChallengeWanted       its proof has no challenge of ours that is good; carries a fresh one
+    │   └── AttestationTooOld     it says itself that it has expired
     ├── Forbidden            403  we know who, and the answer is no
     │   ├── WrongCaller           this kind of caller may not use this route
     │   └── Denied                a decision; carries its reasons
@@ -147,6 +150,31 @@ class NotAttested(Unauthenticated):
 
     code = "RMT-2005"
     title = "Not a registered agent"
+
+
+class BadAttestation(Unauthenticated):
+    """A client attestation, or its proof of possession, proves nothing here. The server's log says which claim."""
+
+    code = "RMT-2006"
+    title = "The client attestation is not valid"
+
+
+class ChallengeWanted(Unauthenticated):
+    """The proof of possession must carry a challenge of ours, unused and not old. `challenge` is a fresh one."""
+
+    code = "RMT-2007"
+    title = "A challenge is needed"
+
+    def __init__(self, message: str, *, challenge: str, next_step: str = "", inside: str = "") -> None:
+        super().__init__(message, next_step=next_step, inside=inside)
+        self.challenge = challenge
+
+
+class AttestationTooOld(Unauthenticated):
+    """The client attestation says itself that it has expired. Get a new one from the attester."""
+
+    code = "RMT-2008"
+    title = "The client attestation is too old"
 
 
 class Forbidden(Refusal):

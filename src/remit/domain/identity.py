@@ -72,6 +72,7 @@ class Attestation:
     `oidc`: `federation`, and conditions on claims: the exact value each must have; one trailing `*` matches any rest,
     and a table is conditions on the claims inside an object. `aws`: the same, on what STS says of the caller.
     `spiffe`: the `spiffe_id` of another trust domain. `unix`: `selectors`, as SPIRE writes them, which must all hold.
+    `client_attestation`: the `attester`, the `client` it must name, and which of its pinned keys (`key`, a thumbprint).
     `rule` is a digest of all that: an identity counts only while the rule that proved it is still written.
     """
 
@@ -80,12 +81,15 @@ class Attestation:
     claims: Mapping[str, Condition] = field(default_factory=dict)
     spiffe_id: str = ""
     selectors: tuple[str, ...] = ()
+    attester: str = ""
+    client: str = ""
+    key: str = ""
     rule: str = ""
 
     @property
     def kind(self) -> str:
         """How purposes and policies call it: `unix`, `spiffe:example.org`, `oidc:github`."""
-        of = self.federation or (SpiffeId.parse(self.spiffe_id).trust_domain if self.spiffe_id else "")
+        of = self.federation or self.attester or (SpiffeId.parse(self.spiffe_id).trust_domain if self.spiffe_id else "")
         return f"{self.method}:{of}" if of else self.method
 
 
@@ -129,6 +133,20 @@ class Federation:
     jwks_uri: str = ""
     allow_private_network: bool = False
     provider: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attester:
+    """Whose word we take that a client instance is genuine: by `keys` (a JWK set as JSON), or those at `jwks_uri`.
+
+    `issuer`, unless empty, is the `iss` its attestations must have; the draft wants none.
+    """
+
+    name: str
+    issuer: str = ""
+    keys: str = ""
+    jwks_uri: str = ""
+    allow_private_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)

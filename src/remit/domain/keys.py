@@ -22,9 +22,12 @@ SIGNS: Mapping[str, str] = {
     "svid": "JWT-SVIDs",
     "authority": "X.509-SVIDs",
     "ssh": "SSH certificates, where the published authorities are read",
+    "x509": "client certificates of tasks, where the published authorities are read",
+    "log": "checkpoints, by whoever pinned the key",
 }
 ROTATED = tuple(SIGNS)
 DAY = 86_400_000
+NEVER = 2**62  # ms
 
 
 class KeyState(Enum):
@@ -114,11 +117,20 @@ class KeyTurn:
 @dataclass(frozen=True, slots=True)
 class Rotation:
     """In ms: a key's age at which the next is made, how long that is published before it signs, and how long the old
-    one verifies afterwards. `retention` is longer than anything lives that a key signs."""
+    one verifies afterwards. `retention` is longer than anything lives that a key signs.
+
+    Auditors pin the log's key: it is replaced only when somebody says so, and the old one goes on signing beside the
+    new one for `log_retention`.
+    """
 
     after: int = 30 * DAY
     overlap: int = 3_600_000
     retention: int = 8 * DAY
+    log_retention: int = 90 * DAY
+
+    def of(self, use: str) -> Rotation:
+        """The times of one use."""
+        return replace(self, after=NEVER, retention=self.log_retention) if use == "log" else self
 
     @property
     def cached_for(self) -> int:

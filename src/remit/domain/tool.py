@@ -78,11 +78,14 @@ class Tool:
         return tuple(name for name, schema in named if not _FREE.search(name) and _says_what(schema))
 
     def plausible(self, goal: str) -> bool:
-        """Whether a goal has one of the tool's words, as it is or at the start of a longer one (law 8: only to
-        hold)."""
-        words = self.words or tuple(_WORDS.findall(f"{self.name.rpartition('.')[2]} {self.title}".replace("_", " ")))
-        wanted = {word.casefold() for word in words if len(word) > 2}
-        return not wanted or any(said.startswith(tuple(wanted)) for said in _WORDS.findall(goal.casefold()))
+        """Whether a goal has one of the words, or all of one of the phrases, each at least as the start of a word.
+
+        A tool without words is told by its name and title. This only ever adds a hold (law 8).
+        """
+        named = _WORDS.findall(f"{self.name.rpartition('.')[2]} {self.title}".replace("_", " "))
+        phrases = [_WORDS.findall(phrase.casefold()) for phrase in self.words or named if len(phrase) > 2]
+        said = _WORDS.findall(goal.casefold())
+        return not phrases or any(all(any(s.startswith(w) for s in said) for w in phrase) for phrase in phrases)
 
     def resource_of(self, arguments: Mapping[str, Json]) -> str:
         """Fill the resource template; raises `BadField` where a value could change the path's shape."""

@@ -17,13 +17,13 @@ from typing import Any
 from remit.domain.catalogue import Catalogue, IssuerConfig
 from remit.domain.errors import BadCatalogue, BadField, Refusal
 from remit.domain.flow import Sensitivity, Trust
-from remit.domain.identity import NAME, Agent, Attestation, Federation, Person, SpiffeId, Tier, TrustDomain
+from remit.domain.identity import NAME, Agent, Attestation, Attester, Federation, Person, SpiffeId, Tier, TrustDomain
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Profile, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import aws_caller, claim_conditions, mcp_server, oidc_providers, spiffe
+from . import aws_caller, claim_conditions, client_attestation, mcp_server, oidc_providers, spiffe
 from .arguments import ArgumentSchema
 from .content import FORMATS
 from .references import check_references
@@ -71,6 +71,7 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     tools: dict[str, Tool] = {}
     settings = Section.read("remit.toml", files.get("remit.toml", ""))
     federations = {n: _federation(n, s) for n, s in _entries(settings, "federations")}
+    attesters = {n: client_attestation.read(n, s) for n, s in _entries(settings, "attesters")}
     for path in sorted(files):
         match = _PATH.match(path)
         if match is None:
@@ -84,7 +85,7 @@ def parse(files: Mapping[str, str]) -> Catalogue:
             section.fail("name", f"the file is called {name}.toml, so 'name' must be {name!r} or be left out")
         match match[1]:
             case "agents":
-                agents[name] = _agent(name, section, federations)
+                agents[name] = _agent(name, section, federations, attesters)
             case "purposes":
                 purposes[name] = _purpose(name, section)
             case "tools":
@@ -97,7 +98,7 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, servers)
+    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, attesters, servers)
     check_references(catalogue, files)
     return catalogue
 
@@ -161,8 +162,9 @@ def _trust_domain(name: str, s: Section) -> TrustDomain:
     return domain
 
 
-def _agent(name: str, s: Section, federations: Mapping[str, Federation]) -> Agent:
-    attestations = tuple(_attestation(a, federations) for a in s.tables("attestations"))
+def _agent(name: str, s: Section, federations: Mapping[str, Federation], attesters: Mapping[str, Attester]) -> Agent:
+    written = (_attestation(a, federations) for a in s.tables("attestations"))
+    attestations = tuple(r for w in written for r in client_attestation.rules(w, attesters.get(w.attester)))
     if not attestations:
         s.fail("", "an agent needs at least one [[attestations]]: how may it prove itself?")
     tier = Tier(s.word("tier", [t.value for t in Tier], "assistant"))
@@ -181,6 +183,7 @@ def _agent(name: str, s: Section, federations: Mapping[str, Federation]) -> Agen
 _NEEDS: Mapping[str, str] = {
     "join_token": "nothing else",
     "oidc": "'federation' and at least one condition in [attestations.claims]",
+    "client_attestation": "'attester' and 'client', the client id it must name",
     "aws": "[attestations.claims] with account, and id, role or user",
     "spiffe": "'spiffe_id', of a trust domain in remit.toml",
     "unix": '\'selectors\', such as ["unix:uid:1000", "unix:path:/usr/bin/agent"]',
@@ -191,8 +194,10 @@ def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestati
     method = s.word("method", _NEEDS)
     federation, claims = s.text("federation", ""), claim_conditions.read(s.table("claims"))
     spiffe_id, selectors = s.text("spiffe_id", "", limit=2048), s.texts("selectors", ())
-    said = (bool(federation), bool(claims), bool(spiffe_id), bool(selectors))
-    wanted = (method == "oidc", method in ("oidc", "aws"), method == "spiffe", method == "unix")
+    attester, client = s.text("attester", ""), s.text("client", "", limit=2048)
+    said = tuple(map(bool, (federation, claims, spiffe_id, selectors, attester, client)))
+    attested = method == "client_attestation"
+    wanted = (method == "oidc", method in ("oidc", "aws"), method == "spiffe", method == "unix", attested, attested)
     if said != wanted:
         s.fail("method", f"{method} needs {_NEEDS[method]}, and takes neither more nor less")
     if method == "aws":
@@ -206,7 +211,7 @@ def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestati
             s.fail("spiffe_id", bad.problem)
     _check_selectors(s, selectors)
     s.done()
-    attestation = Attestation(method, federation, claims, spiffe_id, selectors)
+    attestation = Attestation(method, federation, claims, spiffe_id, selectors, attester, client)
     return dataclasses.replace(attestation, rule=_revision(attestation))
 
 

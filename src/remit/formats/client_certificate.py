@@ -18,6 +18,7 @@ from .signing_key import HeldKey
 from .x509_svid import key_usage
 
 _BEFORE_MS = 60_000
+_END = b"-----END X509 CRL-----"
 _YEAR_MS = 366 * 86_400_000
 
 
@@ -103,11 +104,11 @@ def revocation_list(
 
 
 def listed(data: bytes) -> tuple[int, list[int]]:
-    """The number and serials of a CRL that `revocation_list` made; anything else is `BadToken`."""
+    """The highest number, and every serial, of CRLs that `revocation_list` made; anything else is `BadToken`."""
     try:
-        crl = x509.load_pem_x509_crl(data)
-        number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        return number, [one.serial_number for one in crl]
+        crls = [x509.load_pem_x509_crl(part + _END) for part in data.strip().split(_END)[:-1]]
+        numbers = [crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for crl in crls]
+        return max(numbers), sorted({one.serial_number for crl in crls for one in crl})
     except (ValueError, x509.ExtensionNotFound) as flaw:
         raise BadToken("The revocation list is not one of ours.") from flaw
 

@@ -39,24 +39,22 @@ def digester(key: bytes) -> Digest:
 
 def observed(found: Json, tool: Tool, digest: Digest) -> tuple[bytes, bytes, bool]:
     """Digests of the values in a result: (trusted, untrusted, whether that is all of it)."""
-    trusted: set[bytes] = set()
-    untrusted: set[bytes] = set()
+    by_trust: dict[Trust, set[Value]] = {Trust.TRUSTED: set(), Trust.UNTRUSTED: set()}
     left, whole = _TEXT, True
     try:
         for name, value, trust in content.fields(found, tool.output_format, tool.output_trust, tool.output_fields):
             if isinstance(value, str):
-                whole, left = whole and len(value) <= left, max(0, left - len(value))
-                value = value[: left + len(value)] if whole else value[:left]
-            for each in values.of_value(value, name):
-                if trust is Trust.TRUSTED:
-                    trusted.add(digest(each))
-                else:
-                    untrusted.add(digest(_loose(each)))
-            if len(trusted) + len(untrusted) > KEPT:
+                whole = whole and len(value) <= left
+                value = value[:left]
+                left -= len(value)
+            by_trust[trust].update(values.of_value(value, name))
+            if sum(map(len, by_trust.values())) > KEPT:
                 whole = False
                 break
     except content.TooMuch:
         whole = False
+    trusted = {digest(value) for value in by_trust[Trust.TRUSTED]}
+    untrusted = {digest(_loose(value)) for value in by_trust[Trust.UNTRUSTED]}
     return b"".join(sorted(trusted)), b"".join(sorted(untrusted)), whole
 
 
@@ -109,8 +107,9 @@ def trace(
         for name in decisive
         if name in arguments and (found := worst(memory.of(arguments[name], name))) is not None
     }
-    texts = (text for name, value in arguments.items() if name not in decisive for text in _texts(value))
-    carried = [memory.find((value,)) for text in texts for value in dict.fromkeys(values.carried(text[:_TEXT]))]
+    rest = (leaf for name in arguments.keys() - set(decisive) for leaf, _ in values.leaves(arguments[name], name))
+    texts = (leaf[:_TEXT] for leaf in rest if isinstance(leaf, str))
+    carried = [memory.find((value,)) for text in texts for value in dict.fromkeys(values.carried(text))]
     return Provenance(judged, worst(carried))
 
 
@@ -122,39 +121,49 @@ class _Memory:
 
     def of(self, argument: Json, name: str) -> Iterator[Traced]:
         """The origin of every value in an argument."""
-        for needle in values.needles(argument, name):
-            yield self.find(needle)
+        for leaf, key in values.leaves(argument, name):
+            found = worst(map(self.find, values.needles(leaf, key)))
+            if found is not None and found.origin is Origin.INVENTED and isinstance(leaf, str):
+                # As it looks it may be another kind of value, such as an address with an invisible letter in it.
+                found = worst(filter(None, map(self._resembles, values.needles(values.loose(leaf), key)))) or found
+            if found is not None:
+                yield found
 
     def find(self, needle: tuple[Value, ...]) -> Traced:
         """Stated; or read, and one untrusted place is enough; or made of what was; or invented."""
         if self._said.exact.issuperset(needle):
             return Traced(Origin.STATED, (BY_INITIATOR,))
-        seems = tuple(map(_loose, needle))
-        found = self._looked_up(needle, seems)
+        found = self._read_in(needle) or self._resembles(tuple(map(_loose, needle)))
+        if found is None and len(needle) == 1:
+            found = self._reckoned(needle[0]) or self._joined(needle[0])
         if found is not None:
             return found
-        if self._said.loose.issuperset(seems):  # it looks like what was stated, and is not
-            return Traced(Origin.UNTRUSTED)
-        made = self._reckoned(needle[0]) or self._joined(needle[0]) if len(needle) == 1 else None
-        if made is not None:
-            return made
-        unknown = [read.tool for read in self._reads if not read.whole and read.trust is Trust.UNTRUSTED]
-        return Traced(Origin.UNTRUSTED, tuple(sorted(set(unknown)))) if unknown else Traced(Origin.INVENTED)
+        unknown = {read.tool for read in self._reads if not read.whole and read.trust is Trust.UNTRUSTED}
+        return Traced(Origin.UNTRUSTED, tuple(sorted(unknown))) if unknown else Traced(Origin.INVENTED)
 
-    def _looked_up(self, needle: tuple[Value, ...], seems: tuple[Value, ...]) -> Traced | None:
-        strict, wide = [self._digest(v) for v in needle], [self._digest(v) for v in seems]
-        tainted = {read.tool for read in self._reads if read.untrusted.issuperset(wide)}
+    def _read_in(self, needle: tuple[Value, ...]) -> Traced | None:
+        tainted = self._tainted(tuple(map(_loose, needle)))
         if tainted:
-            return Traced(Origin.UNTRUSTED, tuple(sorted(tainted)))
+            return Traced(Origin.UNTRUSTED, tainted)
+        strict = [self._digest(value) for value in needle]
         known = {read.tool for read in self._reads if read.trusted.issuperset(strict)}
         return Traced(Origin.TRUSTED, tuple(sorted(known))) if known else None
+
+    def _resembles(self, seems: tuple[Value, ...]) -> Traced | None:
+        """What looks like a value that was stated, and is not it; or like one that anybody could have written."""
+        tainted = self._tainted(seems)
+        return Traced(Origin.UNTRUSTED, tainted) if tainted or self._said.loose.issuperset(seems) else None
+
+    def _tainted(self, seems: tuple[Value, ...]) -> tuple[str, ...]:
+        wide = [self._digest(value) for value in seems]
+        return tuple(sorted({read.tool for read in self._reads if read.untrusted.issuperset(wide)}))
 
     def _reckoned(self, value: Value) -> Traced | None:
         if value.kind != "number" or value.text == "nan":
             return None
         for other in _other_operands(Decimal(value.text), self._said.numbers):
             found = Value("number", values.number(format(other, "f")))
-            traced = self._looked_up((found,), (found,))
+            traced = self._read_in((found,))
             if traced is not None:
                 return traced
         return None
@@ -190,16 +199,5 @@ def _whole(quotients: Iterable[tuple[Decimal, Decimal | int]]) -> Iterator[Decim
             yield found
 
 
-def _texts(value: Json) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each)
-
-
 def _loose(value: Value) -> Value:
-    return Value(value.kind, values.loose(value.text))
+    return value if value.text.isascii() else Value(value.kind, values.loose(value.text))

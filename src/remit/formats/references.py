@@ -53,6 +53,8 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         for attestation in agent.attestations:
             if attestation.federation:
                 at.need("federation", attestation.federation, catalogue.federations)
+            if attestation.attester:
+                at.need("attester", attestation.attester, catalogue.attesters)
             if attestation.spiffe_id:
                 at.need("trust domain", SpiffeId.parse(attestation.spiffe_id).trust_domain, catalogue.trust_domains)
     for purpose in catalogue.purposes.values():

@@ -29,6 +29,7 @@ class Proof:
     jti: str
     issued_at: int
     key: jwk.PublicKey
+    nonce: str = ""
 
     @property
     def spent_until(self) -> int:
@@ -62,7 +63,8 @@ def _parse(text_: str, method: str, url: str, now: int, access_token: str) -> Pr
     wanted = ath(access_token) if access_token else None
     if claims.get("ath") != wanted:
         raise BadToken("", inside="ath is not of this access token")
-    return Proof(key.thumbprint, text(claims, "jti", limit=128), issued_at, key)
+    nonce = text(claims, "nonce", limit=512) if "nonce" in claims else ""
+    return Proof(key.thumbprint, text(claims, "jti", limit=128), issued_at, key, nonce)
 
 
 def ath(access_token: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,6 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from remit.domain.errors import ProofInvalid
+
+from . import base64url
 
 ED25519 = 0x01
 # A verifier must take sixteen signatures, and a post-quantum one is nearly 5 kB (signed-note, "Format").
@@ -93,17 +95,22 @@ class Checkpoint:
         return "".join(f"{line}\n" for line in (self.origin, str(self.size), root, *self.extensions))
 
 
-def sign_note(text: str, key: NoteKey, sign: Callable[[bytes], bytes]) -> str:
-    """Append a signature line to a text that ends with a newline (signed-note, "Format")."""
+def note_key(name: str, jwk: Mapping[str, str]) -> NoteKey:
+    """The verifier key of this name for an Ed25519 public JWK (RFC 8037)."""
+    return NoteKey(name, base64url.decode(jwk["x"]))
+
+
+def sign_note(text: str, signers: Sequence[tuple[NoteKey, Callable[[bytes], bytes]]]) -> str:
+    """Append a signature line of each to a text that ends with a newline (signed-note, "Format")."""
     if not text.endswith("\n") or _CONTROL.search(text) or not _is_utf8(text):
         raise ProofInvalid("only UTF-8 text that ends with a newline, without control characters, can be signed")
-    raw = base64.b64encode(key.key_id + sign(text.encode())).decode()
-    return f"{text}\n— {key.name} {raw}\n"
+    raw = [(key.name, base64.b64encode(key.key_id + sign(text.encode())).decode()) for key, sign in signers]
+    return f"{text}\n" + "".join(f"— {name} {signature}\n" for name, signature in raw)
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: NoteKey, sign: Callable[[bytes], bytes]) -> str:
+def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[tuple[NoteKey, Callable[[bytes], bytes]]]) -> str:
     """Sign a checkpoint as a note."""
-    return sign_note(checkpoint.body(), key, sign)
+    return sign_note(checkpoint.body(), signers)
 
 
 def open_note(note: str | bytes, keys: Sequence[NoteKey]) -> str:

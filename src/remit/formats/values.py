@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,14 +28,15 @@ class Value(NamedTuple):
     text: str
 
 
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_ADDRESS = re.compile(r"\w[\w.+%&=~-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _URL = re.compile(r"(?:https?|ftp|wss?)://[^\s<>\"'`]{1,2048}", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w@.-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-])(?:/[^\s<>\"'`]{0,1024})?")
 _ACCOUNT = re.compile(
     r"(?<!\w)(?:[A-Za-z]{2}\d{2}[A-Za-z0-9]{8,32}"
-    r"|[A-Z]{2}\d{2}(?:[ -](?=[A-Z]{0,3}\d)[A-Z0-9]{4}){2,8}(?:[ -](?=[A-Z]{0,2}\d)[A-Z0-9]{1,3})?)(?!\w)"
+    r"|[A-Z]{2}\d{2}[ -][A-Z0-9]{4}(?:[ -](?=[A-Z]{0,3}\d)[A-Z0-9]{4}){1,7}"
+    r"(?:[ -](?=[A-Z]{0,2}\d)[A-Z0-9]{1,3})?)(?!\w)"
 )
-_DIGITS = re.compile(r"(?<![\w.,-])\d(?:[ -]?\d){7,24}(?![\w])")
+_DIGITS = re.compile(r"(?<![\w.,-])(?:\d{8,30}|\d{3,6}(?:[ -]\d{2,6}){2,6})(?![\w])")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(\d{2})-(\d{2})(?!\d)")
@@ -55,6 +56,8 @@ _NAMED = re.compile(
 )
 _QUOTED = re.compile(r"(?<!\w)(?:'([^'\s]{1,64})'|\"([^\"\s]{1,64})\"|`([^`\s]{1,64})`|“([^”\s]{1,64})”)(?!\w)")
 _FILE = re.compile(r"(?<![\w@:/.])(?:/?(?:[\w.~-]{1,255}/){1,32})?[\w-][\w.-]{0,200}\.[^\W\d_]\w{0,9}(?![\w@])")
+_DIGIT = re.compile(r"\d")
+_MORE = re.compile(r"[\d@.]|://")
 _AROUND = ".,;:!?()[]{}\"'*-_>"
 _BESIDE = 2
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -66,13 +69,19 @@ _LIKE = str.maketrans(
 
 def exact(text: str) -> str:
     """NFKC, case folded, every run of white space one space."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(_composed(text).casefold().split())
 
 
 def loose(text: str) -> str:
     """What it looks like: without accents and invisible characters, look-alike letters as Latin ones."""
+    if text.isascii():
+        return exact(text)
     bare = unicodedata.normalize("NFKD", exact(text))
     return " ".join("".join(c for c in bare if unicodedata.category(c) not in ("Mn", "Cf")).translate(_LIKE).split())
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
 
 def of_value(value: Json, name: str = "") -> Iterator[Value]:
@@ -91,24 +100,39 @@ def of_value(value: Json, name: str = "") -> Iterator[Value]:
 
 
 def of_text(text: str) -> Iterator[Value]:
-    """Everything that is a value in a text. What is part of a date, a time, an address or a link is no number as
-    well."""
-    text = unicodedata.normalize("NFKC", text[:TEXT_LIMIT])
+    """Everything that is a value in a text. What is part of a moment, an address or a link is no number as well."""
+    text = _composed(text[:TEXT_LIMIT])
     before = ""
     for word in _WORD.findall(text.casefold()):
         yield Value("word", word)
         if before:
             yield Value("pair", f"{before} {word}")
         before = word
-    text = _beside_more_than_words(text)
-    for found in _ADDRESS.finditer(text):
-        yield Value("address", exact(found[0]))
-    for pattern in (_URL, _HOST):
-        for found in pattern.finditer(text):
+    if _MORE.search(text):
+        text = _beside_more_than_words(text)
+        yield from _places(text)
+        if _DIGIT.search(text):
+            yield from _with_digits(text)
+
+
+def _places(text: str) -> Iterator[Value]:
+    if "@" in text:
+        for found in _ADDRESS.finditer(text):
+            yield Value("address", exact(found[0]))
+    if "://" in text:
+        for found in _URL.finditer(text):
             yield from _located(found[0])
-    for found in _FILE.finditer(text):
-        yield Value("file", exact(found[0]))
-    moments, rest = _moments(_URL.sub(" ", _ADDRESS.sub(" ", text)))
+    if "." in text:
+        for found in _HOST.finditer(text):
+            yield from _located(found[0])
+        for found in _FILE.finditer(text):
+            yield Value("file", exact(found[0]))
+
+
+def _with_digits(text: str) -> Iterator[Value]:
+    if "@" in text or "://" in text:
+        text = _URL.sub(" ", _ADDRESS.sub(" ", text))
+    moments, rest = _moments(text)
     yield from moments
     for pattern in (_ACCOUNT, _DIGITS):
         for found in pattern.finditer(rest):
@@ -138,25 +162,30 @@ def _beside_more_than_words(text: str) -> str:
     return " ".join(kept)
 
 
-def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
-    """What must be found for an argument's value to be known: each tuple whole, in one place."""
+def leaves(value: Json, name: str = "") -> Iterator[tuple[str | int | float | bool | None, str]]:
+    """Every scalar in a value, with the name of the nearest field."""
     if isinstance(value, list | tuple):
         for each in value:
-            yield from needles(each, name)
-    elif isinstance(value, bool) or value is None:
-        return
-    elif isinstance(value, str):
-        yield from _of_string(value, name)
-    elif isinstance(value, int | float):
-        named = isinstance(value, int) and names_an_id(name)
-        yield (Value("id", str(value)),) if named else (Value("number", number(value)),)
-    else:
+            yield from leaves(each, name)
+    elif isinstance(value, Mapping):
         for key, each in value.items():
-            yield from needles(each, key)
+            yield from leaves(each, key)
+    else:
+        yield value, name
+
+
+def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
+    """What must be found for an argument's value to be known: each tuple whole, in one place."""
+    for leaf, key in leaves(value, name):
+        if isinstance(leaf, str):
+            yield from _of_string(leaf, key)
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            named = isinstance(leaf, int) and names_an_id(key)
+            yield (Value("id", str(leaf)),) if named else (Value("number", number(leaf)),)
 
 
 def _of_string(value: str, name: str) -> Iterator[tuple[Value, ...]]:
-    text = unicodedata.normalize("NFKC", value).strip()
+    text = _composed(value).strip()
     moments, rest = _moments(text)
     if moments and not rest.strip(" tTzZ,"):
         yield from ((moment,) for moment in moments)
@@ -188,7 +217,7 @@ def carried(text: str) -> Iterator[Value]:
 
 def names_an_id(name: str) -> bool:
     """Whether an argument or field of this name holds an identifier, not an amount."""
-    parts = re.split(r"[^a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    parts = re.split(r"[^a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower())
     return bool({"id", "ids", "uuid", "number", "no", "nr", "ref", "key", "account"} & set(parts))
 
 

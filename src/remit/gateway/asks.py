@@ -65,12 +65,7 @@ class AgentAsks:
         return dict(await self._task.get(f"/v1/approvals/{quote(approval, safe='')}"))
 
     async def observe(self, tool: str, content: Any) -> None:
-        work, path = self._task._work, f"/v1/tasks/{self._task.id}/observations"
-
-        def talk() -> Any:
-            return (yield from work.agent.post(path, {"tool": tool, "content": content}, (yield from work.token())))
-
-        await self._task._remit.run(talk())
+        await self._task.observe(tool, content)
 
 
 class Desk:

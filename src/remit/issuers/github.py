@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class GithubIssuer:
         self._installation = setting(config, "installation", r"\d{1,20}", "the installation's number, as text")
         self._key_file = Path(setting(config, "private_key_file", r"/.+", "an absolute path"))
         self._api = endpoint(config, "api", "https://api.github.com")
+        self._key: tuple[bytes, signing_key.PrivateKey] | None = None
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
@@ -97,7 +99,11 @@ class GithubIssuer:
     def _app(self, now: int) -> str:
         """The App's own assertion, good for nine minutes."""
         try:
-            key = signing_key.load_pem(self._key_file.read_bytes())
+            pem = self._key_file.read_bytes()
+            digest = sha256(pem).digest()
+            if self._key is None or self._key[0] != digest:  # to check an RSA key takes as long as a hundred decisions
+                self._key = (digest, signing_key.load_pem(pem))
+            key = self._key[1]
         except (OSError, ValueError, BadToken) as failure:
             step = f"Put the App's private key (PEM) into {self._key_file}."
             raise IssuerUnavailable("Remit has no key of the GitHub App.", next_step=step) from failure

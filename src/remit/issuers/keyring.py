@@ -12,7 +12,7 @@ from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.keys import KeyState, KeyTurn, SigningKey, in_state
-from remit.formats import base64url, sealed, signing_key, tlog
+from remit.formats import sealed, signing_key
 from remit.formats.signing_key import ALGORITHMS
 from remit.ports import Signature, Store
 
@@ -88,11 +88,6 @@ class Keyring:
     def public(self, use: str) -> Sequence[Mapping[str, str]]:
         """See `ports.Signer`."""
         return self._rings[use].public
-
-    def log_key(self, name: str) -> tlog.NoteKey:
-        """The log's verifier key under the log's name."""
-        ring = self._rings["log"]
-        return tlog.NoteKey(name, base64url.decode(ring.keys[ring.signing].public.jwk["x"]))
 
     async def refresh(self, *, knows: str = "") -> None:
         """See `ports.Signer`. Many callers share one read, and with `knows` there is at most one in `PAUSE` seconds.

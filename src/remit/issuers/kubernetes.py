@@ -115,7 +115,7 @@ class KubernetesIssuer:
         try:
             token = self._token_file.read_text().strip()
             ca = str(self._ca_file) if self._ca_file.is_file() else None
-            verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca) if ca else True
+            verify = ssl.create_default_context(cafile=ca) if ca else None
         except OSError as failure:
             step = f"Is {self._token_file} there?"
             raise IssuerUnavailable("Remit has no token for this cluster.", next_step=step) from failure

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from remit.domain.catalogue import IssuerConfig
@@ -33,6 +33,9 @@ class RevocationList:
             raise BadField("list_file", "must be an absolute path")
         self.path = Path(name) if name else None
         self._name, self._reader, self._clock, self._size = config.name, reader, clock, size
+        self._waiting: list[tuple[int, asyncio.Future[None], Write]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._written_by: tuple[str, ...] = ()
 
     def serial(self, lease: Lease) -> int:
         """The serial of a lease's certificate."""
@@ -45,7 +48,34 @@ class RevocationList:
         if self.path is None:
             message = f"Readers of the list of {self._name} fetch it at their own pace."
             raise NotRecallable(message, until=lease.expires_at + 60_000)
-        await asyncio.to_thread(self._rewrite, [self.serial(lease)], read, write)
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((self.serial(lease), done, write))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_waiting(read))
+        await done
+
+    async def _write_waiting(self, read: Read) -> None:
+        """What waits goes into one new file, by the newest key: a file each would cost a hundred of them seconds."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failure: Exception | None = None
+            try:
+                await asyncio.to_thread(self._rewrite, [serial for serial, _, _ in batch], read, batch[-1][2])
+            except Exception as flaw:
+                failure = flaw
+            for _, done, _ in batch:
+                if done.done():  # whoever waited has given up
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failure)
+
+    async def standing(self, read: Read, write: Write, of: Sequence[str]) -> None:
+        """Return when the file is there, by these authorities: readers refuse what no list of its issuer covers."""
+        if self.path is not None and tuple(of) != self._written_by:
+            await asyncio.to_thread(self._rewrite, (), read, write)
+            self._written_by = tuple(of)
 
     async def published(self, read: Read, write: Write) -> bytes:
         """The list as readers elsewhere may fetch it: the file's, and everything that is ending."""

@@ -7,10 +7,13 @@ token (auth method `jwt`), so it has no long-lived secret there; or with a token
 
 Remit's policy there: `create` and `sudo` on `auth/token/create-orphan`, `update` on `auth/token/revoke-accessor`,
 `auth/token/lookup-accessor` and `sys/leases/revoke`, `list` and `sudo` on `auth/token/accessors`.
+
+OpenBao's own revocation of a PostgreSQL role cannot be done twice: its roles need `revocation_statements` that can.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -51,6 +54,8 @@ class OpenBaoIssuer:
         self._login = setting(config, "auth_mount", r"[a-z0-9-]{1,64}", "a mount such as jwt") if self._role else ""
         self._audience = str(config.settings.get("audience", self._address))
         self._known: tuple[str, int] = ("", 0)
+        self._handles: dict[str, str] = {}  # accessor → our handle, or "" when it is somebody else's
+        self._looking = asyncio.Lock()
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
@@ -80,7 +85,7 @@ class OpenBaoIssuer:
                 raise unavailable(f"OpenBao answered {status} to {method}")
             answer = answer_of(body)
         except BaseException:
-            await self._revoke(accessor)
+            await self._revoke(accessor, alone=False)
             raise
         data, lease_id = answer.get("data"), str(answer.get("lease_id") or "")
         if not isinstance(data, Mapping):
@@ -98,7 +103,7 @@ class OpenBaoIssuer:
             if status == 400 and await self._is_there(lease_id):
                 raise unavailable("OpenBao did not revoke a lease")
         for found in [accessor] if accessor else await self._accessors(lease.handle):
-            await self._revoke(found)
+            await self._revoke(found, alone=bool(lease_id))
 
     async def _token(self, lease: Lease) -> tuple[str, str]:
         now = self._tools.clock()
@@ -119,12 +124,20 @@ class OpenBaoIssuer:
             raise unavailable(f"OpenBao answered {status} to a token's making")
         return member(body, "auth", "accessor"), member(body, "auth", "client_token")
 
-    async def _revoke(self, accessor: str) -> None:
+    async def _revoke(self, accessor: str, *, alone: bool) -> None:
+        """`alone`: nothing hangs from it any more.
+
+        Then one whose revocation was cut short (`num_uses` -1: listed, of use to nobody, not to be revoked again)
+        is as good as gone; OpenBao tidies it away at its end.
+        """
         status, _ = await self._ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
         if status in (200, 204):
             return
-        status, _ = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
-        if status not in (403, 404):
+        status, body = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+        if status in (403, 404):
+            return
+        told: Any = answer_of(body).get("data") if status == 200 else None
+        if not (alone and isinstance(told, Mapping) and told.get("num_uses") == -1):
             raise unavailable(f"a token is still there: {status}")
 
     async def _is_there(self, lease_id: str) -> bool:
@@ -132,24 +145,30 @@ class OpenBaoIssuer:
         return status == 200
 
     async def _accessors(self, handle: str) -> list[str]:
-        """Tokens whose metadata names this handle: the way back after a crash, and slow."""
-        status, body = await self._ask("LIST", "auth/token/accessors", None)
-        if status == 404:
-            return []
-        data = answer_of(body).get("data") if status == 200 else None
-        keys = data.get("keys") if isinstance(data, Mapping) else None
-        if not isinstance(keys, list) or len(keys) > _ACCESSORS:
-            raise unavailable(f"tokens cannot be listed: {status}")
-        found: list[str] = []
-        for accessor in map(str, keys):
-            status, body = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
-            if status == 200:
-                told: Any = answer_of(body).get("data")
-                if isinstance(told, Mapping) and (told.get("meta") or {}).get("remit_lease") == handle:
-                    found.append(accessor)
-            elif status not in (403, 404):
-                raise unavailable(f"a token cannot be looked up: {status}")
-        return found
+        """Tokens whose metadata names this handle: the way back after a crash.
+
+        What was looked up once is remembered, so that each attempt goes on where the last ran out of time, however
+        many tokens there are, and many attempts at once look each up once.
+        """
+        async with self._looking:
+            status, body = await self._ask("LIST", "auth/token/accessors", None)
+            if status == 404:
+                return []
+            data = answer_of(body).get("data") if status == 200 else None
+            keys = data.get("keys") if isinstance(data, Mapping) else None
+            if not isinstance(keys, list) or len(keys) > _ACCESSORS:
+                raise unavailable(f"tokens cannot be listed: {status}")
+            listed = dict.fromkeys(map(str, keys))
+            self._handles = {one: of for one, of in self._handles.items() if one in listed}
+            for accessor in listed.keys() - self._handles.keys():
+                status, body = await self._ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+                if status == 200:
+                    told: Any = answer_of(body).get("data")
+                    meta = told.get("meta") if isinstance(told, Mapping) else None
+                    self._handles[accessor] = str(meta.get("remit_lease", "")) if isinstance(meta, Mapping) else ""
+                elif status not in (403, 404):
+                    raise unavailable(f"a token cannot be looked up: {status}")
+            return [accessor for accessor, of in self._handles.items() if of == handle]
 
     async def _ask(self, method: str, path: str, body: Any, token: str = "") -> tuple[int, bytes]:
         header = {"X-Vault-Token": token or await self._own(), "X-Vault-Request": "true"}

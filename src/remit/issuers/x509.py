@@ -1,12 +1,13 @@
 """X.509 client certificates for one task, and the CRL that ends them (RFC 5280).
 
-Whoever checks them trusts `ca.pem` and looks at the `list_file`, or at what is published as `crl.pem`.
+Whoever checks them trusts `ca.pem` and looks at the `list_file`, or at what is published as `crl.pem`. Both hold more
+than one authority while a signing key is replaced.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from remit.formats.client_certificate import authority, certify, listed, pem, re
 from remit.formats.signing_key import HeldKey
 
 from . import Tools
-from .listed import RevocationList
+from .listed import RevocationList, Write
 
 _DNS = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 _HOLE = re.compile(r"\{[a-z_][a-z0-9_]*\}\Z")
@@ -48,38 +49,47 @@ class X509Issuer:
         if now >= min(lease.mint_until, lease.expires_at):
             raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
         wanted = _checked({"common_name": lease.agent, **lease.grants}, holes=False)
-        of, key = await self._authority()
+        authorities = await self._authorities()
+        await self._list.standing(listed, self._write(authorities), [pem(of) for of, _ in authorities])
+        of, key = authorities[0]
         made = certify(of, key, serial=self._list.serial(lease), now=now, expires_at=lease.expires_at, **wanted)
         return Minted({"certificate": made.certificate, "private_key": made.private_key, "ca": made.authority})
 
     async def kill(self, lease: Lease) -> None:
         """See `ports.Issuer`."""
-        of, key = await self._authority()
-        await self._list.add(lease, listed, self._write(of, key))
+        await self._list.add(lease, listed, self._write(await self._authorities()))
 
     async def published(self, document: str) -> tuple[str, bytes] | None:
         """`ca.pem` and `crl.pem`."""
-        of, key = await self._authority()
+        authorities = await self._authorities()
         if document == "ca.pem":
-            return "application/x-pem-file", pem(of).encode()
+            return "application/x-pem-file", "".join(pem(of) for of, _ in authorities).encode()
         if document == "crl.pem":
-            return "application/x-pem-file", await self._list.published(listed, self._write(of, key))
+            return "application/x-pem-file", await self._list.published(listed, self._write(authorities))
         return None
 
-    def _write(self, of: Any, key: HeldKey) -> Any:
+    def _write(self, authorities: Sequence[tuple[Any, HeldKey]]) -> Write:
+        """A list by each authority: readers want one by whoever signed the certificate. A serial is on all of them."""
+
         def write(number: int, serials: list[int]) -> bytes:
-            return revocation_list(of, key, serials, number=number, now=self._tools.clock(), lasts=_CRL_LASTS)
+            at = {"number": number, "now": self._tools.clock(), "lasts": _CRL_LASTS}
+            return b"".join(revocation_list(of, key, serials, **at) for of, key in authorities)
 
         return write
 
-    async def _authority(self) -> tuple[Any, HeldKey]:
-        kid = self._tools.signer.signing("x509")
+    async def _authorities(self) -> list[tuple[Any, HeldKey]]:
+        """Everyone that readers are to believe, the one that signs now first."""
+        signer = self._tools.signer
+        kids = [key["kid"] for key in signer.public("x509")]
+        return [await self._authority(kid) for kid in sorted(kids, key=lambda kid: kid != signer.signing("x509"))]
+
+    async def _authority(self, kid: str) -> tuple[Any, HeldKey]:
         public = next(jwk.parse(key) for key in self._tools.signer.public("x509") if key["kid"] == kid)
-        row = await self._tools.reader.get(SigningKey, public.kid)
+        row = await self._tools.reader.get(SigningKey, kid)
         if row is None:
             raise IssuerUnavailable("The authority's key is not there.")
-        key = HeldKey(public, lambda data: self._tools.signer.sign("x509", data, public.kid).value)
-        return authority(f"Remit {self._name}"[:64], key, row.created_at), key
+        key = HeldKey(public, lambda data: self._tools.signer.sign("x509", data, kid).value)
+        return authority(f"Remit {self._name[:48]} {kid[:8]}", key, row.created_at), key
 
 
 def _checked(grants: Mapping[str, Json], *, holes: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -79,14 +80,30 @@ class PostgresServer:
         ]
         settings += ["max_connections=200", "log_statement=all", "logging_collector=off"]
         settings += [] if self._durable else ["fsync=off", "synchronous_commit=off"]
-        command = [str(bin_dir / "postgres"), "-D", str(self.data)]
+        self._command = [str(bin_dir / "postgres"), "-D", str(self.data)]
         for setting in (*settings, *self._options):
-            command += ["-c", setting]
+            self._command += ["-c", setting]
         self.log = self._root / "server.log"
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())  # type: ignore[call-overload]  # noqa: S603
-        self._wait()
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Start again after `crash`, on the same port with the same data."""
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, **self._as_user())  # type: ignore[call-overload]  # noqa: S603
+        self._wait()
+
+    def crash(self) -> None:
+        """Kill it and its children with -9. Only a `durable` one has everything it confirmed when it starts again."""
+        if self._process is None:
+            return
+        number = self._process.pid
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        self._process.kill()
+        self._process.wait()
+        for child in map(int, children):
+            with suppress(ProcessLookupError):
+                os.kill(child, 9)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -14,7 +14,8 @@ from remit.domain.errors import Absent, BadToken, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
 from remit.domain.task import Task, TaskState
-from remit.formats import aws_caller, claim_conditions, oidc_providers, spiffe, x509_svid
+from remit.formats import aws_caller, claim_conditions, client_attestation, oidc_providers, spiffe, x509_svid
+from remit.formats.claims import instant
 from remit.ports import Env, InForce
 
 JOINED_FOR = 30 * 24 * 3_600_000
@@ -58,7 +59,14 @@ class AwsEvidence:
     request: aws_caller.SignedRequest
 
 
-Evidence: TypeAlias = JoinEvidence | OidcEvidence | JwtSvidEvidence | X509SvidEvidence | AwsEvidence
+@dataclass(frozen=True, slots=True)
+class ClientAttestation:
+    """What an attester signed about the very key whose possession was proved; good as often as it is shown."""
+
+    token: str
+
+
+Evidence: TypeAlias = JoinEvidence | OidcEvidence | JwtSvidEvidence | X509SvidEvidence | AwsEvidence | ClientAttestation
 _Judged: TypeAlias = tuple[Agent, Attestation, Sequence[str]]  # what speaks against this rule
 
 
@@ -145,6 +153,8 @@ async def _prove(env: Env, force: InForce, evidence: Evidence, digest: str, jkt:
         return await _federated(env, force, evidence, now)
     if isinstance(evidence, AwsEvidence):
         return await _called(env, force, evidence, jkt, now)
+    if isinstance(evidence, ClientAttestation):
+        return await _instance(env, force, evidence, jkt, now)
     if isinstance(evidence, JwtSvidEvidence):
         bundle = await _bundle(env, force, claimed_id(evidence), now, kid=spiffe.claimed_key(evidence.token))
         jwt = spiffe.parse_jwt_svid(evidence.token, bundle=bundle, audience=env.issuer_url, now=now)
@@ -247,7 +257,8 @@ async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int)
     agent, rule = _one(judged, nobody)
     told = oidc_providers.code_identity(force.catalogue.federations[rule.federation].provider, claims)
     code = sha256(repr(sorted(told.items())).encode()).hexdigest() if told else ""
-    return _Proved(agent, rule, _made(claims, now), _expiry(claims, now), code, once=True)
+    made = min(now, instant(claims, "iat")) if "iat" in claims else now
+    return _Proved(agent, rule, made, min(now + FEDERATED_FOR, instant(claims, "exp")), code, once=True)
 
 
 async def _called(env: Env, force: InForce, evidence: AwsEvidence, jkt: str, now: int) -> _Proved:
@@ -257,6 +268,23 @@ async def _called(env: Env, force: InForce, evidence: AwsEvidence, jkt: str, now
     claims = await env.attestor.caller(request) if rules else {}
     agent, rule = _one([(a, r, claim_conditions.unmet(r.claims, claims)) for a, r in rules], "no agent has such a rule")
     return _Proved(agent, rule, min(request.signed_at, now), now + FEDERATED_FOR, once=True)
+
+
+async def _instance(env: Env, force: InForce, evidence: ClientAttestation, jkt: str, now: int) -> _Proved:
+    client = client_attestation.claimed(evidence.token).client
+    judged: list[_Judged] = []
+    said: dict[str, client_attestation.VerifiedAttestation] = {}
+    # No attester's keys are fetched for a client that no rule names.
+    for agent, rule in (found for found in _rules(force, "client_attestation") if found[1].client == client):
+        attester = force.catalogue.attesters[rule.attester]
+        try:
+            said[rule.rule] = await env.attestor.attestation(attester, evidence.token, env.issuer_url, now)
+            missed = client_attestation.unmet(rule, said[rule.rule], jkt)
+        except BadToken as bad:
+            missed = [f"attester {attester.name}: {bad.inside}"]
+        judged.append((agent, rule, missed))
+    agent, rule = _one(judged, "no agent's rule names this client")
+    return _Proved(agent, rule, said[rule.rule].made_at, min(said[rule.rule].expires_at, now + FEDERATED_FOR))
 
 
 def _rules(force: InForce, method: str) -> list[tuple[Agent, Attestation]]:
@@ -272,13 +300,3 @@ def _one(judged: Sequence[_Judged], nobody: str) -> tuple[Agent, Attestation]:
         inside = "several agents match" if found else why
         raise NotAttested("This evidence proves no registered agent.", inside=inside)
     return found[0]
-
-
-def _made(claims: Mapping[str, Json], now: int) -> int:
-    iat = claims.get("iat")
-    return min(now, int(iat) * 1000) if isinstance(iat, int | float) else now
-
-
-def _expiry(claims: Mapping[str, Json], now: int) -> int:
-    exp = claims.get("exp")
-    return min(now + FEDERATED_FOR, int(exp) * 1000) if isinstance(exp, int | float) else now

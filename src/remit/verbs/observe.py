@@ -20,14 +20,17 @@ from remit.ports import Env
 
 ROUNDS = 24
 RESULTS = 5_000  # that one task may read
-_SMALL = 2_000  # characters that are taken apart at once
+_SMALL = 8_192
 
 
-async def observe(env: Env, call: Call, task_id: str, tool_name: str, content: Json) -> Observation:
+async def observe(
+    env: Env, call: Call, task_id: str, tool_name: str, content: Json, *, size: int = 2**20
+) -> Observation:
     """Join the result's label to the task's, and remember the values in it until the task has settled.
 
     Raises `Absent` for a task that is not there or not the caller's, `BadField` for a tool nobody reviewed, `Denied`
-    when the task is over: then the result is for nobody.
+    when the task is over: then the result is for nobody. `size` is that of `content` in bytes, as it came: what
+    is large is taken apart in a thread.
     """
     task = await _mine(env, call, task_id)
     _, force = await env.in_force()
@@ -35,7 +38,7 @@ async def observe(env: Env, call: Call, task_id: str, tool_name: str, content: J
     if tool is None:
         raise BadField("tool", f"nobody has reviewed a tool {tool_name[:128]!r}")
     digest = provenance.digester(env.sealer.derive(task.memory))
-    if isinstance(content, str) and len(content) < _SMALL:
+    if size < _SMALL:
         found = provenance.observed(content, tool, digest)
     else:
         found = await asyncio.to_thread(provenance.observed, content, tool, digest)

@@ -55,7 +55,7 @@ async def replace_now(env: Env, call: Call, use: str, reason: str) -> tuple[Sign
 async def turn_keys(env: Env, call: Call, use: str) -> Step:
     """Take the step that is due at `call.now`, if any; returns what was done."""
     turn, keys = await _keys(env, use)
-    step = due(keys, call.now, env.rotation)
+    step = due(keys, call.now, env.rotation.of(use))
     if step is Step.CREATE:
         return step if await _create(env, call, use, turn) else Step.NOTHING
     if step is Step.PROMOTE:
@@ -82,7 +82,7 @@ async def _create(env: Env, call: Call, use: str, turn: KeyTurn | None) -> Signi
 async def _promote(env: Env, call: Call, use: str, turn: KeyTurn | None, keys: Sequence[SigningKey]) -> bool:
     upcoming, current = in_state(keys, KeyState.NEXT), in_state(keys, KeyState.CURRENT)
     assert upcoming is not None and current is not None
-    retire_at = call.now + env.rotation.retention
+    retire_at = call.now + env.rotation.of(use).retention
     because = events.SigningKeyPromoted(use, upcoming.kid, current.kid, retire_at)
     change = _turned(Change(because, call), use, turn).put(upcoming.promoted(call.now), was=upcoming)
     return await _committed(env, change.put(current.retiring(call.now, retire_at), was=current))
@@ -118,11 +118,5 @@ async def _committed(env: Env, change: Change) -> bool:
 
 
 def _checked(use: str) -> None:
-    if use == "log":
-        step = "Auditors pin the log's verifier key; its rotation needs them and is not built."
-        raise BadField("use", "the log's key cannot be rotated", next_step=step)
-    if use == "x509":
-        step = "Certificates of tasks and the list that ends them have one authority; its rotation is not built."
-        raise BadField("use", "the key for certificates of tasks cannot be rotated", next_step=step)
     if use not in ROTATED:
         raise BadField("use", f"must be one of {', '.join(ROTATED)}")

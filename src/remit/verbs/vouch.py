@@ -48,6 +48,27 @@ def first_token(
     return _signed(env, token), token
 
 
+async def hook_key(env: Env, call: Call, identity: Identity, task: Task) -> tuple[str, AccessToken]:
+    """A bearer key with which this one task's hooks may ask what it may do, and nothing else (`docs/decisions`).
+
+    It lasts as long as the task, because what holds it cannot renew it; a permit it is told gives nothing away.
+    """
+    token = AccessToken(
+        issuer=env.issuer_url,
+        subject=identity.spiffe_id,
+        audience=f"{env.issuer_url}/v1/hooks",
+        client=identity.agent,
+        jti=env.new_id("jti"),
+        jkt="",
+        issued_at=call.now,
+        expires_at=min(task.deadline, identity.expires_at),
+        task=task.id,
+    )
+    because = events.TokenIssued(task.id, identity.agent, token.jti, token.audience, "", token.expires_at)
+    await env.store.commit(Change(because, call))
+    return _signed(env, token), token
+
+
 def _token(
     env: Env, call: Call, identity: Identity, jti: str, task: Task | None, details: Mapping[str, Any] | None
 ) -> AccessToken:

@@ -102,7 +102,7 @@ async def call_tool(house: House, call: Call, asked: Asked) -> Response:
 async def observed(house: House, call: Call, asked: Asked) -> Response:
     """A result the task has read; nothing of it is kept but its label and digests."""
     wanted = asked.json(shapes.ObservationRequest)
-    row = await observe(house.env, call, own_task(call, asked), wanted.tool, wanted.content)
+    row = await observe(house.env, call, own_task(call, asked), wanted.tool, wanted.content, size=len(asked.body))
     return json_response(shapes.observation(row))
 
 

@@ -26,6 +26,7 @@ from remit.verbs.revoke import freeze as freeze_verb
 from remit.verbs.vouch import speak_for
 
 from . import shapes
+from .enforcement import enforcement
 from .house import Asked, House
 from .problems import json_response
 
@@ -124,13 +125,14 @@ async def list_agents(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def show_agent(house: House, call: Call, asked: Asked) -> Response:
-    """One agent and its proven keys."""
+    """One agent, how it has been held to its decisions, and its proven keys."""
     _, force = await house.env.in_force()
     agent = _one(force.catalogue.agents, asked.path["agent"])
     keys = await house.env.store.find(Identity, {"agent": agent.name}, limit=100)
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
-    return json_response({**await _agent(house, agent), "identities": identities})
+    seen = await enforcement(house, agent.name)
+    return json_response({**await _agent(house, agent), "enforcement": seen, "identities": identities})
 
 
 async def _agent(house: House, agent: Agent) -> dict[str, Any]:

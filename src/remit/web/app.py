@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from remit.domain.caller import CallerKind
 from remit.domain.errors import (
     Absent,
+    BadAttestation,
     BadField,
     BadProof,
     NoCredentials,
@@ -25,6 +26,7 @@ from remit.domain.errors import (
     WrongCaller,
 )
 
+from . import client_attestation
 from .authenticate import NOBODY, authenticate
 from .house import Asked, House
 from .oauth import oauth_error
@@ -102,6 +104,9 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
     for name in ("authorization", "dpop"):
         if len(request.headers.getlist(name)) > 1:
             raise BadProof(f"More than one {name} header.", next_step="Send exactly one (RFC 9449 section 4.3).")
+    for name in (client_attestation.ATTESTATION, client_attestation.POP):
+        if len(request.headers.getlist(name)) > 1:
+            raise BadAttestation(client_attestation.REFUSED, inside=f"more than one {name} header")
     now = house.clock()
     body = await _read(request, route.largest) if route.takes_body else b""
     asked = Asked(
@@ -116,7 +121,7 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
     )
     caller = NOBODY
     if CallerKind.ANYONE not in route.callers:
-        caller = await authenticate(house, asked, now)
+        caller = await authenticate(house, asked, now, hook=route.hook)
         if caller is NOBODY:
             raise NoCredentials("This needs credentials.", next_step="Agents: DPoP. People: a bearer key (REMIT_KEY).")
         if caller.kind not in route.callers:

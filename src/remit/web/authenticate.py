@@ -7,14 +7,16 @@ from hashlib import sha256
 from remit.domain.caller import AccessKey, Caller, CallerKind
 from remit.domain.errors import BadProof, BadToken, NoCredentials
 from remit.domain.identity import Identity
+from remit.domain.task import Task
+from remit.formats import rfc9068
 
 from .house import Asked, House
 
 NOBODY = Caller(CallerKind.ANYONE, "anyone")
 
 
-async def authenticate(house: House, asked: Asked, now: int) -> Caller:
-    """Return the caller; without an Authorization header that is `NOBODY`.
+async def authenticate(house: House, asked: Asked, now: int, *, hook: bool = False) -> Caller:
+    """Return the caller; without an Authorization header that is `NOBODY`. Only with `hook` is a hook key taken.
 
     Agents present `DPoP <token>` and a proof by the token's key; everybody else a bearer key that we keep
     only the digest of. An agent's token as a bearer token is refused: whoever stole it has no key.
@@ -26,6 +28,8 @@ async def authenticate(house: House, asked: Asked, now: int) -> Caller:
     match scheme.lower():
         case "dpop":
             return await _agent(house, asked, credential.strip(), now)
+        case "bearer" if hook and credential.count(".") == 2:
+            return await _hook(house, credential.strip(), now)
         case "bearer":
             return await _key(house, credential.strip(), now)
     raise NoCredentials("Use `Authorization: DPoP …` (agents) or `Authorization: Bearer …` (people).")
@@ -40,6 +44,16 @@ async def _agent(house: House, asked: Asked, text: str, now: int) -> Caller:
     if identity is None or identity.agent != token.client:
         raise BadToken("The token is not valid.", inside="its key is bound to no agent")
     return Caller(CallerKind.AGENT, token.client, token.task, token.jkt)
+
+
+async def _hook(house: House, text: str, now: int) -> Caller:
+    """The agent a hook key was made for, within that one task; the decision looks at whether it is still open."""
+    keys = await house.keys_for(text)
+    token = rfc9068.parse(text, issuer=house.url, audience=f"{house.url}/v1/hooks", keys=keys, now=now)
+    task = await house.env.store.get(Task, token.task)
+    if task is None or task.agent != token.client:
+        raise BadToken("The hook key is not valid.", inside=f"no task {token.task} of {token.client}")
+    return Caller(CallerKind.AGENT, token.client, task.id, task.jkt)
 
 
 def key_digest(asked: Asked) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
-from remit.formats import json_input, jwk, rfc9068, rfc9449, tlog
+from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.ports import Env, LogReader
 
 from .metrics import Metrics
@@ -66,7 +66,7 @@ class House:
 
     env: Env
     log: LogReader
-    log_key: tlog.NoteKey
+    log_name: str
     clock: Callable[[], int]
     metrics: Metrics
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)

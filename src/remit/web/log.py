@@ -26,7 +26,9 @@ async def checkpoint(house: House, call: Call, asked: Asked) -> Response:
 
 async def key(house: House, call: Call, asked: Asked) -> Response:
     """The log's verifier key: what an auditor must get by another way than this."""
-    return text_response(f"{house.log_key}\n")
+    signer = house.env.signer
+    current = next(key for key in signer.public("log") if key["kid"] == signer.signing("log"))
+    return text_response(f"{tlog.note_key(house.log_name, current)}\n")
 
 
 async def tile(house: House, call: Call, asked: Asked) -> Response:

@@ -14,9 +14,12 @@ from starlette.responses import Response
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.errors import (
     Absent,
+    AttestationTooOld,
+    BadAttestation,
     BadField,
     BadProof,
     BadToken,
+    ChallengeWanted,
     Denied,
     Forbidden,
     Refusal,
@@ -33,13 +36,18 @@ from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token, identify, vouch
 
+from . import client_attestation
 from .api_agents import initiator_of
 from .house import Asked, House, spent_proof
 from .problems import json_response
 
 JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+_METHODS = ["private_key_jwt", "spiffe_jwt", "spiffe_x509", *client_attestation.METHODS]
 _ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
     (BadProof, "invalid_dpop_proof", 400),
+    (BadAttestation, "invalid_client_attestation", 401),
+    (ChallengeWanted, "use_attestation_challenge", 400),
+    (AttestationTooOld, "use_fresh_attestation", 400),
     (Unauthenticated, "invalid_client", 401),
     (Denied, "access_denied", 403),
     (Absent, "invalid_grant", 400),
@@ -65,26 +73,28 @@ def oauth_error(refusal: Refusal, status: int = 0) -> Response:
     if refusal.next_step:
         body["next_step"] = refusal.next_step
     headers = {"WWW-Authenticate": "DPoP"} if (status or code) == 401 else {}
+    if isinstance(refusal, ChallengeWanted):
+        headers[client_attestation.CHALLENGE] = refusal.challenge
     return json_response(body, status or code, headers=headers)
 
 
 async def token(house: House, call: Call, asked: Asked) -> Response:
     """POST /oauth/token."""
-    try:
-        if not asked.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            raise BadField("Content-Type", "must be application/x-www-form-urlencoded")
-        fields = form.parse(asked.body)
-        grant = form.one(fields, "grant_type")
-        if grant == "client_credentials":
-            return await _client_credentials(house, call, fields, asked)
-        if grant == form.TOKEN_EXCHANGE:
-            proof = await house.proof(asked, call.now)
-            return await _exchange(house, call, fields, proof.jkt)
+    if not asked.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise BadField("Content-Type", "must be application/x-www-form-urlencoded")
+    fields = form.parse(asked.body)
+    grant = form.one(fields, "grant_type")
+    attested = client_attestation.sent(asked)
+    if grant == "client_credentials":
+        answer = await _client_credentials(house, call, fields, asked)
+    elif grant == form.TOKEN_EXCHANGE:
+        by = await (client_attestation.client(house, call, fields, asked) if attested else house.proof(asked, call.now))
+        answer = await _exchange(house, call, fields, by.jkt)
+    else:
         raise BadField("grant_type", f"must be client_credentials or {form.TOKEN_EXCHANGE}")
-    except Refusal as refusal:
-        if not isinstance(refusal, Unavailable):
-            house.metrics.unauthenticated.labels(refusal.code).inc()
-        return oauth_error(refusal)
+    if attested:  # for its next request
+        answer.headers[client_attestation.CHALLENGE] = client_attestation.fresh(house, call.now)
+    return answer
 
 
 async def _client_credentials(house: House, call: Call, fields: form.Fields, asked: Asked) -> Response:
@@ -116,7 +126,9 @@ async def _client_credentials(house: House, call: Call, fields: form.Fields, ask
 
 
 async def _client(house: House, call: Call, fields: form.Fields, asked: Asked) -> Identity:
-    """Who asks: by the key it proved before (RFC 7523), or by an SVID that proves this key now (SPIFFE client auth)."""
+    """Who asks: by the key it proved before (RFC 7523), or by an SVID or attestation that proves this key now."""
+    if client_attestation.sent(asked):
+        return await client_attestation.client(house, call, fields, asked)
     proof = house.verified_proof(asked, call.now)
     kind = form.one(fields, "client_assertion_type", required=False)
     if kind == JWT_SPIFFE:
@@ -303,7 +315,8 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
             "jwks_uri": f"{at}/.well-known/jwks.json",
             "grant_types_supported": ["client_credentials", form.TOKEN_EXCHANGE],
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["private_key_jwt", "spiffe_jwt", "spiffe_x509"],
+            "token_endpoint_auth_methods_supported": _METHODS,
+            **client_attestation.metadata(at),
             "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],
             "spiffe_bundle_endpoint": f"{at}/spiffe/bundle",
             "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],

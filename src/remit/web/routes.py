@@ -14,9 +14,10 @@ from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
 from . import api_gateway as gateway
+from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
-from . import authzen, log, oauth, oidc, ops, published, shapes, spiffe
+from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from .house import Asked, House
 
 Handler = Callable[[House, Call, Asked], Awaitable[Response]]
@@ -32,7 +33,10 @@ READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 @dataclass(frozen=True)
 class Route:
-    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read)."""
+    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
+
+    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else.
+    """
 
     method: str
     path: str
@@ -44,6 +48,7 @@ class Route:
     query: tuple[str, ...] = ()
     limit: int = 0
     creates: bool = False
+    hook: bool = False
 
     def __post_init__(self) -> None:
         if not self.callers:
@@ -94,6 +99,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
+    Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
@@ -132,6 +138,17 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/tasks/{task}/tools", AGENT | PERSON | ENFORCER | READERS, gateway.task_tools),
     Route("GET", "/v1/servers", ENFORCER | READERS, gateway.servers),
+    Route("POST", "/v1/tasks/{task}/hook-keys", AGENT, hooks.create_key, creates=True),
+    Route(
+        "POST",
+        "/v1/hooks/claude-code",
+        AGENT,
+        hooks.claude_code,
+        raw=True,
+        query=("wait", "held"),
+        limit=1088 * KIB,
+        hook=True,
+    ),
     Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | ENFORCER | READERS, agents.task_leases, query=("after",)),
     Route(
         "GET",

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import structlog
 
-from remit.formats.tlog import NoteKey
 from remit.ports import Env
 
 from .end_leases import end_leases
@@ -49,7 +48,7 @@ class Driver:
         """There may be something to do now."""
         self._woken.set()
 
-    def start(self, env: Env, log: Log, key: NoteKey, forget: Callable[[int], Awaitable[int]]) -> None:
+    def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
 
         async def leases() -> bool:
@@ -59,7 +58,7 @@ class Driver:
             return bool(await tend_secrets(env, self._clock()))
 
         async def extend() -> bool:
-            return bool(await sequence(log, env.signer, key))
+            return bool(await sequence(log, env.signer, log_name))
 
         async def tidy() -> bool:
             return bool(await forget(self._clock()))

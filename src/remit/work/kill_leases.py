@@ -152,7 +152,8 @@ async def _end(env: Env, call: Call, lease: Lease, done: Done) -> str:
         error = _describe(failure)
         because = events.LeaseKillFailed(current.id, current.task, current.attempts + 1, error)
         await attempt(env, Change(because, call).put(current.kill_failed(call.now, error), was=current))
-        return f"{current.id}: {error}"
+        inside = getattr(failure, "inside", "")  # for the operator's log alone
+        return f"{current.id}: {error}{f' ({inside})' if inside else ''}"
     call = replace(call, now=env.clock())
     if current.may_end_at(call.now):
         ended = Change(events.LeaseEnded(current.id, current.task), call)

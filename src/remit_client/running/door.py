@@ -1,7 +1,8 @@
 """The Unix socket through which helpers inside the command ask: same user only, small requests, bounded in time.
 
 One line of JSON in, one out: `{"credential": NAME}` → name, kind, parts, expires_at, at; `{"list": SHAPE}` → items
-with name and at. Anything else, or a refusal, is `{"error": …}`.
+with name and at; `{"hook": AGENT, "event": …}` → what that hook is to read out. Anything else, or a refusal, is
+`{"error": …}`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from ..cred import peer_uid
 from ..errors import RemitError
 
-LIMIT = 8 * 1024
+LIMIT = 1088 * 1024  # a hook event holds a tool's result
 PATIENCE = 5.0
 MOST = 16  # at a time; more wait in the kernel's queue
 
@@ -74,7 +75,7 @@ class Door:
     def _said(self, line: socket.socket) -> dict[str, Any]:
         got = bytearray()
         while not got.endswith(b"\n"):
-            chunk = line.recv(LIMIT)
+            chunk = line.recv(65_536)
             if not chunk or len(got) + len(chunk) > LIMIT:
                 return {"error": "The request cannot be read."}
             got += chunk

@@ -14,6 +14,7 @@ from ..shapes import Private, Wanted
 from ..sync import Remit, Task
 from .child import FORWARDED, Child, NotStarted, Stopped, keep_memory_private, stoppable
 from .door import Door
+from .hooks import Hooks
 from .offers import Offers
 from .vault import Vault
 from .watchdog import Watchdog
@@ -22,14 +23,26 @@ PATIENCE = 60.0  # seconds to wait until every credential is dead
 Told = Callable[[str], None]
 
 
-def run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[str], *, ends: bool, told: Told) -> int:
-    """The command's exit code, 128 + n for signal n. Errors before the command starts are raised, the task ended."""
+def run(
+    remit: Remit,
+    task: Task,
+    wanted: Sequence[Wanted],
+    command: Sequence[str],
+    *,
+    ends: bool,
+    told: Told,
+    hook_key: bool = False,
+) -> int:
+    """The command's exit code, 128 + n for signal n. Errors before the command starts are raised, the task ended.
+
+    `hook_key`: the command gets REMIT_HOOK_KEY, with which its hooks may ask the server themselves.
+    """
     if sys.platform != "linux":
         raise RemitError("`remit run` needs Linux.", next_step="Use remit_client's `task.credential` there.")
     keep_memory_private()
     try:
         with stoppable():
-            return _run(remit, task, wanted, command, ends, told)
+            return _run(remit, task, wanted, command, ends, told, hook_key)
     except Stopped as stopped:
         told(f"stopped by {stopped}")
         return 128 + stopped.number
@@ -38,7 +51,15 @@ def run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[st
         return wrong.code
 
 
-def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[str], ends: bool, told: Told) -> int:
+def _run(
+    remit: Remit,
+    task: Task,
+    wanted: Sequence[Wanted],
+    command: Sequence[str],
+    ends: bool,
+    told: Told,
+    hook_key: bool,
+) -> int:
     try:
         private = Private()
     except OSError as failure:
@@ -54,12 +75,15 @@ def _run(remit: Remit, task: Task, wanted: Sequence[Wanted], command: Sequence[s
         told(f"task {task.id} is open until {time.strftime('%H:%M:%S', time.localtime(found['deadline'] / 1000))}")
         vault = Vault(task.credential, found["deadline"])
         offers = Offers(wanted, vault, private)
-        door = Door(private.path / "socket", offers.answer)
+        hooks = Hooks(task)
+        door = Door(private.path / "socket", lambda asked: (hooks if "hook" in asked else offers).answer(asked))
         try:
             offers.prepare()
             for sentence in offers.warnings(found["deadline"]):
                 told(sentence)
             ours = {"REMIT_TASK": task.id, "REMIT_SOCKET": str(door.path)}
+            if hook_key:
+                ours["REMIT_HOOK_KEY"] = task.hook_key()
             child = Child(command, offers.environment(os.environ, **ours))
             try:
                 door.open()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..answers import Secret
 from ..errors import RemitError
-from ..protocol import Secret
 from ..shapes import Issued
 
 _EARLY = 60.0  # renewed this many seconds, or a fifth of its life, before its end

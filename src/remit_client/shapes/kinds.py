@@ -68,14 +68,10 @@ KINDS: Mapping[str, Kind] = {
         },
     ),
     "nats": Kind(
-        {
-            "url": ("NATS_URL",),
-            "user": ("NATS_USER",),
-            "password": ("NATS_PASSWORD",),
-            "jwt": ("NATS_JWT",),
-            "seed": ("NATS_SEED",),
-        },
-        ("NATS_CREDS", "NATS_NKEY", "NATS_CONTEXT"),
+        {"url": ("NATS_URL",), "inbox_prefix": ("NATS_INBOX_PREFIX",)},
+        ("NATS_CREDS", "NATS_NKEY", "NATS_CONTEXT", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_INBOX_PREFIX"),
+        files={"creds": "creds"},
+        shape="creds",
     ),
     # OpenSSH finds the certificate of `id_remit` as `id_remit-cert.pub`.
     "ssh": Kind(files={"private_key": "id_remit", "certificate": "id_remit-cert.pub"}, shape="file"),

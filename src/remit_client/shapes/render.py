@@ -185,6 +185,14 @@ def _quoted(wanted: Wanted, value: str) -> str:
     return quote_mark + value.replace("\\", "\\\\") + quote_mark
 
 
+def _creds(wanted: Wanted, issued: Issued, directory: Path, helper: Sequence[str]) -> Shaped:
+    """NATS: a credentials file, whose path is in NATS_CREDS as the `nats` command reads it, and what goes with it."""
+    parts, kind = _needs(wanted, issued, "creds"), kind_of("nats")
+    name = f"{wanted.name}.creds"
+    variables = {names[0]: parts[part] for part, names in kind.variables.items() if parts.get(part)}
+    return Shaped({**variables, "NATS_CREDS": str(directory / name)}, {name: parts["creds"]}, kind.clears)
+
+
 def _aws(wanted: Wanted, issued: Issued, directory: Path, helper: Sequence[str]) -> Shaped:
     """The default profile gets its credentials from a process; standing ones on this machine are out of sight."""
     name, none = f"{wanted.name}.aws", f"{wanted.name}.none"
@@ -277,6 +285,7 @@ SHAPES: Mapping[str, Shape] = {
     "file": _file,
     "pgservice": _pgservice,
     "mycnf": _mycnf,
+    "creds": _creds,
     "aws": _aws,
     "k8s": _k8s,
     "git": _git,

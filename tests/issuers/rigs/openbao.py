@@ -48,12 +48,17 @@ path "sys/leases/lookup" { capabilities = ["update"] }
 MAKE = """CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
 GRANT USAGE ON SCHEMA billing TO "{{name}}"; GRANT SELECT ON billing.customers TO "{{name}}";"""
 
+# What OpenBao does by itself cannot be done twice: killed in between, it would never drop the role.
+DROP = """DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{{name}}') THEN
+DROP OWNED BY "{{name}}"; DROP ROLE "{{name}}"; END IF; END $$"""
+
 
 def root(bao):
-    return httpx.Client(base_url=f"http://127.0.0.1:{bao.port}/v1", headers={"X-Vault-Token": "root"}, trust_env=False)
+    token = {"X-Vault-Token": getattr(bao, "root", "root")}
+    return httpx.Client(base_url=f"http://127.0.0.1:{bao.port}/v1", headers=token, trust_env=False, timeout=30)
 
 
-def furnish(bao, database, keys):
+def furnish(bao, database, keys, issuer=ISSUER, lasts="1h"):
     """The engine, its role, our policy, our way in."""
     pems = [jwt.PyJWK(key).key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for key in keys]
     with root(bao) as http:
@@ -71,11 +76,17 @@ def furnish(bao, database, keys):
                                        "connection_url": url, "username": "admin", "password": "admin-password"})  # fmt: skip
             put(
                 "database/roles/readonly",
-                {"db_name": "pg", "creation_statements": [MAKE], "default_ttl": "1h", "max_ttl": "2h"},
+                {
+                    "db_name": "pg",
+                    "creation_statements": [MAKE],
+                    "revocation_statements": [DROP],
+                    "default_ttl": lasts,
+                    "max_ttl": "2h",
+                },
             )
             put("sys/policies/acl/remit", {"policy": POLICY})
             put("sys/policies/acl/readonly", {"policy": 'path "database/creds/readonly" { capabilities = ["read"] }'})
-        put("auth/jwt/config", {"jwt_validation_pubkeys": pems, "bound_issuer": ISSUER})
+        put("auth/jwt/config", {"jwt_validation_pubkeys": pems, "bound_issuer": issuer})
         put("auth/jwt/role/remit", {"role_type": "jwt", "user_claim": "sub", "bound_subject": "remit", "token_policies": ["remit"],
                                     "bound_audiences": ["https://bao.test"], "token_ttl": "10m"})  # fmt: skip
 

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 from remit.domain.catalogue import IssuerConfig
 from remit.issuers import Tools, build
@@ -43,16 +44,25 @@ class TlsServer:
     """Says who the client is; reads the CRL anew for every connection."""
 
     def __init__(self, folder, ca, crl):
-        self.folder, self.ca, self.crl = folder, ca, crl
+        self.folder, self.ca, self.crl, self.port = folder, ca, crl, 0
         self.cert, self.key = certificate(folder)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.start()
+
+    def start(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.serve, daemon=True).start()
 
+    def stop(self):
+        with suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # who waits in accept wakes
+        self.listener.close()
+
     def serve(self):
+        listener = self.listener
         while True:
             try:
-                raw, _ = self.listener.accept()
+                raw, _ = listener.accept()
             except OSError:
                 return
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
