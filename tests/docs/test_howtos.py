@@ -15,6 +15,7 @@ import yaml
 from remit.cli.app import cli
 from remit.formats.catalogue import parse
 from remit.issuers import KINDS, Tools, build
+from remit.verbs.issue import _filled
 from tests.issuers.clouds import ISSUER, Cluster
 from tests.issuers.rigs import aws, kubernetes, lease
 
@@ -107,7 +108,7 @@ def test_remits_role_in_kubernetes_is_all_that_it_needs_and_covers_what_it_hands
     _, purpose = issuer_of("cluster")
     cluster, used = Cluster(), set()
     try:
-        made, grants = kubernetes.issuer(cluster.url), purpose.credentials[0].grants
+        made, grants = kubernetes.issuer(cluster.url), _filled(purpose.credentials[0].grants, {"deployment": "web"})
         wanted = lease(grants={**grants, "namespace": role["metadata"]["namespace"]})
         asyncio.run(made.mint(wanted))
         asyncio.run(made.kill(wanted))
