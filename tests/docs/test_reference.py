@@ -16,6 +16,7 @@ from remit.domain.decision import Reason
 from remit.formats.catalogue import parse
 from remit.formats.claim_conditions import shown
 from remit.formats.oidc_providers import PROVIDERS
+from remit.issuers import KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,3 +112,11 @@ def test_what_docs_name_exists():
         assert stem in sources or (ROOT / "tests").rglob(f"{stem}.py"), stem
         if name[1] == "" and not any(p.stem == stem for p in (ROOT / "tests").rglob("test_*.py")):
             assert f"def {stem}(" in sources, stem
+
+
+def test_every_setting_of_every_kind_of_issuer_is_looked_up():
+    page = (ROOT / "docs" / "reference" / "catalogue.md").read_text()
+    rows = dict(re.findall(r"^\| \[?`(\w+)`\S* \| ([^|]*) \|", page, re.MULTILINE))
+    for kind, (_, _, settings) in KINDS.items():
+        told = re.sub(r"(\w+)_env or …_file", r"\1_env \1_file", rows[kind])
+        assert set(re.findall(r"[a-z]+(?:_[a-z]+)*", told)) - {"or", "and", "none"} == set(settings), kind

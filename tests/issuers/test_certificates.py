@@ -298,3 +298,24 @@ def test_while_an_authority_is_replaced_certificates_of_both_live_and_die(tmp_pa
             server.stop()
 
     asyncio.run(main())
+
+
+def test_a_list_is_there_before_it_is_needed_and_never_over(tmp_path):
+    """sshd refuses every key while its list is not there; a TLS server refuses everybody once the list is over."""
+
+    async def main():
+        hosts = await ssh_rig.issuer(str(tmp_path / "krl"))
+        await hosts.mint(lease("remit_first", ssh_rig.READ))
+        assert openssh_krl.parse((tmp_path / "krl").read_bytes()).version > 0
+        made = await x509_rig.issuer(str(tmp_path / "crl.pem"))
+        now = int(time.time() * 1000)
+        for days in (0, 8, 20):
+            at = now + days * 86_400_000
+            made._tools = replace(made._tools, clock=lambda at=at: at)
+            made._list._clock = made._tools.clock
+            of = lease(f"remit_{days}")
+            await made.mint(replace(of, mint_until=at + 30_000, expires_at=at + 60_000))
+            crl = crypto_x509.load_pem_x509_crl((tmp_path / "crl.pem").read_bytes())
+            assert crl.next_update_utc.timestamp() * 1000 - at >= 3 * 86_400_000
+
+    asyncio.run(main())

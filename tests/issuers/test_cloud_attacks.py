@@ -235,6 +235,15 @@ def test_a_kill_that_is_not_done_is_not_confirmed(cluster):
     assert not cluster.objects and azure and google
 
 
+def test_a_name_that_nobody_stated_makes_no_role(cluster):
+    made = kubernetes.issuer(cluster.url)
+    grants = kubernetes.rule(names=["{deployment}"])
+    made.checked(grants)
+    with pytest.raises(BadField, match="stated"):
+        asyncio.run(made.mint(lease(grants=grants)))
+    assert not cluster.said
+
+
 def test_a_cluster_we_have_no_token_for_says_what_is_missing(tmp_path):
     from remit.domain.catalogue import IssuerConfig
     from remit.issuers import Tools, build

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from remit.domain.identity import SpiffeId
 from remit.formats import signing_key, spiffe, x509_svid
-from remit_client import AgentKey
+from remit_client import AgentKey, Remit, svid
 from tests.server import CATALOGUE, process
 
 TD = "other.example"
@@ -199,3 +199,15 @@ def test_an_endpoint_that_is_somebody_else_is_not_believed(house):
         token(server, cert, Domain(domain.folder).leaf("/bot", "forged"))
     log = server.data.with_suffix(".log").read_text()
     assert "not spiffe://other.example/somebody-else" in log
+
+
+def test_the_python_client_proves_itself_by_the_certificate_it_shows(house, tmp_path):
+    server, domain, cert = house
+    leaf = domain.leaf("/bot", "bot")
+    assert until_trusted(server, cert, leaf).status_code == 200
+    context = ssl.create_default_context(cafile=cert)
+    context.load_cert_chain(*leaf)
+    remit = Remit(server.url, agent_dir=tmp_path / "agent", http=httpx.Client(verify=context, trust_env=False))
+    assert svid.prove(remit) == "bot"
+    with remit.task("pay", goal="g", customer="acme") as task:
+        task.call("list", customer="acme")

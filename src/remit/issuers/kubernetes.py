@@ -22,6 +22,7 @@ from . import Tools, text_of
 from .federated import endpoint, instant, known, member, send, texts_of, unavailable, written
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_HOLE = re.compile(r"\{[a-z_][a-z0-9_]*\}\Z")
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
 # What makes somebody more than he was, or reads what others may: only a person's review can add it to this list.
 _FORBIDDEN = {
@@ -55,7 +56,7 @@ class KubernetesIssuer:
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
-        _rules(grants)
+        _rules(grants, holes=True)
 
     async def mint(self, lease: Lease) -> Minted:
         """Account, role, binding, token; whatever fails takes back what was made.
@@ -63,7 +64,7 @@ class KubernetesIssuer:
         The secret comes with the last answer: what lands late, after its kill, is an account whose token nobody has.
         """
         now = self._tools.clock()
-        rules, name, namespace = _rules(lease.grants), _name(lease), text_of(lease.grants, "namespace")
+        rules, name, namespace = _rules(lease.grants, holes=False), _name(lease), text_of(lease.grants, "namespace")
         about = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": "remit"}}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
         subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
@@ -122,8 +123,8 @@ class KubernetesIssuer:
         return await send(method, self._server + path, body=body, bearer=token, verify=verify)
 
 
-def _rules(grants: Mapping[str, Json]) -> list[dict[str, list[str]]]:
-    """`PolicyRule`s of a Role (rbac.authorization.k8s.io/v1), or `BadField`."""
+def _rules(grants: Mapping[str, Json], *, holes: bool) -> list[dict[str, list[str]]]:
+    """`PolicyRule`s of a Role (rbac.authorization.k8s.io/v1), or `BadField`. With `holes` a name may be `{one}`."""
     known(grants, "namespace", "rules", "audience")
     if not _NAME.match(text_of(grants, "namespace")):
         raise BadField("grants.namespace", "must be a namespace's name")
@@ -151,6 +152,8 @@ def _rules(grants: Mapping[str, Json]) -> list[dict[str, list[str]]]:
         made = {"apiGroups": said["api_groups"], "resources": said["resources"], "verbs": said["verbs"]}
         if "names" in rule:
             made["resourceNames"] = texts_of(rule, "names")
+            if any("{" in name and not (holes and _HOLE.match(name)) for name in made["resourceNames"]):
+                raise BadField("grants.rules.names", "take a parameter whole, as {name}, and one that was stated")
         found.append(made)
     return found
 

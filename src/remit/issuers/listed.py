@@ -72,7 +72,7 @@ class RevocationList:
                     done.set_exception(failure)
 
     async def standing(self, read: Read, write: Write, of: Sequence[str]) -> None:
-        """Return when the file is there, by these authorities: readers refuse what no list of its issuer covers."""
+        """Return when the file is there, as `of` says (who signs it, and when): readers refuse what no list covers."""
         if self.path is not None and tuple(of) != self._written_by:
             await asyncio.to_thread(self._rewrite, (), read, write)
             self._written_by = tuple(of)

@@ -50,6 +50,8 @@ class SshIssuer:
         if now >= min(lease.mint_until, lease.expires_at):
             raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
         wanted = _checked(lease.grants, holes=False)
+        # sshd lets nobody in by any key while its list is not there.
+        await self._list.standing(self._read, self._write, [key["kid"] for key in self._tools.signer.public("ssh")])
         certificate = UserCertificate(
             self._list.serial(lease), lease.handle, now=now, expires_at=lease.expires_at, **wanted
         )

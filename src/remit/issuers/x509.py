@@ -50,7 +50,9 @@ class X509Issuer:
             raise WrongState("It is too late to mint this lease.", next_step="Ask for a new one.")
         wanted = _checked({"common_name": lease.agent, **lease.grants}, holes=False)
         authorities = await self._authorities()
-        await self._list.standing(listed, self._write(authorities), [pem(of) for of, _ in authorities])
+        # Written anew at every half of its life: readers refuse everybody once their list is over.
+        standing = [*(pem(of) for of, _ in authorities), str(now // (_CRL_LASTS // 2))]
+        await self._list.standing(listed, self._write(authorities), standing)
         of, key = authorities[0]
         made = certify(of, key, serial=self._list.serial(lease), now=now, expires_at=lease.expires_at, **wanted)
         return Minted({"certificate": made.certificate, "private_key": made.private_key, "ca": made.authority})

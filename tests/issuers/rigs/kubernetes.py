@@ -33,6 +33,7 @@ BAD_GRANTS = [
     rule(api_groups="apps"),
     rule(verbs=[]),
     rule(names=[]),
+    rule(names=["app-{customer}"]),
     rule(selector="x"),
 ]
 BAD_SETTINGS = [
