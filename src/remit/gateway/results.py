@@ -21,7 +21,7 @@ _GONE = "is no longer kept here"
 
 def refusal(decision: str, text: str, more: Mapping[str, Any]) -> types.CallToolResult:
     """Our own words, with the same for programs under `remit`."""
-    structured = {"remit": {"decision": decision, **more}}
+    structured = {"remit": {"decision": decision, "message": text, **more}}
     content: list[Any] = [types.TextContent(type="text", text=text)]
     return types.CallToolResult(content=content, structured_content=json.loads(json.dumps(structured)), is_error=True)
 
