@@ -54,7 +54,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _describe))
+    run(Parts(serve, _enforce, _gateway, _describe))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -66,12 +66,22 @@ def _enforce(command: list[str], **options: Any) -> None:
     asyncio.run(run(command, **options))
 
 
-def _describe(command: list[str], server: str) -> list[tuple[str, dict[str, Any], str]]:
+def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
+    import uvloop
+
+    from remit.gateway.serve import serve as serve_gateway
+
+    uvloop.run(serve_gateway(url, announce, **options))
+
+
+def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]]:
+    """The tools of the MCP server started by `command`, or at `url`."""
     import asyncio
 
+    from remit.domain.catalogue import ServerConfig
     from remit.gateway.mcp import describe
 
-    return asyncio.run(describe(command, server))
+    return asyncio.run(describe(ServerConfig(server, **where), server))
 
 
 def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:

@@ -296,7 +296,12 @@ def test_slices_and_memory_change_nothing(policies, requests):
 
 
 def plain(policies, schema, asked: Facts, approved):
-    context = {**asked.context, "approved": approved, "arguments": dict(asked.arguments), "origins": dict(asked.origins)}
+    context = {
+        **asked.context,
+        "approved": approved,
+        "arguments": dict(asked.arguments),
+        "origins": dict(asked.origins),
+    }
     agent = {"uid": {"type": "Remit::Agent", "id": asked.agent}, "attrs": {"tier": asked.tier, "owner": asked.owner}}
     agent["parents"] = [{"type": "Remit::Purpose", "id": asked.purpose}]
     resource = {"uid": {"type": "Remit::Tool", "id": asked.resource}, "attrs": dict(asked.attributes), "parents": []}

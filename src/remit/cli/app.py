@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "agent": ("nouns", "agent", "Agents: list, show, invite, freeze, unfreeze."),
     "purpose": ("nouns", "purpose", "Purposes: list, show."),
-    "tool": ("nouns", "tool", "Tools: list, show, pin."),
+    "tool": ("tools", "tool", "Tools: list, show, pin, diff, import."),
     "task": ("nouns", "task", "Tasks: list, show, end."),
     "lease": ("nouns", "lease", "Leases: list."),
     "approval": ("people", "approval", "Approvals: list, show, wait."),
@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
+    "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),
@@ -51,11 +52,12 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the composition root lends: run a server, run an MCP enforcement point, describe a live MCP server."""
+    """What the composition root lends: run a server, an MCP enforcement point, a gateway; describe an MCP server."""
 
     serve: Callable[..., None]
     enforce: Callable[..., None]
-    describe: Callable[[list[str], str], list[tuple[str, dict[str, Any], str]]]
+    gateway: Callable[..., None]
+    describe: Callable[..., list[tuple[str, dict[str, Any], str]]]
 
 
 @dataclass

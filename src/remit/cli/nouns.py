@@ -14,7 +14,8 @@ from .whoami import agent_story
 LIMIT = click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
 
 
-def _list(obj: Context, path: str, columns: dict[str, str], empty: str, limit: int, **query: Any) -> None:
+def list_of(obj: Context, path: str, columns: dict[str, str], empty: str, limit: int, **query: Any) -> None:
+    """Print a list of the server's, to its end or to `limit`."""
     obj.out.many(list(Api(obj.person).every(path, limit, **query)), columns, empty=empty)
 
 
@@ -29,7 +30,7 @@ def agent() -> None:
 def agent_list(obj: Context, limit: int) -> None:
     """List the registered agents."""
     columns = {"AGENT": "name", "OWNER": "owner", "TIER": "tier", "STATE": "state", "TITLE": "title"}
-    _list(
+    list_of(
         obj,
         "/v1/agents",
         columns,
@@ -95,7 +96,7 @@ def purpose_list(obj: Context, limit: int) -> None:
         "REVISION": "revision",
         "TITLE": "title",
     }
-    _list(obj, "/v1/purposes", columns, "No purposes yet. Describe one in purposes/NAME.toml.", limit)
+    list_of(obj, "/v1/purposes", columns, "No purposes yet. Describe one in purposes/NAME.toml.", limit)
 
 
 @purpose.command("show")
@@ -104,50 +105,6 @@ def purpose_list(obj: Context, limit: int) -> None:
 def purpose_show(obj: Context, name: str) -> None:
     """Show one purpose: its ceiling, parameters, grants and credentials."""
     obj.out.one(Api(obj.person).get(f"/v1/purposes/{name}"))
-
-
-@click.group()
-def tool() -> None:
-    """Tools: what a call does to the world."""
-
-
-@tool.command("list")
-@LIMIT
-@click.pass_obj
-def tool_list(obj: Context, limit: int) -> None:
-    """List the reviewed tools."""
-    columns = {
-        "TOOL": "name",
-        "EFFECT": "effect",
-        "SENSITIVITY": "sensitivity",
-        "ENVIRONMENT": "environment",
-        "RESOURCE": "resource",
-        "TITLE": "title",
-    }
-    _list(obj, "/v1/tools", columns, "No tools yet. Describe one in tools/NAME.toml.", limit)
-
-
-@tool.command("show")
-@click.argument("name")
-@click.pass_obj
-def tool_show(obj: Context, name: str) -> None:
-    """Show one tool."""
-    obj.out.one(Api(obj.person).get(f"/v1/tools/{name}"))
-
-
-@tool.command("pin", context_settings={"ignore_unknown_options": True})
-@click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
-@click.argument("command", nargs=-1, required=True)
-@click.pass_obj
-def tool_pin(obj: Context, server: str, command: tuple[str, ...]) -> None:
-    """Start an MCP server and print each tool's pin: the digest of what it tells a model.
-
-    \b
-    Example:  remit tool pin --server payments -- python payments_server.py
-    """
-    for name, described, pinned in obj.parts.describe(list(command), server):
-        text = f'{name}\n  {described.get("description", "")}\n  pin = "{pinned}"'
-        obj.out.one({"tool": name, "pin": pinned, "described": described}, text)
 
 
 @click.group()
@@ -172,7 +129,7 @@ def task_list(obj: Context, state: str | None, agent_name: str, limit: int) -> N
         "DEADLINE": "deadline",
         "GOAL": "goal",
     }
-    _list(obj, "/v1/tasks", columns, "No tasks.", limit, state=state, agent=agent_name)
+    list_of(obj, "/v1/tasks", columns, "No tasks.", limit, state=state, agent=agent_name)
 
 
 @task.command("show")
@@ -226,4 +183,4 @@ def lease_list(obj: Context, state: str | None, limit: int) -> None:
         "KILLS FAILED": "attempts",
         "LAST ERROR": "last_error",
     }
-    _list(obj, "/v1/leases", columns, "No leases.", limit, state=state)
+    list_of(obj, "/v1/leases", columns, "No leases.", limit, state=state)

@@ -24,6 +24,22 @@ class IssuerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """An MCP server behind a gateway: a `command` the gateway starts, or the `url` of one that runs.
+
+    `credential` is the purpose's name for what is injected: into `variable` of the process it starts, or as
+    `Authorization: Bearer` at the URL. `asks` is what it may ask the agent's side for: `elicitation`, `sampling`.
+    """
+
+    name: str
+    command: tuple[str, ...] = ()
+    url: str = ""
+    credential: str = ""
+    variable: str = ""
+    asks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """One revision, parsed. `policies` maps file names to Cedar text."""
 
@@ -36,6 +52,7 @@ class Catalogue:
     policies: Mapping[str, str] = field(default_factory=dict)
     trust_domains: Mapping[str, TrustDomain] = field(default_factory=dict)
     attesters: Mapping[str, Attester] = field(default_factory=dict)
+    servers: Mapping[str, ServerConfig] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("person", old.people, new.people),
         ("federation", old.federations, new.federations),
         ("issuer", old.issuers, new.issuers),
+        ("server", old.servers, new.servers),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

@@ -40,6 +40,7 @@ class Tool:
     `schema` is the JSON Schema of the arguments; `matters` names those whose origin decides.
     `("*",)` leaves that to the schema. `words` are those by which a goal that needs this tool can be told.
     `pin` is the digest of the MCP description that was reviewed; empty when the tool is not an MCP tool.
+    `reviewed` is that description, as JSON, for whoever reviews the next one; it may be empty.
     `output_trust` says who can write what it returns, `output_fields` which of its fields others can, and
     `output_format` (`json`, `yaml` or empty) how its texts are written. `egress` says that it carries data out.
     `revision` is a digest of the whole entry.
@@ -62,6 +63,7 @@ class Tool:
     output_fields: Mapping[str, Trust] = field(default_factory=dict)
     pin: str = ""
     revision: str = ""
+    reviewed: str = ""
 
     def label(self) -> Label:
         """Return what having read this tool's output means."""

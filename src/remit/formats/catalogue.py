@@ -23,7 +23,7 @@ from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Profile, 
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import aws_caller, claim_conditions, client_attestation, oidc_providers, spiffe
+from . import aws_caller, claim_conditions, client_attestation, mcp_server, oidc_providers, spiffe
 from .arguments import ArgumentSchema
 from .content import FORMATS
 from .references import check_references
@@ -94,10 +94,12 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     people = {n: Person(n, s.texts("groups", ()), s.text("title", "")) for n, s in _entries(settings, "people")}
     domains = {n: _trust_domain(n, s) for n, s in _entries(settings, "trust_domains")}
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
+    servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, attesters)
+    made = (agents, purposes, tools, people, federations, issuers, policies, domains, attesters, servers)
+    catalogue = Catalogue(*made)
     check_references(catalogue, files)
     return catalogue
 
@@ -232,7 +234,8 @@ def _check_selectors(s: Section, selectors: tuple[str, ...]) -> None:
 
 
 def _tool(name: str, s: Section) -> Tool:
-    schema = _schema(s)
+    reviewed = s.text("reviewed", "", limit=131_072)
+    schema = mcp_server.input_schema(s, reviewed) if reviewed and not {"schema", "arguments"} & s.keys() else _schema(s)
     try:
         ArgumentSchema.compile(schema)
     except BadField as bad:
@@ -254,11 +257,14 @@ def _tool(name: str, s: Section) -> Tool:
         output_format=s.word("output_format", FORMATS) if "output_format" in s else "",
         output_fields={name: Trust[word.upper()] for name, word in _output_fields(s.table("output_fields"))},
         pin=s.text("pin", "", limit=71),
+        reviewed=reviewed,
     )
     if name == BY_INITIATOR:
         s.fail("", f"a tool cannot be called {name!r}: purposes say it of what the initiator stated")
     if tool.pin and not re.fullmatch(r"sha256:[0-9a-f]{64}", tool.pin):
         s.fail("pin", "'pin' must be sha256: and 64 hex digits; `remit tool pin` prints it")
+    if reviewed and mcp_server.pin_of(s, reviewed) != tool.pin:
+        s.fail("pin", "'pin' is not that of 'reviewed'; both come from `remit tool import` or `remit tool pin`")
     return dataclasses.replace(tool, revision=_revision(tool))
 
 

@@ -1,4 +1,7 @@
-"""A tool's pin: the digest of everything an MCP server tells a model about it. One changed byte is another tool."""
+"""A tool's pin: the digest of what an MCP server tells a model about it, and of where that server comes from.
+
+One changed byte of either is another tool: nobody has reviewed it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ def shown(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tool[name] for name in _SHOWN if tool.get(name) is not None}
 
 
-def pin(tool: Mapping[str, Any]) -> str:
-    """`sha256:<hex>` over the members of an MCP `Tool` that a model or a client acts on; absent ones are left out.
+def pinned(tool: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything a pin covers, as a reviewer reads it. `origin` is `{"command": […]}` or `{"url": …}`."""
+    return {**shown(tool), **({"server": dict(origin)} if origin else {})}
 
-    `BadField` when canonical JSON cannot carry one, such as an integer beyond 2**53: such a tool cannot be reviewed.
-    """
-    return digest(shown(tool))
+
+def pin(tool: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> str:
+    """`sha256:<hex>` over that; `BadField` when canonical JSON cannot carry it, such as an integer beyond 2**53."""
+    return digest(pinned(tool, origin))

@@ -58,7 +58,9 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
             if attestation.spiffe_id:
                 at.need("trust domain", SpiffeId.parse(attestation.spiffe_id).trust_domain, catalogue.trust_domains)
     for purpose in catalogue.purposes.values():
-        _check_purpose(catalogue, purpose, _File(f"purposes/{purpose.name}.toml", files))
+        at = _File(f"purposes/{purpose.name}.toml", files)
+        _check_purpose(catalogue, purpose, at)
+        _check_servers(catalogue, purpose, at)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:
         raise BadCatalogue("remit.toml", 1, f"{both[0]!r} is both a person and an agent; names must differ")
@@ -99,6 +101,17 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         at.need("issuer", credential.issuer, catalogue.issuers)
         if names.count(credential.name) > 1:
             at.fail(credential.name, f"credential {credential.name!r} is there twice")
+
+
+def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
+    """A purpose that grants a server's tool offers the credential which that server needs."""
+    offered = {credential.name for credential in purpose.credentials}
+    for rule in purpose.grants:
+        server = catalogue.servers.get(rule.tool.partition(".")[0])
+        if server is not None and server.credential and server.credential not in offered:
+            at.fail(
+                rule.tool, f"{rule.tool!r} needs its server's credential {server.credential!r}, which is not offered"
+            )
 
 
 def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -> None:

@@ -41,6 +41,10 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._table
 
+    def keys(self) -> set[str]:
+        """The keys that are there."""
+        return set(self._table)
+
     def knows(self, *keys: str) -> None:
         """These keys may be there; `in` tells whether they are."""
         self._asked.update(keys)

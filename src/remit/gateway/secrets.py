@@ -1,8 +1,9 @@
 """Use without seeing: a task's credentials, asked for by the enforcement point, for the server behind it alone.
 
 They are asked for with the enforcement point's own key, so the agent's token is of no use for it, and they go into the
-environment of the server's process. What the server then says is looked through, for the value itself only: a server
-that encodes it can still show it, so a purpose should trust its server with what it gives it.
+environment of the server's process, or into one header to its exact origin. What the server then says is looked
+through, for the value itself only: a server that encodes it can still show it, so a purpose should trust its server
+with what it gives it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-import httpx
+from remit_client import Denied, NotAuthenticated, Refused, RemitError, Unreachable
 
-from remit_client import Denied, NotAuthenticated, RemitError, Unreachable
+from .asks import Desk
 
 KEY_FILE = "REMIT_ENFORCER_KEY_FILE"
 LOOK_EVERY = 1.0
 SHORTEST = 6
-_TIMEOUT = httpx.Timeout(35.0, connect=5.0)
+MINTING = 35.0
 
 
 @dataclass(frozen=True)
@@ -54,41 +54,42 @@ def _spellings(value: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def injected(url: str, task: str, wanted: Mapping[str, str], over: Callable[[], None]) -> AsyncIterator[Injected]:
+async def injected(
+    desk: Desk | None, task: str, wanted: Mapping[str, str], over: Callable[[], None]
+) -> AsyncIterator[Injected]:
     """Ask for `wanted` (variable → credential), and call `over` as soon as one of their leases is no longer live."""
-    if not wanted:
+    if not wanted or desk is None:
         yield NoSecrets
         return
-    headers = {"Authorization": f"Bearer {_key()}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT, trust_env=False) as http:
-        path = f"/v1/tasks/{quote(task, safe='')}"
-        leases: set[str] = set()
-        variables: dict[str, str] = {}
-        for variable, credential in wanted.items():
-            found = await _ask(http, "POST", f"{path}/credentials", {"credential": credential})
-            parts = found["parts"]
-            if len(parts) != 1:
-                raise RemitError(f"{credential} has the parts {', '.join(parts)}; a variable holds one.")
-            leases.add(found["id"])
-            (variables[variable],) = parts.values()
-        held = Injected(variables)
-        watching = asyncio.create_task(_watch(http, f"{path}/leases", leases, held.over, over))
+    path = f"/v1/tasks/{quote(task, safe='')}"
+    leases: set[str] = set()
+    variables: dict[str, str] = {}
+    for variable, credential in wanted.items():
         try:
-            yield held
-        finally:
-            watching.cancel()
+            found = await desk.ask("POST", f"{path}/credentials", {"credential": credential}, patience=MINTING)
+        except Refused as refused:
+            raise Denied(refused.message, reasons=("refused",), next_step=refused.next_step) from refused
+        parts = found["parts"]
+        if len(parts) != 1:
+            raise RemitError(f"{credential} has the parts {', '.join(parts)}; a variable holds one.")
+        leases.add(found["id"])
+        (variables[variable],) = parts.values()
+    held = Injected(variables)
+    watching = asyncio.create_task(_watch(desk, f"{path}/leases", leases, held.over, over))
+    try:
+        yield held
+    finally:
+        watching.cancel()
 
 
-async def _watch(
-    http: httpx.AsyncClient, path: str, leases: set[str], ended: asyncio.Event, over: Callable[[], None]
-) -> None:
+async def _watch(desk: Desk, path: str, leases: set[str], ended: asyncio.Event, over: Callable[[], None]) -> None:
     """When Remit does not answer no call is permitted either, so it is enough to ask again."""
     while True:
         await asyncio.sleep(LOOK_EVERY)
         try:
             live, after = set(), ""
             while True:
-                page = await _ask(http, "GET", f"{path}?after={after}")
+                page = await desk.ask("GET", f"{path}?after={after}")
                 live |= {lease["id"] for lease in page["items"] if lease["state"] == "live"}
                 after = page["next"]
                 if not after:
@@ -103,28 +104,12 @@ async def _watch(
             return
 
 
-async def _ask(http: httpx.AsyncClient, method: str, path: str, body: Any = None) -> Any:
-    try:
-        answer = await http.request(method, path, json=body)
-        found = answer.json()
-    except (httpx.HTTPError, ValueError) as failure:
-        raise Unreachable(f"Remit did not answer the enforcement point ({type(failure).__name__}).") from failure
-    if answer.is_success:
-        return found
-    said = str(found.get("detail", "")) if isinstance(found, dict) else ""
-    if answer.status_code == 401:
-        raise NotAuthenticated(f"The enforcement point's key: {said}", next_step="remit key create enforcer NAME")
-    if answer.status_code >= 500 or answer.status_code == 429:
-        raise Unreachable(said or "Remit is not available.")
-    raise Denied(said or "Refused.", reasons=("refused",))
-
-
-def _key() -> str:
+def enforcer_key() -> str:
     """The enforcement point's key, from a file that nobody else may read."""
     named = os.environ.get(KEY_FILE, "")
     step = f"Set {KEY_FILE} to a file (0600) with what `remit key create enforcer NAME` printed."
     if not named:
-        raise NotAuthenticated("A secret is asked for with the enforcement point's own key.", next_step=step)
+        raise NotAuthenticated("This needs the enforcement point's own key.", next_step=step)
     try:
         path = Path(named)
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

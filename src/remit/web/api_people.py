@@ -52,7 +52,7 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def show_approval(house: House, call: Call, asked: Asked) -> Response:
-    """One approval; `?wait=SECONDS` (≤ 30) returns when it is no longer pending."""
+    """One approval, and the earlier ones of exactly the same; `?wait=SECONDS` (≤ 30): when it is no longer pending."""
     patience = asked.whole("wait", 0, most=30)
     row = await _approval(house, call, asked)
     for _ in range(patience * 20):
@@ -60,7 +60,17 @@ async def show_approval(house: House, call: Call, asked: Asked) -> Response:
             break
         await asyncio.sleep(0.05)
         row = await _approval(house, call, asked)
-    return json_response(shapes.approval(row))
+    return json_response({**shapes.approval(row), "earlier": await _earlier(house, row)})
+
+
+async def _earlier(house: House, row: Approval) -> list[dict[str, str]]:
+    """What was asked before, of the same task, of the same tool and arguments."""
+    rows = await house.env.store.find(Approval, {"task": row.task}, limit=1000)
+    what = (row.shown.tool, row.shown.arguments)
+    same = [
+        r for r in rows if (r.shown.tool, r.shown.arguments) == what and r.id != row.id and r.asked_at <= row.asked_at
+    ]
+    return [{"id": one.id, "state": one.state.value} for one in same]
 
 
 async def _approval(house: House, call: Call, asked: Asked) -> Approval:

@@ -1,0 +1,156 @@
+"""What an enforcement point asks Remit about one task: with the agent's token (hook), or a key of its own (gateway).
+
+No answer is a no: everything here raises a `RemitError` instead of letting something pass.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
+from remit_client.errors import of_problem
+from remit_client.wire import member, texts
+
+OBSERVED_LIMIT = 1024 * 1024 - 4096
+_TIMEOUT = httpx.Timeout(5.0, connect=2.0)
+_LONG_POLL = 20
+
+
+class Asks(Protocol):
+    """One task's questions."""
+
+    async def tools(self) -> dict[str, str]:
+        """The tools its scope names: catalogue name → reviewed pin."""
+        ...
+
+    async def decide(self, tool: str, arguments: Mapping[str, Any], pin: str) -> bool:
+        """Return, when it is permitted, whether an approval was used up for it; raises `Held` and `Denied`."""
+        ...
+
+    async def wait_for(self, approval: str, seconds: float) -> bool:
+        """Whether the approval is answered by then; raises `Denied` when it has expired."""
+        ...
+
+    async def approval(self, approval: str) -> dict[str, Any]:
+        """One approval as it is now."""
+        ...
+
+    async def observe(self, tool: str, content: Any) -> None:
+        """Report what the task is about to read. Unless this returns, it must not."""
+        ...
+
+
+class AgentAsks:
+    """With the agent's own token: whatever runs beside the agent can do no better."""
+
+    def __init__(self, task: AsyncTask) -> None:
+        self._task = task
+
+    async def tools(self) -> dict[str, str]:
+        return _tools(await self._task.get(f"/v1/tasks/{self._task.id}/tools"))
+
+    async def decide(self, tool: str, arguments: Mapping[str, Any], pin: str) -> bool:
+        return bool((await self._task.call(tool, arguments, wait=0, pin=pin)).approval)
+
+    async def wait_for(self, approval: str, seconds: float) -> bool:
+        return await self._task.wait_for(approval, seconds)
+
+    async def approval(self, approval: str) -> dict[str, Any]:
+        return dict(await self._task.get(f"/v1/approvals/{quote(approval, safe='')}"))
+
+    async def observe(self, tool: str, content: Any) -> None:
+        work, path = self._task._work, f"/v1/tasks/{self._task.id}/observations"
+
+        def talk() -> Any:
+            return (yield from work.agent.post(path, {"tool": tool, "content": content}, (yield from work.token())))
+
+        await self._task._remit.run(talk())
+
+
+class Desk:
+    """Remit, asked with the enforcement point's own key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=_TIMEOUT,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=256, max_keepalive_connections=256),
+        )
+
+    async def ask(self, method: str, path: str, body: Any = None, *, form: Any = None, patience: float = 5.0) -> Any:
+        """One question; anything but success raises."""
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        more: dict[str, Any] = {"headers": headers, "timeout": httpx.Timeout(patience, connect=2.0)}
+        try:
+            answer = await self._http.request(method, path, content=content, data=form, **more)
+            found = answer.json() if answer.content else None
+        except (httpx.HTTPError, ValueError, RecursionError) as failure:
+            said = f"Remit did not answer the enforcement point ({type(failure).__name__})."
+            raise Unreachable(said, next_step="Is it running, and is REMIT_URL right?") from failure
+        if answer.is_success:
+            return found
+        error = of_problem(answer.status_code, found if isinstance(found, Mapping) else {})
+        if isinstance(error, NotAuthenticated):
+            said = f"The enforcement point's key: {error.message}"
+            raise NotAuthenticated(said, next_step="remit key create enforcer NAME") from error
+        raise error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class EnforcerAsks:
+    """With the enforcement point's own key, about a task whose agent has proved that it is its own."""
+
+    def __init__(self, desk: Desk, task: str) -> None:
+        self._desk = desk
+        self._path = f"/v1/tasks/{quote(task, safe='')}"
+
+    async def tools(self) -> dict[str, str]:
+        return _tools(await self._desk.ask("GET", f"{self._path}/tools"))
+
+    async def decide(self, tool: str, arguments: Mapping[str, Any], pin: str) -> bool:
+        body = {"tool": tool, "arguments": dict(arguments), **({"pin": pin} if pin else {})}
+        answer = await self._desk.ask("POST", f"{self._path}/calls", body)
+        decision, reasons = member(answer, "decision", str), member(answer, "why", list)
+        why = [member(reason, "sentence", str) for reason in reasons]
+        if decision == "permit":
+            return any(member(reason, "code", str) == "approved" for reason in reasons)
+        if decision == "hold":
+            held = member(answer, "approval", dict)
+            named = {"approval": member(held, "id", str), "url": member(held, "url", str)}
+            raise Held(" ".join(why), **named, approvers=texts(held, "approvers"))
+        raise Denied(" ".join(why) or "Denied.", reasons=[member(reason, "code", str) for reason in reasons])
+
+    async def wait_for(self, approval: str, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            step = max(1, min(_LONG_POLL, int(left)))
+            path = f"/v1/approvals/{quote(approval, safe='')}?wait={step}"
+            state = member(await self._desk.ask("GET", path, patience=step + 5), "state", str)
+            if state == "expired":
+                raise Denied("Nobody answered in time.", reasons=("approval_expired",))
+            if state != "pending":
+                return True
+        return False
+
+    async def approval(self, approval: str) -> dict[str, Any]:
+        return dict(await self._desk.ask("GET", f"/v1/approvals/{quote(approval, safe='')}"))
+
+    async def observe(self, tool: str, content: Any) -> None:
+        await self._desk.ask("POST", f"{self._path}/observations", {"tool": tool, "content": content})
+
+
+def _tools(answer: Any) -> dict[str, str]:
+    return {member(item, "name", str): member(item, "pin", str) for item in member(answer, "items", list)}

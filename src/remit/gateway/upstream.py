@@ -1,0 +1,183 @@
+"""One live session with one MCP server, for one task: never shared between callers.
+
+What a server says may be long, late, deep, hostile, or change at any time; here it is bounded and read as it is now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+from remit.domain.catalogue import ServerConfig
+from remit.domain.errors import BadField
+from remit.formats import mcp_server
+from remit.formats.jcs import digest
+from remit.formats.mcp_pin import pin
+from remit_client import RemitError
+
+from .bounded_http import Bounded
+from .processes import process
+from .relay import Relay
+from .secrets import Injected, NoSecrets
+
+CALL_TIMEOUT = 120.0
+TOOLS_LIMIT = 1000
+PAGES_LIMIT = 100
+FAILURES = (
+    MCPError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    RecursionError,
+    anyio.ClosedResourceError,
+    anyio.BrokenResourceError,
+    httpx2.HTTPError,
+)
+_GONE = (OSError, RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError, httpx2.HTTPError)
+CONNECTION_CLOSED = -32000
+
+
+class ListTooLong(ValueError):
+    """Our own words about a list without end."""
+
+
+def first(failure: BaseException) -> str:
+    """What went wrong, of however many things at once."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) or type(failure).__name__
+
+
+def ours(failure: BaseException) -> str:
+    """What may be said of a failure before anybody observes a server's words: our own, or its kind."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return str(failure) if isinstance(failure, ListTooLong | RemitError) else type(failure).__name__
+
+
+@asynccontextmanager
+async def connected(
+    config: ServerConfig,
+    env: Mapping[str, str] | None = None,
+    held: Injected = NoSecrets,
+    patience: float = CALL_TIMEOUT,
+) -> AsyncIterator[Upstream]:
+    """A live server. With a secret, what it prints on standard error is not for the agent to read."""
+    relay = Relay(config.asks)
+    async with AsyncExitStack() as stack:
+        try:
+            streams = await _transport(stack, config, env or {}, held)
+            client = Client(streams, read_timeout_seconds=patience, **relay.callbacks(), cache=None)
+            found = Upstream(config, await stack.enter_async_context(client), held, relay)
+        except (*FAILURES, ExceptionGroup) as failure:
+            where = config.command[0] if config.command else config.url
+            step = f"Run {where} by itself to see why." if config.command else f"Is {where} an MCP server?"
+            said = held.without(first(failure))
+            raise RemitError(f"The MCP server did not start: {said}.", next_step=step) from failure
+        yield found
+
+
+async def _transport(stack: AsyncExitStack, config: ServerConfig, env: Mapping[str, str], held: Injected) -> Any:
+    if config.command:
+        return process(config.command, {**env, **held.variables}, quiet=bool(held.variables))
+    headers = {name: f"Bearer {value}" for name, value in held.variables.items()}
+    http = httpx2.AsyncClient(
+        headers=headers,
+        transport=Bounded(config.url),
+        timeout=httpx2.Timeout(CALL_TIMEOUT, connect=5.0),
+        follow_redirects=False,
+        trust_env=False,
+    )
+    await stack.enter_async_context(http)
+    return streamable_http_client(config.url, http_client=http)
+
+
+class Upstream:
+    """What is asked of the server, and what was said last."""
+
+    def __init__(
+        self, config: ServerConfig, client: Client, held: Injected = NoSecrets, relay: Relay | None = None
+    ) -> None:
+        self.config = config
+        self.client = client
+        self.held = held
+        self.relay = relay or Relay(())
+        self.broken = False
+        self.used_at = time.monotonic()
+        self.calls = 0
+        self.served = 0
+        self.origin = mcp_server.origin(config) if config.command or config.url else None
+        self._tools: dict[str, dict[str, Any]] = {}
+
+    def pin(self, tool: Mapping[str, Any]) -> str:
+        """Its pin here; empty for what cannot be pinned, and so not be reviewed."""
+        try:
+            return pin(tool, self.origin)
+        except BadField:
+            return ""
+
+    def pin_of_method(self, method: str) -> str:
+        """The pin of `SERVER.resources.read` and the like: of the method and where the server comes from."""
+        return digest({"method": method, "server": self.origin or {}})
+
+    def last(self, name: str) -> dict[str, Any] | None:
+        """What it last said of this tool."""
+        return self._tools.get(name)
+
+    async def tools(self) -> list[dict[str, Any]]:
+        """All its tools, as it sends them now: nothing it said before counts. Of two of one name the first exists."""
+        found: dict[str, dict[str, Any]] = {}
+        cursor: str | None = None
+        for _ in range(PAGES_LIMIT):
+            page = await self._watched(
+                self.client.session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
+            )
+            for tool in page.tools:
+                found.setdefault(tool.name, tool.model_dump(mode="json", by_alias=True, exclude_none=True))
+            cursor = page.next_cursor
+            if not cursor or len(found) >= TOOLS_LIMIT:
+                self._tools = dict(list(found.items())[:TOOLS_LIMIT])
+                return list(self._tools.values())
+        raise ListTooLong(f"its list of tools has more than {PAGES_LIMIT} pages")
+
+    async def call(self, name: str, arguments: dict[str, Any], front: Any, **more: Any) -> Any:
+        """`tools/call`; numbers of its progress reach the agent's side, its words about it do not."""
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            await front.session.report_progress(done, total)
+
+        with self.relay.answering(front):
+            call: Any = self.client.session.call_tool
+            asked = call(name, arguments, progress_callback=progress, allow_input_required=True, **more)
+            result = await self._watched(asked)
+            self.served += 1
+            return result
+
+    async def ask(self, asked: Any, front: Any) -> Any:
+        """Another of the SDK session's requests, on behalf of `front`."""
+        with self.relay.answering(front):
+            return await self._watched(asked)
+
+    async def _watched(self, asked: Any) -> Any:
+        self.calls += 1
+        self.used_at = time.monotonic()
+        try:
+            return await asked
+        except _GONE:
+            self.broken = True
+            raise
+        except MCPError as error:
+            self.broken = self.broken or error.code == CONNECTION_CLOSED or "Session terminated" in error.message
+            raise
+        finally:
+            self.calls -= 1
+            self.used_at = time.monotonic()
