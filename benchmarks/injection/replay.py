@@ -24,10 +24,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from measure import ONLY, emit  # noqa: E402
+from tests.server import process  # noqa: E402
 from variants import calls_replaced, everything_replaced, renamed  # noqa: E402
 
 from remit_client import AgentKey  # noqa: E402
-from tests.server import process  # noqa: E402
 
 DATA = Path(os.environ.get("REMIT_AGENTDOJO") or HERE.parents[2] / "shared" / "bench" / "agentdojo-dev.json")
 PEOPLE = '[people.dana]\ngroups = ["staff"]\n[people.frank]\ngroups = ["approvers"]\n[people.olga]\n'

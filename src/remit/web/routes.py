@@ -13,6 +13,7 @@ from starlette.responses import Response
 from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
+from . import api_egress as egress
 from . import api_gateway as gateway
 from . import api_people as people
 from . import api_secrets as secrets
@@ -133,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/tasks/{task}/tools", AGENT | PERSON | ENFORCER | READERS, gateway.task_tools),
     Route("GET", "/v1/servers", ENFORCER | READERS, gateway.servers),
+    Route("GET", "/v1/http-tools", ENFORCER | READERS, egress.http_tools),
     Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | ENFORCER | READERS, agents.task_leases, query=("after",)),
     Route(
         "GET",
