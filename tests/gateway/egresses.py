@@ -56,7 +56,7 @@ class Origin:
                 if self.command != "HEAD":
                     self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _any
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _any  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 pass
