@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -139,9 +140,39 @@ def raw(port: int, data: bytes, patience: float = 10) -> bytes:
             line.settimeout(0.7 if found else patience)
             try:
                 chunk = line.recv(65536)
-            except TimeoutError:
+            except (TimeoutError, ConnectionResetError):
                 break
             if not chunk:
                 break
             found += chunk
         return found
+
+
+SHOWS = "import os,time,sys; print(os.environ['HTTP_PROXY'], os.environ['API'], flush=True); time.sleep(600)"
+
+
+@contextmanager
+def inside(server: Server, folder: Path, base: str, *options: str, **env: str) -> Iterator[tuple[int, str]]:
+    """A program of one task that has told us its proxy: (port, secret), to speak to it byte by byte."""
+    key, log = key_file(server, folder), (folder / "run.log").open("ab")
+    child = subprocess.Popen(
+        [REMIT, "egress", "--purpose", "work", "--goal", "g", "--base", f"API={base}", *options,
+         "--", sys.executable, "-c", SHOWS],
+        env=server.env(
+            REMIT_URL=server.url, REMIT_ENFORCER_KEY_FILE=str(key), REMIT_AGENT_DIR=str(server.agent_dir), **env
+        ),
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )  # fmt: skip
+    try:
+        line = child.stdout.readline()
+        assert line, (folder / "run.log").read_text()[-2000:]
+        proxy, address = line.split()
+        _, secret, port = proxy.removeprefix("http://").replace("@127.0.0.1", "").split(":")
+        assert address == f"http://127.0.0.1:{port}/{secret}/{base.partition('://')[2]}"
+        yield int(port), secret
+    finally:
+        child.terminate()
+        assert child.wait(20) == 143
+        log.close()

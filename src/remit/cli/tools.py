@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,8 @@ from .api import Api
 from .app import Context
 from .exits import Exit, Failure
 from .nouns import LIMIT, list_of
+from .openapi import import_openapi
+from .openapi import options as openapi_options
 
 Described = tuple[str, dict[str, Any], str]
 SERVER = click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
@@ -75,3 +78,27 @@ def tool_pin(obj: Context, server: str, command: tuple[str, ...]) -> None:
     for name, described, pinned in live(obj, server, command):
         text = f'{name}\n  {described.get("description", "")}\n  pin = "{pinned}"'
         obj.out.one({"tool": name, "pin": pinned, "described": described}, text)
+
+
+@tool.command("import")
+@openapi_options
+@click.pass_obj
+def tool_import(
+    obj: Context,
+    openapi: Path | None,
+    origin: str,
+    into: Path | None,
+    prefix: str,
+    credential: str,
+    ours: bool,
+    private: bool,
+) -> None:
+    """Propose a tools/NAME.toml for each operation of an API. Read each of them before you apply it.
+
+    \b
+    Example:
+      remit tool import --openapi api.yaml --origin https://api.example/v1 --credential api --into catalogue
+    """
+    if openapi is None:
+        raise Failure("say what to import", Exit.USAGE, next_step="--openapi FILE --origin URL")
+    import_openapi(obj, openapi, origin, into, prefix=prefix, credential=credential, ours=ours, private=private)

@@ -90,29 +90,41 @@ def pin(route: HttpRoute) -> str:
     )
 
 
-def check_apart(tools: Mapping[str, Tool]) -> None:
-    """No request may be two tools'; of two templates one may only be a special case of the other, and then it is meant.
+class Apart:
+    """No request may be two tools'; of two templates one may only be a special case of the other, and is then meant.
 
-    One authority has one scheme, since a reverse route names the authority alone; whether its network is private is one
-    answer.
+    One authority has one scheme, since a reverse route names the authority alone; whether its network is private has
+    one answer.
     """
-    named = [(name, tool.http, Template.parse(tool.http.path)) for name, tool in sorted(tools.items()) if tool.http]
-    for index, (name, route, template) in enumerate(named):
-        for other, theirs, their_template in named[:index]:
-            mine, their = http_origin.parse(route.origin), http_origin.parse(theirs.origin)
-            if mine.authority == their.authority and mine.scheme != their.scheme:
-                _fail(
-                    name,
-                    f"origin {route.origin!r} is {theirs.origin!r} for {other!r}; one host and port has one scheme",
-                )
-            if mine != their:
-                continue
-            if route.allow_private_network != theirs.allow_private_network:
-                _fail(name, f"allow_private_network differs from {other!r}'s, which has the same origin")
-            if route.method != theirs.method or not template.overlaps(their_template):
-                continue
-            if template.within(their_template) == their_template.within(template):
-                _fail(name, f"{route.method} {route.path} and {theirs.path} of {other!r} can mean the same request")
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, HttpRoute]] = {}
+        self._by: dict[tuple[str, str, int], list[tuple[str, Template]]] = {}
+
+    def add(self, name: str, route: HttpRoute) -> None:
+        """Raises `BadCatalogue` about `name` when one before it is too near."""
+        first, theirs = self._first.setdefault(route.origin.partition("://")[2], (name, route))
+        if theirs.origin != route.origin:
+            _fail(name, f"origin {route.origin!r} is {theirs.origin!r} for {first!r}; a host and port has one scheme")
+        if theirs.allow_private_network != route.allow_private_network:
+            _fail(name, f"allow_private_network differs from {first!r}'s, which has the same origin")
+        template = Template.parse(route.path)
+        several = any(segment.several for segment in template.segments)
+        key = (route.origin, route.method)
+        length = 0 if several else len(template.segments)  # only a last {rest...} has several lengths
+        near = [k for k in self._by if k[:2] == key and (several or k[2] in (0, length))]
+        for other, theirs_ in (each for k in near for each in self._by[k]):
+            if template.overlaps(theirs_) and template.within(theirs_) == theirs_.within(template):
+                _fail(name, f"{route.method} {route.path} and the path of {other!r} can mean the same request")
+        self._by.setdefault((*key, length), []).append((name, template))
+
+
+def check_apart(tools: Mapping[str, Tool]) -> None:
+    """The whole catalogue's."""
+    apart = Apart()
+    for name, tool in sorted(tools.items()):
+        if tool.http:
+            apart.add(name, tool.http)
 
 
 def _fail(name: str, problem: str) -> NoReturn:

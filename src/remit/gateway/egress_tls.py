@@ -32,12 +32,27 @@ class Intercepting(H11Protocol):
     egress: Egress
     ca: InterceptionCa
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._early = bytearray()  # what came before `connection_made`, as it can after `start_tls`
+        self._head: bytearray | None = bytearray()
+        self._made = False
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._head: bytearray | None = None if self.scheme == "https" else bytearray()
+        self._made = True
+        if self.scheme == "https":
+            self._head = None
+        if self._early:
+            self.data_received(bytes(self._early))
 
     def data_received(self, data: bytes) -> None:
         """A first line that begins with CONNECT is ours."""
+        if not self._made:
+            self._early += data
+            if len(self._early) > HEAD_LIMIT:
+                raise ConnectionError("too much, too early")
+            return
         if self._head is None:
             super().data_received(data)
             return
