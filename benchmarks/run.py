@@ -21,6 +21,7 @@ FILES = {
     "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
     "mysql_credentials.py": ("mysql.mint", "mysql.kill"),
     "redis_credentials.py": ("redis.mint", "redis.kill"),
+    "egress_call.py": ("egress.call",),
     "nats_credentials.py": ("nats.mint", "nats.kill"),
 }
 

@@ -204,10 +204,8 @@ def test_what_a_query_says_stays_in_its_value(house, value):
 def test_smuggling_reaches_nobody(house, more, body):
     at, before = house.origin.authority, counts(house)
     answer = ask(house, f"POST http://{at}/v1/customers/acme/refunds HTTP/1.1\r\nHost: {at}\r\n{more}", body)
-    assert not house.origin.saw("/admin") and not house.origin.saw("Evil")
-    if status(answer) == 200:  # read in one way, and sent in ours
-        raise AssertionError(answer)
-    assert counts(house) == before
+    assert status(answer) != 200, answer
+    assert counts(house) == before and not house.origin.saw("/admin")
 
 
 def test_each_of_many_requests_on_one_connection_is_judged(house):

@@ -6,19 +6,19 @@ It serves agents that hold a key of their own, or starts one program and serves 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import secrets
 import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from remit.domain.errors import BadField
 from remit.formats import http_origin
 from remit.formats.interception_ca import InterceptionCa
 from remit_client import AsyncRemit, RemitError
@@ -30,8 +30,8 @@ from .egress import Egress
 from .egress_doors import Inside, Reverse
 from .egress_tls import intercepting
 from .egress_upstream import Upstreams
+from .listen import listener, needs_tls
 from .secrets import enforcer_key
-from .serve import _is_loopback, _listener
 
 GRACE = 10.0
 PATIENCE = 60.0
@@ -51,13 +51,12 @@ async def serve(
     tls_key: str = "",
 ) -> None:
     """Serve until a signal comes; `announce` is told the address that tokens must be for, once it answers."""
-    desk = Desk(url, enforcer_key())
-    if not _is_loopback(host) and not (tls_cert and tls_key):
-        said = f"{host} is not loopback, and beyond loopback the egress serves only with TLS"
-        raise BadField("host", said, next_step="Add --tls-cert and --tls-key, or bind 127.0.0.1 behind a TLS proxy.")
-    listener = _listener(host, port)
+    key = enforcer_key()
+    needs_tls(host, "the egress", has=bool(tls_cert and tls_key))
+    bound = listener(host, port)
+    desk = Desk(url, key)
     bare = f"[{host}]" if ":" in host else host
-    base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{listener.getsockname()[1]}"
+    base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{bound.getsockname()[1]}"
     upstreams = Upstreams()
     egress = Egress(desk, Reverse(Callers(desk, base)), upstreams, wait=wait, patience=patience)
     try:
@@ -66,12 +65,12 @@ async def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
-        listener.listen(2048)
+        bound.listen(2048)
         announce(base)
         sys.stdout.flush()
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[bound])
     finally:
-        listener.close()
+        bound.close()
         await upstreams.close()
         await desk.close()
 
@@ -97,8 +96,8 @@ async def run(
     remit = AsyncRemit()
     desk = Desk(remit.agent.url, enforcer_key())
     upstreams = Upstreams()
-    listener = _listener("127.0.0.1", 0)
-    authority = f"127.0.0.1:{listener.getsockname()[1]}"
+    bound = listener("127.0.0.1", 0)
+    authority = f"127.0.0.1:{bound.getsockname()[1]}"
     opened = remit.adopt(purpose, task) if task else remit.propose(purpose, goal, parameters or {})
     try:
         async with opened as within:
@@ -115,15 +114,15 @@ async def run(
                     path.touch(0o600)
                     path.write_bytes(ca.pem)
                     environment |= dict.fromkeys(_BUNDLES, str(path))
-                listener.listen(256)
-                async with _serving(_server(egress, http), listener):
+                bound.listen(256)
+                async with _serving(_server(egress, http), bound):
                     told(f"task {within.id}; this command's requests go through {authority}")
                     code = await _child(command, environment, told)
             if not task:
                 await within.end(f"the command left with {code}")
             return code
     finally:
-        listener.close()
+        bound.close()
         await upstreams.close()
         await desk.close()
         await remit.close()
@@ -147,13 +146,13 @@ def _server(egress: Egress, http: Any, **more: Any) -> uvicorn.Server:
     )
     config.load()
     server = uvicorn.Server(config)
-    server.capture_signals = _no_signals  # type: ignore[method-assign]
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
     return server
 
 
 @asynccontextmanager
-async def _serving(server: uvicorn.Server, listener: Any) -> AsyncIterator[None]:
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+async def _serving(server: uvicorn.Server, bound: Any) -> AsyncIterator[None]:
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
     try:
         yield
     finally:
@@ -178,8 +177,14 @@ def _environment(door: Inside, bases: Mapping[str, str], origins: Mapping[str, s
 
 async def _child(command: Sequence[str], environment: Mapping[str, str], told: Callable[[str], None]) -> int:
     """Its exit code, or 128 + n for signal n. What a terminal sends reaches it by itself."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def die_with_us() -> None:
+        if prctl is not None:
+            prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
     try:
-        child = await asyncio.create_subprocess_exec(*command, env=dict(environment))
+        child = await asyncio.create_subprocess_exec(*command, env=dict(environment), preexec_fn=die_with_us)
     except OSError as failure:
         told(f"{command[0]}: {failure.strerror}")
         return 127 if isinstance(failure, FileNotFoundError) else 126
@@ -198,9 +203,3 @@ async def _child(command: Sequence[str], environment: Mapping[str, str], told: C
     for timer in killing:
         timer.cancel()
     return 128 - code if code < 0 else code
-
-
-def _no_signals() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
