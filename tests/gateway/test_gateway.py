@@ -151,6 +151,31 @@ def test_a_dead_server_is_started_again(gate):
     talk(gate, conversation)
 
 
+def test_a_task_that_ended_keeps_no_process(gate):
+    """And what it was answered before is not given again."""
+
+    async def conversation(client, task):
+        pids = {
+            int(pid) for pid in Path(f"/proc/{gate.gateway.pid}/task/{gate.gateway.pid}/children").read_text().split()
+        }
+        assert not (await client.call_tool("read_note", {"name": "a"})).is_error
+        now = {
+            int(pid) for pid in Path(f"/proc/{gate.gateway.pid}/task/{gate.gateway.pid}/children").read_text().split()
+        }
+        (mine,) = now - pids
+        gate.http("operator").post(f"/v1/tasks/{task.id}/end", json={"reason": "enough"})
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{mine}").exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert not Path(f"/proc/{mine}").exists()
+        ended.append(True)
+
+    ended = []
+    with suppress(Exception):  # the client cannot say goodbye with a token that is none any more
+        talk(gate, conversation)
+    assert ended
+
+
 def test_sessions_are_nobody_elses_and_end_with_the_gateway(gate, tmp_path):
     def children(parent):
         return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -30,6 +32,8 @@ INT64 = types.Tool(name="int64", input_schema={**SCHEMA, "maxProperties": 2**63}
 TYPED = types.Tool(
     name="typed", input_schema=SCHEMA, output_schema={"type": "object", "properties": {"n": {"type": "integer"}}}
 )
+PINNED = types.Tool(name="pinned", description="Reads one note, and nothing else.", input_schema=SCHEMA)
+ORIGIN = {"command": ["python", "server.py", "--safe"]}
 UNPINNED = types.Tool(name="unpinned", input_schema=SCHEMA)
 PURPOSE = 'owner = "olga"\nagents = ["bot"]\nmax_duration = "15m"\nmax_calls = 1000\n'
 TIME = [sys.executable, "-m", "mcp_server_time", "--local-timezone", "UTC"]
@@ -44,6 +48,7 @@ def running(tmp_path_factory):
     """A server whose catalogue grants what these tests' MCP servers offer."""
     with process(tmp_path_factory.mktemp("hostile") / "data") as started:
         pins = {"read": pin(sent(READ)), "typed": pin(sent(TYPED)), "int64": "sha256:" + "0" * 64, "unpinned": ""}
+        pins["pinned"] = pin(sent(PINNED), ORIGIN)
         described = started.cli("tool", "pin", "--json", "--server", "time", "--", *TIME)
         pins |= {found["tool"]: found["pin"] for found in map(json.loads, described.stdout.splitlines())}
         files = dict(CATALOGUE)
@@ -222,6 +227,77 @@ def test_a_task_that_somebody_ended_passes_nothing_more(running, agent_dir):
     child = Child(READ)
     within(running, agent_dir, child, conversation)
     assert child.called == ["read"]
+
+
+# --- rug pulls ---
+
+
+def mutations(tool, origin, count):
+    """Seeded random changes of anything that a pin covers; each differs from what was reviewed."""
+    rng = random.Random(20260728)
+    while count:
+        made, where = copy.deepcopy(sent(tool)), copy.deepcopy(origin)
+        made["inputSchema"]["properties"]["name"]["description"] = made["inputSchema"]["properties"]["name"].get(
+            "description", ""
+        )
+        spot = rng.randrange(9)
+        letter = rng.choice("abcXYZ \u200b\u00e9\u202e.!0")
+        at = rng.randrange(len(made["description"]) + 1)
+        if spot == 0:
+            made["description"] = made["description"][:at] + letter + made["description"][at:]
+        elif spot == 1:
+            made["description"] = made["description"][:at] + made["description"][at + 1 :]
+        elif spot == 2:
+            made["title"] = letter * rng.randrange(1, 9)
+        elif spot == 3:
+            made["inputSchema"]["properties"]["name"][rng.choice(["title", "default", "pattern", "const"])] = letter
+        elif spot == 4:
+            made["inputSchema"]["properties"][f"x{rng.randrange(99)}"] = rng.choice([{}, True, {"type": "string"}])
+        elif spot == 5:
+            made["inputSchema"][rng.choice(["required", "$comment", "title"])] = rng.choice(
+                [["name"], letter, [letter]]
+            )
+        elif spot == 6:
+            made["outputSchema"] = {"type": "object", "properties": {letter: {}}}
+        elif spot == 7:
+            made["annotations"] = {rng.choice(["readOnlyHint", "destructiveHint", "openWorldHint"]): rng.random() < 0.5}
+        else:
+            command = where["command"]
+            command[rng.randrange(len(command))] += rng.choice(["x", " ", "/", "\u200b"])
+            if rng.random() < 0.5:
+                command.append(rng.choice(["--evil", "-c", ""]))
+        try:
+            parsed = types.Tool.model_validate(made)
+        except ValueError:
+            continue
+        if (sent(parsed), where) != (sent(tool), origin):
+            count -= 1
+            yield parsed, tuple(where["command"])
+
+
+def test_a_thousand_changes_and_none_is_accepted(running, agent_dir):
+    child, permitted, listed = Child(PINNED), [], []
+
+    async def main():
+        remit = AsyncRemit(running.url, agent_dir=agent_dir)
+        async with remit.task("tidy", goal="g") as task, Client(child.server()) as behind:
+            upstream = Upstream(ServerConfig("", tuple(ORIGIN["command"])), behind)
+            async with Client(enforcement_point(task, upstream, 0), read_timeout_seconds=30) as front:
+                for n, (changed, command) in enumerate([(PINNED, ORIGIN["command"]), *mutations(PINNED, ORIGIN, 1000)]):
+                    child.tools, upstream.origin = (changed,), {"command": list(command)}
+                    upstream._pins.clear()  # which are of one server's, whose command does not change
+                    result = await front.call_tool("pinned", {"name": "a"})
+                    if not result.is_error:
+                        permitted.append(n)
+                    elif remit_of(result) != {"decision": "deny", "reasons": ["tool_changed"]}:
+                        raise AssertionError(result)
+                    if n % 10 == 0:
+                        listed.extend(n for _ in (await front.list_tools(cache_mode="bypass")).tools)
+        await remit.close()
+
+    asyncio.run(main())
+    assert permitted == [0] and listed == [0]  # the control: as it was reviewed, it passes
+    assert child.called == ["pinned"]
 
 
 # --- processes ---

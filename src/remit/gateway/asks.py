@@ -5,20 +5,20 @@ No answer is a no: everything here raises a `RemitError` instead of letting some
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import quote
-
-import httpx
+from urllib.parse import quote, urlencode, urlsplit
 
 from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
 from remit_client.errors import of_problem
 from remit_client.wire import member, texts
 
+from .lean_http import BadAnswer, LeanHttp
+
 OBSERVED_LIMIT = 1024 * 1024 - 4096
-_TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 _LONG_POLL = 20
 
 
@@ -78,28 +78,27 @@ class Desk:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=_TIMEOUT,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=256, max_keepalive_connections=256),
-        )
+        self._prefix = urlsplit(self.url).path
+        self._http = LeanHttp(self.url, {"Accept": "application/json", "Authorization": f"Bearer {key}"})
 
-    async def ask(self, method: str, path: str, body: Any = None, *, form: Any = None, patience: float = 5.0) -> Any:
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, form: Mapping[str, str] | None = None, patience: float = 5.0
+    ) -> Any:
         """One question; anything but success raises."""
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        more: dict[str, Any] = {"headers": headers, "timeout": httpx.Timeout(patience, connect=2.0)}
+        content, media = b"", ""
+        if form is not None:
+            content, media = urlencode(form).encode(), "application/x-www-form-urlencoded"
+        elif body is not None:
+            content, media = json.dumps(body, allow_nan=False).encode(), "application/json"
         try:
-            answer = await self._http.request(method, path, content=content, data=form, **more)
-            found = answer.json() if answer.content else None
-        except (httpx.HTTPError, ValueError, RecursionError) as failure:
+            status, answer = await self._http.request(method, self._prefix + path, content, media, patience)
+            found = json.loads(answer) if answer else None
+        except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
             said = f"Remit did not answer the enforcement point ({type(failure).__name__})."
             raise Unreachable(said, next_step="Is it running, and is REMIT_URL right?") from failure
-        if answer.is_success:
+        if 200 <= status < 300:
             return found
-        error = of_problem(answer.status_code, found if isinstance(found, Mapping) else {})
+        error = of_problem(status, found if isinstance(found, Mapping) else {})
         if isinstance(error, NotAuthenticated):
             said = f"The enforcement point's key: {error.message}"
             raise NotAuthenticated(said, next_step="remit key create enforcer NAME") from error
@@ -107,14 +106,18 @@ class Desk:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
 
 class EnforcerAsks:
-    """With the enforcement point's own key, about a task whose agent has proved that it is its own."""
+    """With the enforcement point's own key, about a task whose agent has proved that it is its own.
+
+    One at a time what changes the task's row: at once they would only lose to each other, and ask again.
+    """
 
     def __init__(self, desk: Desk, task: str) -> None:
         self._desk = desk
+        self._turn = asyncio.Lock()
         self._path = f"/v1/tasks/{quote(task, safe='')}"
 
     async def tools(self) -> dict[str, str]:
@@ -122,7 +125,8 @@ class EnforcerAsks:
 
     async def decide(self, tool: str, arguments: Mapping[str, Any], pin: str) -> bool:
         body = {"tool": tool, "arguments": dict(arguments), **({"pin": pin} if pin else {})}
-        answer = await self._desk.ask("POST", f"{self._path}/calls", body)
+        async with self._turn:
+            answer = await self._desk.ask("POST", f"{self._path}/calls", body)
         decision, reasons = member(answer, "decision", str), member(answer, "why", list)
         why = [member(reason, "sentence", str) for reason in reasons]
         if decision == "permit":
@@ -149,7 +153,8 @@ class EnforcerAsks:
         return dict(await self._desk.ask("GET", f"/v1/approvals/{quote(approval, safe='')}"))
 
     async def observe(self, tool: str, content: Any) -> None:
-        await self._desk.ask("POST", f"{self._path}/observations", {"tool": tool, "content": content})
+        async with self._turn:
+            await self._desk.ask("POST", f"{self._path}/observations", {"tool": tool, "content": content})
 
 
 def _tools(answer: Any) -> dict[str, str]:

@@ -6,50 +6,66 @@ from collections.abc import AsyncIterator
 
 import httpx2
 
+from .lean_http import Answer, BadAnswer, LeanHttp
 from .processes import MESSAGE_LIMIT
+
+_OURS = {"host", "content-length", "connection", "transfer-encoding", "accept-encoding", "cookie", "te", "upgrade"}
 
 
 class Bounded(httpx2.AsyncBaseTransport):
-    """Whatever asks, a request to another origin is not sent: a credential in its headers was meant for this one."""
+    """Whatever asks, a request to another origin is not sent: a credential in its headers was meant for this one.
 
-    def __init__(self, url: str) -> None:
+    `patience` is how many seconds an answer, or the next piece of one, may take.
+    """
+
+    def __init__(self, url: str, patience: float) -> None:
         self._origin = _origin(httpx2.URL(url))
-        self._inner = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=32), trust_env=False)
+        self._http = LeanHttp(url, {})
+        self._patience = patience
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.AsyncBaseTransport`."""
         if _origin(request.url) != self._origin or request.url.userinfo:
             raise httpx2.RequestError("the server sent us to another origin", request=request)
-        request.headers.pop("cookie", None)
-        response = await self._inner.handle_async_request(request)
-        if response.is_redirect:
-            await response.aclose()
-            raise httpx2.RequestError("the server sent us elsewhere (a redirect)", request=request)
-        response.headers.pop("set-cookie", None)
-        stream = response.headers.get("content-type", "").lower().startswith("text/event-stream")
-        if not stream:  # the SDK bounds each event of a stream
-            response.stream = _Counted(response.stream)  # type: ignore[arg-type]
-        return response
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OURS]
+        content = await request.aread()
+        target = request.url.raw_path.decode("ascii")
+        try:
+            answer = await self._http.send(request.method, target, headers, content, self._patience)
+        except (BadAnswer, OSError, TimeoutError) as failure:
+            raise httpx2.ReadError(str(failure) or type(failure).__name__, request=request) from failure
+        found = httpx2.Headers([(name, value) for name, value in answer.headers if name.lower() != b"set-cookie"])
+        encoded = found.get("content-encoding", "identity") != "identity"
+        if 300 <= answer.status < 400 or encoded:
+            answer.close()
+            said = "the server compresses" if encoded else "the server sent us elsewhere (a redirect)"
+            raise httpx2.RequestError(said, request=request)
+        events = found.get("content-type", "").lower().startswith("text/event-stream")
+        body = _Body(answer, self._patience, bounded=not events)  # the SDK bounds each event of a stream
+        return httpx2.Response(answer.status, headers=found, stream=body, request=request)
 
     async def aclose(self) -> None:
         """See `httpx2.AsyncBaseTransport`."""
-        await self._inner.aclose()
+        await self._http.close()
 
 
-class _Counted(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, answer: Answer, patience: float, *, bounded: bool) -> None:
+        self._answer, self._patience, self._bounded = answer, patience, bounded
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        count = 0
-        async for chunk in self._inner:
-            count += len(chunk)
-            if count > MESSAGE_LIMIT:
-                raise httpx2.ReadError(f"the server answered more than {MESSAGE_LIMIT} bytes")
-            yield chunk
+        size = 0
+        try:
+            async for chunk in self._answer.chunks(self._patience):
+                size += len(chunk)
+                if self._bounded and size > MESSAGE_LIMIT:
+                    raise httpx2.ReadError(f"the server answered more than {MESSAGE_LIMIT} bytes")
+                yield chunk
+        except (BadAnswer, OSError, TimeoutError) as failure:
+            raise httpx2.ReadError(str(failure) or type(failure).__name__) from failure
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        self._answer.close()
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int]:

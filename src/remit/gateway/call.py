@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
+from mcp import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from remit.formats.jcs import digest
@@ -20,6 +21,7 @@ from .seat import Seat
 from .upstream import FAILURES, Upstream, first, ours
 
 POLL = 2.0
+_CAN = ("elicitation", "sampling", "roots")
 ROUNDS = 10
 
 
@@ -76,7 +78,7 @@ class Passing:
         """
         asked = self._asked
         try:
-            upstream = await self._seat.sessions.session(asked.server)
+            upstream = await self._seat.sessions.session(asked.server, relay.face_of(self._front))
             if asked.method != "tools/call":
                 return upstream, await self._ask(upstream.pin_of_method(asked.method))
             last = upstream.last(asked.own)
@@ -120,6 +122,9 @@ class Passing:
         telling = asyncio.create_task(self._tell(record.held))
         try:
             while True:
+                if record.settled_at and self._asked.name not in await self._seat.grants(now=True):
+                    said = "The task is over, or does not name this any more; nothing is given again."
+                    raise Denied(said, reasons=("task_not_open",))
                 if record.settled_at and record.outcome is None:
                     return Failure(_gone(self._asked), "permit", {"executed": True})
                 if record.settled_at:
@@ -244,7 +249,14 @@ class Passing:
             await self._observe([why])
         except RemitError as error:
             return Failure(f"The tool's server failed, and how could not be recorded. {error}")
-        return Failure(f"The tool's server failed: {why}. Whether it acted is not known.")
+        said = f"The tool's server failed: {why}. Whether it acted is not known."
+        if not isinstance(failure, MCPError):
+            return Failure(said)
+        if failure.code == types.MISSING_REQUIRED_CLIENT_CAPABILITY:
+            needs = (failure.data or {}).get("requiredCapabilities", {}) if isinstance(failure.data, dict) else {}
+            return Failure(said, code=failure.code, data={"requiredCapabilities": {k: {} for k in _CAN if k in needs}})
+        told = failure.code == types.INVALID_PARAMS and self._asked.method != "tools/call"
+        return Failure(said, code=failure.code if told else 0, data={"uri": self._asked.own} if told else None)
 
     async def _observe(self, content: Any) -> None:
         await self._seat.asks.observe(self._asked.name, content)

@@ -20,6 +20,7 @@ from remit_client import Denied, Held, RemitError
 from . import results
 from .call import Asked, Passing
 from .held import Records
+from .relay import face_of
 from .seat import Seat, catalogue_name
 from .upstream import FAILURES, Upstream, ours
 
@@ -35,10 +36,10 @@ class Enforcer:
 
     # --- tools ---
 
-    async def list_tools(self, seat: Seat) -> types.ListToolsResult:
+    async def list_tools(self, seat: Seat, front: Any) -> types.ListToolsResult:
         """The reviewed tools, as reviewed, that this task's scope names."""
         grants, found = await self._grants(seat), []
-        async for server, upstream in self._servers(seat, grants):
+        async for server, upstream in self._servers(seat, front, grants):
             try:
                 offered = await upstream.tools()
             except FAILURES as failure:
@@ -68,33 +69,33 @@ class Enforcer:
 
     # --- resources and prompts ---
 
-    async def list_resources(self, seat: Seat) -> types.ListResourcesResult:
+    async def list_resources(self, seat: Seat, front: Any) -> types.ListResourcesResult:
         """What the servers whose resources this task may read list now."""
-        items = await self._listed(seat, RESOURCES, "list_resources", "resources")
+        items = await self._listed(seat, front, RESOURCES, "list_resources", "resources")
         found = [r.model_copy(update={"meta": None, "icons": None}) for _, r in items]
         return types.ListResourcesResult(resources=found)
 
-    async def list_templates(self, seat: Seat) -> types.ListResourceTemplatesResult:
+    async def list_templates(self, seat: Seat, front: Any) -> types.ListResourceTemplatesResult:
         """The same of templates."""
-        items = await self._listed(seat, RESOURCES, "list_resource_templates", "resource_templates")
+        items = await self._listed(seat, front, RESOURCES, "list_resource_templates", "resource_templates")
         found = [r.model_copy(update={"meta": None, "icons": None}) for _, r in items]
         return types.ListResourceTemplatesResult(resource_templates=found)
 
     async def read_resource(self, seat: Seat, front: Any, params: types.ReadResourceRequestParams) -> Any:
         """From the one server that lists this URI, or the only one whose resources this task may read."""
         grants = await self._grants(seat)
-        granted = [server async for server, _ in self._servers(seat, grants, RESOURCES)]
+        granted = [server async for server, _ in self._servers(seat, front, grants, RESOURCES)]
         if len(granted) > 1:
-            items = await self._listed(seat, RESOURCES, "list_resources", "resources")
+            items = await self._listed(seat, front, RESOURCES, "list_resources", "resources")
             granted = [server for server, resource in items if str(resource.uri) == str(params.uri)]
         server = granted[0] if len(granted) == 1 else ""
         name = catalogue_name(server, "resources.read")
         asked = Asked(RESOURCES, server, str(params.uri), name, {"uri": str(params.uri)})
         return await self._other(seat, front, asked, params)
 
-    async def list_prompts(self, seat: Seat) -> types.ListPromptsResult:
+    async def list_prompts(self, seat: Seat, front: Any) -> types.ListPromptsResult:
         """What the servers whose prompts this task may get list now."""
-        items = await self._listed(seat, PROMPTS, "list_prompts", "prompts")
+        items = await self._listed(seat, front, PROMPTS, "list_prompts", "prompts")
         named = [(p, seat.exposed(server, p.name)) for server, p in items]
         prompts = [p.model_copy(update={"name": name, "meta": None, "icons": None}) for p, name in named]
         return types.ListPromptsResult(prompts=prompts)
@@ -113,7 +114,10 @@ class Enforcer:
         if asked.server not in seat.servers:
             raise Denied(f"There is nothing called {asked.own!r}.", reasons=("tool_unknown",))
         try:
-            return await Passing(self.records, self.budget, seat, front, asked).outcome(params)
+            outcome = await Passing(self.records, self.budget, seat, front, asked).outcome(params)
+            if isinstance(outcome, results.Failure) and outcome.code:
+                raise MCPError(outcome.code, outcome.said, outcome.data)
+            return outcome
         except BadToken as bad:
             raise MCPError(types.INVALID_PARAMS, f"{bad.message} {bad.next_step}") from bad
 
@@ -137,7 +141,7 @@ class Enforcer:
             raise MCPError(types.INTERNAL_ERROR, f"Remit did not answer, so nothing is offered. {error}") from error
 
     async def _servers(
-        self, seat: Seat, grants: dict[str, str], method: str = ""
+        self, seat: Seat, front: Any, grants: dict[str, str], method: str = ""
     ) -> AsyncIterator[tuple[str, Upstream]]:
         """The servers the task has grants of. One that fails hides what is its own, and is the answer when alone."""
         for server in seat.servers:
@@ -145,17 +149,17 @@ class Enforcer:
             if not (grants.get(wanted) if method else any(name.startswith(wanted) for name in grants)):
                 continue
             try:
-                upstream = await seat.sessions.session(server)
+                upstream = await seat.sessions.session(server, face_of(front))
             except RemitError as failure:
                 _missing(seat, failure)
                 continue
             if not method or upstream.pin_of_method(method) == grants[wanted]:
                 yield server, upstream
 
-    async def _listed(self, seat: Seat, method: str, ask: str, member: str) -> list[tuple[str, Any]]:
+    async def _listed(self, seat: Seat, front: Any, method: str, ask: str, member: str) -> list[tuple[str, Any]]:
         """What nobody has reviewed, and the agent is about to read: so it is observed before."""
         found: list[tuple[str, Any]] = []
-        async for server, upstream in self._servers(seat, await self._grants(seat), method):
+        async for server, upstream in self._servers(seat, front, await self._grants(seat), method):
             try:
                 page = await upstream.ask(getattr(upstream.client.session, ask)(), None)
                 flaw = results.flaw(page, upstream.held)

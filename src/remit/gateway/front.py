@@ -25,22 +25,22 @@ def front(
     """
 
     async def list_tools(ctx: Any, params: Any) -> Any:
-        return await enforcer.list_tools(seat_of(ctx))
+        return await enforcer.list_tools(seat_of(ctx), ctx)
 
     async def call_tool(ctx: Any, params: Any) -> Any:
         return await enforcer.call_tool(seat_of(ctx), ctx, params)
 
     async def list_resources(ctx: Any, params: Any) -> Any:
-        return await enforcer.list_resources(seat_of(ctx))
+        return await enforcer.list_resources(seat_of(ctx), ctx)
 
     async def list_templates(ctx: Any, params: Any) -> Any:
-        return await enforcer.list_templates(seat_of(ctx))
+        return await enforcer.list_templates(seat_of(ctx), ctx)
 
     async def read_resource(ctx: Any, params: Any) -> Any:
         return await enforcer.read_resource(seat_of(ctx), ctx, params)
 
     async def list_prompts(ctx: Any, params: Any) -> Any:
-        return await enforcer.list_prompts(seat_of(ctx))
+        return await enforcer.list_prompts(seat_of(ctx), ctx)
 
     async def get_prompt(ctx: Any, params: Any) -> Any:
         return await enforcer.get_prompt(seat_of(ctx), ctx, params)

@@ -22,9 +22,10 @@ from remit.formats.mcp_pin import pinned
 from remit_client import AsyncRemit, AsyncTask, Denied, RemitError
 
 from .asks import AgentAsks, Desk
-from .enforce import Enforcer
+from .enforce import PROMPTS, RESOURCES, Enforcer
 from .front import front
 from .held import Records
+from .relay import Face
 from .seat import Seat, catalogue_name
 from .secrets import NoSecrets, enforcer_key, injected
 from .serve import quiet_sdk
@@ -33,14 +34,29 @@ from .upstream import FAILURES, Upstream, connected, first
 
 
 async def describe(config: ServerConfig, server: str = "") -> list[tuple[str, dict[str, Any], str]]:
-    """A live server's tools: (catalogue name, what a pin covers, pin). A tool that cannot be pinned has none: ''."""
+    """A live server's tools, and what else it offers: (catalogue name, what a pin covers, pin).
+
+    What cannot be pinned has none: `''`.
+    """
     quiet_sdk()
     async with connected(config) as upstream:
         try:
             tools = await upstream.tools()
         except FAILURES as failure:
             raise RemitError(f"The MCP server does not list its tools: {first(failure)}") from failure
-    return [(catalogue_name(server, t["name"]), pinned(t, upstream.origin), upstream.pin(t)) for t in tools]
+        found = [(catalogue_name(server, t["name"]), pinned(t, upstream.origin), upstream.pin(t)) for t in tools]
+        session = upstream.client.session
+        for method, listing in ((RESOURCES, session.list_resources), (PROMPTS, session.list_prompts)):
+            with suppress(*FAILURES):  # it has none
+                if not _items(await listing()):
+                    continue
+                name, pin = catalogue_name(server, method.replace("/", ".")), upstream.pin_of_method(method)
+                found.append((name, {"method": method, "server": upstream.origin or {}}, pin))
+    return found
+
+
+def _items(page: Any) -> list[Any]:
+    return list(getattr(page, "resources", None) or getattr(page, "prompts", None) or [])
 
 
 async def run(
@@ -99,7 +115,7 @@ def enforcement_point(task: AsyncTask, upstream: Upstream, wait_budget_s: float)
 class _Only:
     upstream: Upstream
 
-    async def session(self, server: str) -> Upstream:
+    async def session(self, server: str, face: Face) -> Upstream:
         """See `seat.Sessions`."""
         return self.upstream
 

@@ -10,19 +10,24 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 from remit.domain.catalogue import ServerConfig
 from remit_client import Denied, RemitError, Unreachable
 from remit_client.wire import member
 
 from .asks import Desk
-from .secrets import injected
+from .relay import Face
+from .secrets import Injected, injected
 from .upstream import Upstream, connected
 
+Key = tuple[str, str, Face]
 IDLE = 300.0
 SESSIONS = 512
 SWEEP = 2.0
+LOOK_EVERY = 5  # sweeps
 START_IN = 30.0
 _BACKOFF = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SERVERS_FOR = 5.0
@@ -51,8 +56,8 @@ class Pool:
         self._only = only
         self._servers: dict[str, ServerConfig] = {}
         self._asked_at = -SERVERS_FOR
-        self._open: dict[tuple[str, str], _Open] = {}
-        self._failing: dict[tuple[str, str], _Failing] = {}
+        self._open: dict[Key, _Open] = {}
+        self._failing: dict[Key, _Failing] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def servers(self) -> Mapping[str, ServerConfig]:
@@ -68,12 +73,12 @@ class Pool:
         """One task's own."""
         return TaskSessions(self, task)
 
-    async def session(self, task: str, server: str) -> Upstream:
+    async def session(self, task: str, server: str, face: Face) -> Upstream:
         """The task's session with this server; a new one when there is none, or when the server's entry has changed."""
         config = (await self.servers()).get(server)
         if config is None:
             raise Denied(f"There is no server {server}.", reasons=("tool_unknown",))
-        key = (task, server)
+        key = (task, server, Face(face.legacy, tuple(word for word in config.asks if word in face.can)))
         found = self._open.get(key)
         if found is not None and (found.config != config or _is_over(found)):
             await self._close(key)
@@ -92,13 +97,12 @@ class Pool:
 
     def last(self, task: str, server: str, own: str) -> Mapping[str, Any] | None:
         """What the server last said of a tool to this task, if they are in session."""
-        found = self._open.get((task, server))
-        ready = found is not None and found.ready.done() and not found.ready.cancelled()
-        if found is None or not ready or found.ready.exception() is not None:
-            return None
-        return found.ready.result().last(own)
+        for (whose, name, _), found in self._open.items():
+            if (whose, name) == (task, server) and (upstream := _ready(found)) is not None:
+                return upstream.last(own)
+        return None
 
-    def _begin(self, key: tuple[str, str], config: ServerConfig) -> _Open:
+    def _begin(self, key: Key, config: ServerConfig) -> _Open:
         failing = self._failing.get(key)
         if failing is not None and (left := failing.not_before - time.monotonic()) > 0:
             step = f"It is tried again in {left:.0f} s."
@@ -110,18 +114,21 @@ class Pool:
             self._sweeper = asyncio.create_task(self._sweep())
         return found
 
-    async def _own(self, key: tuple[str, str], mine: _Open) -> None:
-        task, config = key[0], mine.config
+    async def _own(self, key: Key, mine: _Open) -> None:
+        task, _, face = key
+        config = mine.config
         wanted = {config.variable or "Authorization": config.credential} if config.credential else {}
+        # A server may know only the newer MCP; what the agent's side cannot answer, it then cannot ask.
+        faces = (face, Face()) if face.legacy else (face,)
         try:
-            async with (
-                injected(self._desk, task, wanted, mine.stop.set) as held,
-                asyncio.timeout(START_IN) as starting,
-                connected(config, held=held) as upstream,
-            ):
-                starting.reschedule(None)
-                mine.ready.set_result(upstream)
-                await mine.stop.wait()
+            async with injected(self._desk, task, wanted, mine.stop.set) as held:
+                for shown in faces:
+                    try:
+                        await self._serve(mine, held, shown)
+                        break
+                    except RemitError:
+                        if mine.ready.done() or shown is faces[-1]:
+                            raise
         except Exception as failure:
             error = failure if isinstance(failure, RemitError) else RemitError(f"The server {config.name} is too slow.")
             self._failed(key, str(error) if not mine.ready.done() else "it crashed or broke off")
@@ -134,7 +141,13 @@ class Pool:
             if self._open.get(key) is mine:
                 del self._open[key]
 
-    def _failed(self, key: tuple[str, str], why: str) -> None:
+    async def _serve(self, mine: _Open, held: Injected, face: Face) -> None:
+        async with asyncio.timeout(START_IN) as starting, connected(mine.config, held=held, face=face) as upstream:
+            starting.reschedule(None)
+            mine.ready.set_result(upstream)
+            await mine.stop.wait()
+
+    def _failed(self, key: Key, why: str) -> None:
         failing = self._failing.setdefault(key, _Failing())
         failing.times, failing.why = failing.times + 1, why[:500]
         failing.not_before = time.monotonic() + _BACKOFF[min(failing.times, len(_BACKOFF)) - 1]
@@ -148,15 +161,27 @@ class Pool:
         min(idle, key=lambda pair: pair[0])[1].stop.set()
 
     async def _sweep(self) -> None:
-        while True:
+        for sweep in count(1):
             await asyncio.sleep(SWEEP)
+            if sweep % LOOK_EVERY == 0:
+                await self._end_what_is_over()
             for found in list(self._open.values()):
                 if _is_idle(found, IDLE):
                     found.stop.set()
             now = time.monotonic()
             self._failing = {k: f for k, f in self._failing.items() if now - f.not_before < 60.0}
 
-    async def _close(self, key: tuple[str, str]) -> None:
+    async def _end_what_is_over(self) -> None:
+        """A task that is over has no use for its processes. When Remit does not answer, nothing is permitted either."""
+        for task in {task for task, _, _ in self._open}:
+            try:
+                state = member(await self._desk.ask("GET", f"/v1/tasks/{quote(task, safe='')}"), "state", str)
+            except RemitError:
+                continue
+            if state != "open":
+                await self.end(task)
+
+    async def _close(self, key: Key) -> None:
         found = self._open.pop(key, None)
         if found is None or found.owner is None:
             return
@@ -189,24 +214,29 @@ class TaskSessions:
     pool: Pool
     task: str
 
-    async def session(self, server: str) -> Upstream:
+    async def session(self, server: str, face: Face) -> Upstream:
         """See `Pool.session`."""
-        return await self.pool.session(self.task, server)
+        return await self.pool.session(self.task, server, face)
 
 
 def _is_over(found: _Open) -> bool:
     return found.stop.is_set() or _is_broken(found)
 
 
-def _is_broken(found: _Open) -> bool:
+def _ready(found: _Open) -> Upstream | None:
     done = found.ready.done() and not found.ready.cancelled() and found.ready.exception() is None
-    return done and found.ready.result().broken
+    return found.ready.result() if done else None
+
+
+def _is_broken(found: _Open) -> bool:
+    upstream = _ready(found)
+    return upstream is not None and upstream.broken
 
 
 def _is_idle(found: _Open, seconds: float) -> bool:
-    if not found.ready.done() or found.ready.cancelled() or found.ready.exception() is not None:
+    upstream = _ready(found)
+    if upstream is None:
         return False
-    upstream = found.ready.result()
     return upstream.broken or (not upstream.calls and time.monotonic() - upstream.used_at > seconds)
 
 

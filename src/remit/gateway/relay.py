@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import mcp_types as types
 from mcp import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a server sees of the agent's side: which MCP it speaks, and what it can be asked for."""
+
+    legacy: bool = False
+    can: tuple[str, ...] = ()
+
+
+def face_of(front: Any) -> Face:
+    """As the client of this request says."""
+    found = front.session.client_capabilities
+    can = [name for name in ("elicitation", "sampling") if getattr(found, name, None) is not None]
+    return Face(front.protocol_version not in MODERN_PROTOCOL_VERSIONS, tuple(can))
+
 
 REFUSED = types.ErrorData(code=types.INVALID_REQUEST, message="Nobody here answers that.")
 
@@ -65,7 +84,8 @@ async def ask(front: Any, params: Any) -> Any:
     if isinstance(params, types.CreateMessageRequestParams):
         kind, result = types.CreateMessageRequest, types.CreateMessageResult
     try:
-        return await front.session.send_request(kind(params=params), result)
+        meant = ServerMessageMetadata(related_request_id=front.request_id)
+        return await front.session.send_request(kind(params=params), result, metadata=meant)
     except MCPError as error:
         return types.ErrorData(code=error.code, message="The agent's side refused.")
 

@@ -52,6 +52,8 @@ class Failure:
     said: str
     decision: str = "permit"
     more: Mapping[str, Any] = field(default_factory=lambda: {"failed": True})
+    code: int = 0  # of the error that it is to the client, where it is one
+    data: Mapping[str, Any] | None = None
 
     def model_dump_json(self) -> str:
         """As long as it is."""

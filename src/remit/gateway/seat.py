@@ -6,6 +6,7 @@ import time
 from typing import Protocol
 
 from .asks import Asks
+from .relay import Face
 from .upstream import Upstream
 
 GRANTS_FOR = 2.0
@@ -14,8 +15,8 @@ GRANTS_FOR = 2.0
 class Sessions(Protocol):
     """Where a task's own sessions with servers come from."""
 
-    async def session(self, server: str) -> Upstream:
-        """A live one; raises `RemitError` when there is none to be had."""
+    async def session(self, server: str, face: Face) -> Upstream:
+        """A live one, to which the agent's side is as `face`; raises `RemitError` when there is none to be had."""
         ...
 
 

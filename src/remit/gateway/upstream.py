@@ -5,6 +5,8 @@ What a server says may be long, late, deep, hostile, or change at any time; here
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +27,7 @@ from remit_client import RemitError
 
 from .bounded_http import Bounded
 from .processes import process
-from .relay import Relay
+from .relay import Face, Relay
 from .secrets import Injected, NoSecrets
 
 CALL_TIMEOUT = 120.0
@@ -66,17 +68,16 @@ def ours(failure: BaseException) -> str:
 
 @asynccontextmanager
 async def connected(
-    config: ServerConfig,
-    env: Mapping[str, str] | None = None,
-    held: Injected = NoSecrets,
-    patience: float = CALL_TIMEOUT,
+    config: ServerConfig, env: Mapping[str, str] | None = None, held: Injected = NoSecrets, face: Face | None = None
 ) -> AsyncIterator[Upstream]:
     """A live server. With a secret, what it prints on standard error is not for the agent to read."""
-    relay = Relay(config.asks)
+    face = face or Face(can=config.asks)
+    relay = Relay([word for word in config.asks if word in face.can])
     async with AsyncExitStack() as stack:
         try:
             streams = await _transport(stack, config, env or {}, held)
-            client = Client(streams, read_timeout_seconds=patience, **relay.callbacks(), cache=None)
+            mode = "legacy" if face.legacy else "auto"
+            client = Client(streams, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **relay.callbacks(), cache=None)
             found = Upstream(config, await stack.enter_async_context(client), held, relay)
         except (*FAILURES, ExceptionGroup) as failure:
             where = config.command[0] if config.command else config.url
@@ -92,7 +93,7 @@ async def _transport(stack: AsyncExitStack, config: ServerConfig, env: Mapping[s
     headers = {name: f"Bearer {value}" for name, value in held.variables.items()}
     http = httpx2.AsyncClient(
         headers=headers,
-        transport=Bounded(config.url),
+        transport=Bounded(config.url, CALL_TIMEOUT),
         timeout=httpx2.Timeout(CALL_TIMEOUT, connect=5.0),
         follow_redirects=False,
         trust_env=False,
@@ -117,13 +118,23 @@ class Upstream:
         self.served = 0
         self.origin = mcp_server.origin(config) if config.command or config.url else None
         self._tools: dict[str, dict[str, Any]] = {}
+        self._texts: dict[str, str] = {}
+        self._asked_now: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._asked_next: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._pins: dict[str, tuple[Mapping[str, Any], str]] = {}  # of those very objects
 
     def pin(self, tool: Mapping[str, Any]) -> str:
         """Its pin here; empty for what cannot be pinned, and so not be reviewed."""
+        known = self._pins.get(str(tool["name"]))
+        if known is not None and known[0] is tool:
+            return known[1]
         try:
-            return pin(tool, self.origin)
+            found = pin(tool, self.origin)
         except BadField:
-            return ""
+            found = ""
+        if self._tools.get(str(tool["name"])) is tool:
+            self._pins[str(tool["name"])] = (tool, found)
+        return found
 
     def pin_of_method(self, method: str) -> str:
         """The pin of `SERVER.resources.read` and the like: of the method and where the server comes from."""
@@ -134,20 +145,48 @@ class Upstream:
         return self._tools.get(name)
 
     async def tools(self) -> list[dict[str, Any]]:
-        """All its tools, as it sends them now: nothing it said before counts. Of two of one name the first exists."""
-        found: dict[str, dict[str, Any]] = {}
+        """All its tools, as it sends them now: nothing it said before counts. Of two of one name the first exists.
+
+        Who comes while it is being asked shares the next answer, which is asked for after they came.
+        """
+        asking = self._asked_now if self._asked_now is None else self._asked_next
+        if asking is None:
+            asking = asyncio.create_task(self._read(after=self._asked_now))
+            if self._asked_now is None:
+                self._asked_now = asking
+            else:
+                self._asked_next = asking
+            asking.add_done_callback(self._answered)
+        return await asyncio.shield(asking)
+
+    def _answered(self, done: asyncio.Task[Any]) -> None:
+        done.cancelled() or done.exception()  # whoever waits for it is told
+        self._asked_now, self._asked_next = self._asked_next, None
+
+    async def _read(self, after: asyncio.Task[Any] | None) -> list[dict[str, Any]]:
+        if after is not None:
+            await asyncio.wait([after])
+        found: dict[str, str] = {}
         cursor: str | None = None
         for _ in range(PAGES_LIMIT):
             page = await self._watched(
                 self.client.session.list_tools(params=types.PaginatedRequestParams(cursor=cursor))
             )
             for tool in page.tools:
-                found.setdefault(tool.name, tool.model_dump(mode="json", by_alias=True, exclude_none=True))
+                if tool.name not in found:
+                    found[tool.name] = tool.model_dump_json(by_alias=True, exclude_none=True)
             cursor = page.next_cursor
             if not cursor or len(found) >= TOOLS_LIMIT:
-                self._tools = dict(list(found.items())[:TOOLS_LIMIT])
-                return list(self._tools.values())
+                return self._keep(dict(list(found.items())[:TOOLS_LIMIT]))
         raise ListTooLong(f"its list of tools has more than {PAGES_LIMIT} pages")
+
+    def _keep(self, found: dict[str, str]) -> list[dict[str, Any]]:
+        """What was said before, to the byte, is the same object, and its pin need not be computed again."""
+        old, tools = self._texts, self._tools
+        self._tools = {n: tools[n] if old.get(n) == text else json.loads(text) for n, text in found.items()}
+        self._texts = found
+        self._pins = {name: kept for name, kept in self._pins.items() if self._tools.get(name) is kept[0]}
+        return list(self._tools.values())
 
     async def call(self, name: str, arguments: dict[str, Any], front: Any, **more: Any) -> Any:
         """`tools/call`; numbers of its progress reach the agent's side, its words about it do not."""
