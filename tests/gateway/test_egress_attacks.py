@@ -185,6 +185,10 @@ def test_what_a_query_says_stays_in_its_value(house, value):
     ("more", "body"),
     [
         ("Content-Length: 4\r\nTransfer-Encoding: chunked", b"0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (
+            "Content-Type: application/json\r\nContent-Length: 24\r\nTransfer-Encoding: chunked",
+            b'e\r\n{"amount":"1"}\r\n0\r\n\r\n',
+        ),
         ("Transfer-Encoding: chunked\r\nContent-Length: 4", b"0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n"),
         ("Content-Length: 0\r\nContent-Length: 40", b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n"),
         ("Content-Length: 0, 40", b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -495,6 +499,28 @@ def test_an_unmodified_program_works_within_its_task_and_gets_no_key(house):
     assert lines[4] == "[]" and house.secret not in done.stdout + done.stderr and done.returncode == 0
     task = done.stderr.split("task ")[1].split(";")[0]
     assert house.http("anna").get(f"/v1/tasks/{task}").json()["state"] != "open"
+
+
+def test_a_task_that_was_open_is_used_and_left_open(house):
+    async def main():
+        remit = AsyncRemit(house.url, agent_dir=house.agent_dir)
+        async with remit.task("work", goal="g") as task:
+            done = await asyncio.to_thread(
+                program, house, f"{house.origin.origin}/v1/customers/acme", task=("--task", task.id)
+            )
+            assert done.stdout.startswith("200 "), done
+            seen = await task.get(f"/v1/tasks/{task.id}")
+            assert (seen["state"], seen["calls"]) == ("open", 1)
+            await task.end("enough")
+            over = await asyncio.to_thread(program, house, task=("--task", task.id))
+            assert over.returncode == 0  # it runs, and whatever it asks for is denied
+            denied = await asyncio.to_thread(
+                program, house, f"{house.origin.origin}/v1/customers/acme", task=("--task", task.id)
+            )
+            assert "task_not_open" in denied.stdout
+        await remit.close()
+
+    asyncio.run(main())
 
 
 def test_its_exit_code_is_ours_and_so_is_what_stops_it(house):

@@ -26,7 +26,7 @@ from .mcp import _pairs
 @click.option("--purpose", default="", help="For COMMAND: a task of this purpose;")
 @click.option("--goal", default="", help="a new one with this goal")
 @click.option("--param", "-p", multiple=True, metavar="NAME=VALUE", help="and these parameters,")
-@click.option("--task", "task_id", default="", help="or one that is open.")
+@click.option("--task", "task_id", default="", help="or one that is open.  [REMIT_TASK]")
 @click.option("--base", "bases", multiple=True, metavar="VAR=URL", help="Put in VAR where COMMAND finds that API.")
 @click.option("--intercept-tls", is_flag=True, help="End COMMAND's TLS here, with an authority it is told to trust.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
@@ -64,6 +64,7 @@ def egress(obj: Context, /, command: tuple[str, ...], **flags: Any) -> None:
 
 def _run(obj: Context, command: tuple[str, ...], flags: dict[str, Any]) -> None:
     task, purpose, goal = flags.pop("task_id"), flags["purpose"], flags["goal"]
+    task = task or ("" if goal else os.environ.get("REMIT_TASK", ""))
     if not purpose or bool(goal) is bool(task):
         raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME with --goal TEXT or --task ID.")
     flags["parameters"] = _pairs("--param", flags.pop("param"))

@@ -94,13 +94,10 @@ class Routes:
     def __init__(self, entries: Iterable[tuple[str, HttpRoute, str, Mapping[str, Any]]]) -> None:
         self._by: dict[tuple[str, str], list[tuple[Template, str, HttpRoute, str, Mapping[str, Any]]]] = {}
         self.origins: dict[str, str] = {}  # authority → origin
-        self.private: set[str] = set()
         for tool, route, pin, schema in entries:
             entry = (Template.parse(route.path), tool, route, pin, schema)
             self._by.setdefault((route.origin, route.method), []).append(entry)
             self.origins[route.origin.partition("://")[2]] = route.origin
-            if route.allow_private_network:
-                self.private.add(route.origin)
         for entries_ in self._by.values():
             entries_.sort(key=lambda entry: entry[0].ranks)
 

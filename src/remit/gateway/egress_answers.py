@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remit.domain.errors import Refusal
-from remit_client import Denied, Held, RemitError
+from remit_client import Denied, Held, Refused, RemitError
 
 from .egress_doors import ProxyAuthNeeded
 from .egress_purse import Credential
@@ -96,6 +96,8 @@ def of_error(error: Exception) -> Answer:
                 next_step=error.next_step,
                 headers=asks,
             )
+        case Refused():
+            return problem(403, "deny", "Refused", error.message, code=error.code, next_step=error.next_step)
         case RemitError():
             said = f"Nothing was sent: {error.message}"
             return problem(503, "unavailable", "No decision", said, code=error.code, next_step=error.next_step)

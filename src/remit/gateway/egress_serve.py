@@ -51,6 +51,7 @@ async def serve(
     tls_key: str = "",
 ) -> None:
     """Serve until a signal comes; `announce` is told the address that tokens must be for, once it answers."""
+    keep_memory_private()
     key = enforcer_key()
     needs_tls(host, "the egress", has=bool(tls_cert and tls_key))
     bound = listener(host, port)
