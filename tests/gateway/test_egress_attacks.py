@@ -601,3 +601,16 @@ def test_the_authority_speaks_for_its_hosts_and_nobody_else():
 
         old = InterceptionCa(["api.test"], datetime.now(UTC) - timedelta(days=2))
         handshake(old, old.context("api.test"), "api.test")
+
+
+def test_canaries_are_in_no_log_and_no_file(house):
+    """Row 9: the credential, the program's secret and the egress's key, after everything above."""
+    at = house.origin.authority
+    assert status(ask(house, f"GET http://{at}/v1/customers/acme HTTP/1.1\r\nHost: {at}")) == 200
+    assert house.origin.saw(house.secret)
+    kept = [*house.folder.glob("*.log"), *(path for path in house.data.rglob("*") if path.is_file())]
+    assert len(kept) > 4 and any(path.stat().st_size for path in kept)
+    for path in [*kept, house.data.with_suffix(".log")]:
+        found = path.read_bytes()
+        for canary in (house.secret, house.own_secret, house.keys["gate"]):
+            assert canary.encode() not in found, path

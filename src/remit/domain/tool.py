@@ -80,7 +80,7 @@ class Tool:
         return tuple(name for name, schema in named if not _FREE.search(name) and _says_what(schema))
 
     def plausible(self, goal: str) -> bool:
-        """Whether a goal has one of the tool's words, or all of one of its phrases, each at least as a word's start.
+        """Whether a goal has one of the words, or all of one of the phrases, each at least as the start of a word.
 
         A tool without words is told by its name and title. This only ever adds a hold (law 8).
         """

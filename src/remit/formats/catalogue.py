@@ -98,8 +98,7 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    made = (agents, purposes, tools, people, federations, issuers, policies, domains, attesters, servers)
-    catalogue = Catalogue(*made)
+    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, attesters, servers)
     check_references(catalogue, files)
     return catalogue
 
