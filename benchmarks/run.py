@@ -23,6 +23,7 @@ FILES = {
     "svid.py": ("svid.issue", "svid.fetch"),
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
+    "egress_call.py": ("egress.call",),
 }
 
 

@@ -54,7 +54,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _gateway, _describe))
+    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -72,6 +72,22 @@ def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
     from remit.gateway.serve import serve as serve_gateway
 
     uvloop.run(serve_gateway(url, announce, **options))
+
+
+def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
+    import uvloop
+
+    from remit.gateway.egress_serve import serve as serve_egress
+
+    uvloop.run(serve_egress(url, announce, **options))
+
+
+def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options: Any) -> int:
+    import asyncio
+
+    from remit.gateway.egress_serve import run
+
+    return asyncio.run(run(command, told, **options))
 
 
 def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]]:

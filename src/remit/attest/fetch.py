@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,6 +22,7 @@ from remit.domain.errors import AddressRefused
 TIME_LIMIT = 5.0
 SIZE_LIMIT = 256 * 1024
 Address = IPv4Address | IPv6Address
+_NAT64 = IPv6Network("64:ff9b::/96")
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
@@ -40,9 +41,9 @@ async def fetch(
     host, port = _checked_url(url, allow_private=allow_private)
     try:
         async with asyncio.timeout(TIME_LIMIT):
-            addresses = await (resolve or _resolve)(host, port)
+            addresses = await (resolve or resolve_name)(host, port)
             for address in addresses:
-                _check_address(ip_address(address), allow_private=allow_private)
+                check_address(ip_address(address), allow_private=allow_private)
             if not addresses:
                 raise _refused("the name has no address")
             return await _get(url, host, addresses[0], peer)
@@ -75,18 +76,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_address(address: Address, *, allow_private: bool) -> None:
+def check_address(address: Address, *, allow_private: bool) -> None:
+    """Raise `AddressRefused` for what is never talked to (link-local, where clouds keep metadata), or is private."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address in _NAT64:
+            inner = IPv4Address(address.packed[-4:])
         if inner is not None:
-            _check_address(inner, allow_private=allow_private)
-    if address.is_multicast or address.is_unspecified or address.is_link_local or address.is_reserved:
+            check_address(inner, allow_private=allow_private)
+    if address.is_multicast or address.is_unspecified or address.is_link_local:
+        raise _refused("an address that is never fetched from")
+    if address.is_reserved and not address.is_loopback:  # `::1` counts as reserved
         raise _refused("an address that is never fetched from")
     if not address.is_global and not allow_private:
         raise _refused("a private or special address")
 
 
-async def _resolve(host: str, port: int) -> list[str]:
+async def resolve_name(host: str, port: int) -> list[str]:
+    """Every address of a name, each once; for an address itself, that."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

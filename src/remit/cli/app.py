@@ -45,6 +45,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
     "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),
     "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
+    "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),
@@ -53,12 +54,14 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the composition root lends: run a server, an MCP enforcement point, a gateway; describe an MCP server."""
+    """What the composition root lends: run a server or an enforcement point; describe an MCP server."""
 
     serve: Callable[..., None]
     enforce: Callable[..., None]
     gateway: Callable[..., None]
     describe: Callable[..., list[tuple[str, dict[str, Any], str]]]
+    egress: Callable[..., None]
+    egress_run: Callable[..., int]
 
 
 @dataclass

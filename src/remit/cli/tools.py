@@ -17,6 +17,8 @@ from .api import Api
 from .app import Context
 from .exits import Exit, Failure
 from .nouns import LIMIT, list_of
+from .openapi import options as openapi_options
+from .openapi import proposals
 
 Described = tuple[str, dict[str, Any], str]
 SERVER = click.option("--server", default="", help="Catalogue tools are named SERVER.TOOL.")
@@ -121,17 +123,30 @@ def _difference(reviewed: str, described: dict[str, Any]) -> list[str]:
 
 @tool.command("import", context_settings={"ignore_unknown_options": True})
 @SERVER
+@openapi_options
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write tools/NAME.toml in this folder.")
 @COMMAND
 @click.pass_obj
-def tool_import(obj: Context, server: str, into: Path | None, command: tuple[str, ...]) -> None:
-    """Propose catalogue entries from a live MCP server, for you to judge. Nothing is ever overwritten.
+def tool_import(obj: Context, /, server: str, into: Path | None, command: tuple[str, ...], **api: Any) -> None:
+    """Propose catalogue entries from a live MCP server or an OpenAPI document, for you to judge.
+
+    Nothing is ever overwritten.
 
     \b
-    Example:  remit tool import --server notes --into catalogue -- mcp-server-notes ./notes
+    Examples:
+      remit tool import --server notes --into catalogue -- mcp-server-notes ./notes
+      remit tool import --openapi api.yaml --origin https://api.example/v1 --credential api --into catalogue
     """
-    for name, described, pinned in live(obj, server, command):
-        text = mcp_proposal.draft(name, described, pinned)
+    if api["openapi"] is not None:
+        _propose(obj, [(each.name, each.text, each.why) for each in proposals(obj, api)], into)
+        return
+    why = "its name cannot be a catalogue name, or it cannot be pinned"
+    drafts = [(name, mcp_proposal.draft(name, told, pinned)) for name, told, pinned in live(obj, server, command)]
+    _propose(obj, [(name, text, "" if text else why) for name, text in drafts], into)
+
+
+def _propose(obj: Context, entries: list[tuple[str, str, str]], into: Path | None) -> None:
+    for name, text, why in entries:
         path = into / "tools" / f"{name}.toml" if into and text else None
         state = "proposed" if text else "skipped"
         if path is not None:
@@ -142,6 +157,5 @@ def tool_import(obj: Context, server: str, into: Path | None, command: tuple[str
                 state = "written"
             except FileExistsError:
                 state = "kept"
-        why = "" if text else "its name cannot be a catalogue name, or it cannot be pinned"
         shown = text if path is None and text else f"{path or name}: {state} {why}".rstrip()
-        obj.out.one({"tool": name, "state": state, "file": str(path or ""), "toml": text}, shown)
+        obj.out.one({"tool": name, "state": state, "file": str(path or ""), "toml": text, "why": why}, shown)

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from .errors import BadField
 from .flow import Json, Label, Sensitivity, Trust
+from .http_route import HttpRoute
 
 # Arguments that say how something is worded, or when, and not to whom, what or how much.
 _FREE = re.compile(
@@ -43,7 +44,7 @@ class Tool:
     `reviewed` is that description, as JSON, for whoever reviews the next one; it may be empty.
     `output_trust` says who can write what it returns, `output_fields` which of its fields others can, and
     `output_format` (`json`, `yaml` or empty) how its texts are written. `egress` says that it carries data out.
-    `revision` is a digest of the whole entry.
+    `http` is the request that an egress takes for a call of it. `revision` is a digest of the whole entry.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Tool:
     pin: str = ""
     revision: str = ""
     reviewed: str = ""
+    http: HttpRoute | None = None
 
     def label(self) -> Label:
         """Return what having read this tool's output means."""

@@ -23,7 +23,15 @@ from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Profile, 
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
-from . import aws_caller, claim_conditions, client_attestation, mcp_server, oidc_providers, spiffe
+from . import (
+    aws_caller,
+    claim_conditions,
+    client_attestation,
+    http_tool,
+    mcp_server,
+    oidc_providers,
+    spiffe,
+)
 from .arguments import ArgumentSchema
 from .content import FORMATS
 from .references import check_references
@@ -262,6 +270,12 @@ def _tool(name: str, s: Section) -> Tool:
         s.fail("", f"a tool cannot be called {name!r}: purposes say it of what the initiator stated")
     if tool.pin and not re.fullmatch(r"sha256:[0-9a-f]{64}", tool.pin):
         s.fail("pin", "'pin' must be sha256: and 64 hex digits; `remit tool pin` prints it")
+    if "http" in s:
+        if tool.pin or reviewed or tool.server:
+            s.fail("http", "a tool is an MCP server's or has an [http] table, not both")
+        route = http_tool.read(s.table("http"), schema)
+        tool = dataclasses.replace(tool, http=route, pin=http_tool.pin(route))
+    s.knows("http")
     if reviewed and mcp_server.pin_of(s, reviewed) != tool.pin:
         s.fail("pin", "'pin' is not that of 'reviewed'; both come from `remit tool import` or `remit tool pin`")
     return dataclasses.replace(tool, revision=_revision(tool))

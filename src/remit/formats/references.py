@@ -14,6 +14,8 @@ from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
 
+from .http_tool import check_apart
+
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:\.\.\.)?\}")
 
 
@@ -61,6 +63,8 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         at = _File(f"purposes/{purpose.name}.toml", files)
         _check_purpose(catalogue, purpose, at)
         _check_servers(catalogue, purpose, at)
+        _check_http(catalogue, purpose, at)
+    check_apart(catalogue.tools)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:
         raise BadCatalogue("remit.toml", 1, f"{both[0]!r} is both a person and an agent; names must differ")
@@ -112,6 +116,15 @@ def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
             at.fail(
                 rule.tool, f"{rule.tool!r} needs its server's credential {server.credential!r}, which is not offered"
             )
+
+
+def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
+    """A purpose that grants an HTTP tool offers the credential which that tool needs."""
+    offered = {credential.name for credential in purpose.credentials}
+    for rule in purpose.grants:
+        route = catalogue.tools[rule.tool].http
+        if route is not None and route.credential and route.credential not in offered:
+            at.fail(rule.tool, f"{rule.tool!r} needs the credential {route.credential!r}, which is not offered")
 
 
 def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -> None:

@@ -59,8 +59,10 @@ class Callers:
         self._proofs: OrderedDict[str, int] = OrderedDict()
         self._looking: dict[str, asyncio.Task[bool]] = {}
 
-    async def caller(self, method: str, headers: Mapping[str, str], now: int) -> Caller:
+    async def caller(self, method: str, headers: Mapping[str, str], now: int, url: str = "") -> Caller:
         """Return who asks; raises `Unauthenticated` for any flaw, `RemitError` when Remit does not answer.
+
+        `url` is what was called, when that is below the resource.
 
         1. The scheme is DPoP. 2. Signed by Remit, for exactly this resource, in time (RFC 9068 section 4).
         3. One fresh proof for this method and URL, by the token's key, never seen before (RFC 9449 section 4.3).
@@ -75,7 +77,7 @@ class Callers:
         proof = headers.get("dpop", "")
         if not proof or "," in proof:
             raise BadProof("Exactly one DPoP header is needed.")
-        proved = rfc9449.parse(proof, method=method, url=self.resource, now=now, access_token=text)
+        proved = rfc9449.parse(proof, method=method, url=url or self.resource, now=now, access_token=text)
         if not token.jkt or proved.jkt != token.jkt:
             raise BadProof("The DPoP proof is not valid.", inside="the proof's key is not the token's")
         self._spend(f"{proved.jkt} {proved.jti}", proved.spent_until, now)

@@ -6,13 +6,10 @@ import asyncio
 import json
 import logging
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +20,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import Response
 
-from remit.domain.errors import BadField, Refusal
+from remit.domain.errors import Refusal
 from remit.formats.request_state import key_of
 from remit.formats.rfc9449 import ALGORITHMS
 from remit_client import RemitError
@@ -33,6 +30,7 @@ from .callers import Caller, Callers
 from .enforce import Enforcer
 from .front import front
 from .held import Records
+from .listen import listener, needs_tls
 from .pool import Pool
 from .seat import Seat
 from .secrets import enforcer_key
@@ -175,12 +173,10 @@ async def serve(
     """
     quiet_sdk()
     key = enforcer_key()
-    if not _is_loopback(host) and not (tls_cert and tls_key):
-        said = f"{host} is not loopback, and beyond loopback the gateway serves only with TLS"
-        raise BadField("host", said, next_step="Add --tls-cert and --tls-key, or bind 127.0.0.1 behind a TLS proxy.")
-    listener = _listener(host, port)
+    needs_tls(host, "the gateway", has=bool(tls_cert and tls_key))
+    bound = listener(host, port)
     bare = f"[{host}]" if ":" in host else host
-    base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{listener.getsockname()[1]}"
+    base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{bound.getsockname()[1]}"
     desk = Desk(url, key)
     try:
         gateway = Gateway(desk, base + PATH, key, only=servers, wait_budget_s=wait_budget_s)
@@ -210,16 +206,16 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
         server.capture_signals = _no_signals  # type: ignore[method-assign]
-        listener.listen(2048)
+        bound.listen(2048)
         async with gateway.sessions.run():
             announce(base + PATH)
             sys.stdout.flush()
             try:
-                await server.serve(sockets=[listener])
+                await server.serve(sockets=[bound])
             finally:
                 await gateway.close()
     finally:
-        listener.close()
+        bound.close()
         await desk.close()
 
 
@@ -234,21 +230,3 @@ def _no_signals() -> Any:
     from contextlib import nullcontext
 
     return nullcontext()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as taken:
-        listener.close()
-        step = "Is another gateway running there? --port 0 picks a free one."
-        raise BadField("port", f"cannot listen on {host}:{port}: {taken.strerror}", next_step=step) from taken
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
+from . import api_egress as egress
 from . import api_gateway as gateway
 from . import api_hooks as hooks
 from . import api_people as people
@@ -149,6 +150,7 @@ ROUTES: tuple[Route, ...] = (
         limit=1088 * KIB,
         hook=True,
     ),
+    Route("GET", "/v1/http-tools", ENFORCER | READERS, egress.http_tools),
     Route("GET", "/v1/tasks/{task}/leases", AGENT | PERSON | ENFORCER | READERS, agents.task_leases, query=("after",)),
     Route(
         "GET",
