@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -86,5 +87,9 @@ def test_a_framework_sees_what_the_task_may_and_is_held_to_it(gate, framework):
     assert sorted(listed) == ["delete_note", "read_note"]
     assert "monday" in told["c1"] and "Held" not in told["c1"]
     assert "Held: a person must agree first" in told["c2"] and "/v1/approvals/apv_" in told["c2"]
-    events = gate.http("operator").get("/v1/log/entries", params={"start": 0, "limit": 1000}).text
-    assert '"tool":"notes.read_note"' in events and "ResultObserved" in events
+    until = time.monotonic() + 10
+    while True:  # the log follows what is committed by a moment
+        events = gate.http("operator").get("/v1/log/entries", params={"start": 0, "limit": 1000}).text
+        if '"tool":"notes.read_note"' in events and "ResultObserved" in events:
+            break
+        assert time.monotonic() < until
