@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
+from functools import lru_cache
 
 from .errors import BadField
 from .flow import Json, Label, Sensitivity, Trust
@@ -84,10 +85,7 @@ class Tool:
 
         A tool without words is told by its name and title. This only ever adds a hold (law 8).
         """
-        named = _WORDS.findall(f"{self.name.rpartition('.')[2]} {self.title}".replace("_", " "))
-        phrases = [_WORDS.findall(phrase.casefold()) for phrase in self.words or named if len(phrase) > 2]
-        said = _WORDS.findall(goal.casefold())
-        return not phrases or any(all(any(s.startswith(w) for s in said) for w in phrase) for phrase in phrases)
+        return _plausible(self.words or (self.name.rpartition(".")[2], self.title), bool(self.words), goal)
 
     def resource_of(self, arguments: Mapping[str, Json]) -> str:
         """Fill the resource template; raises `BadField` where a value could change the path's shape."""
@@ -104,6 +102,16 @@ class Tool:
             return "/".join(parts)
 
         return _HOLE.sub(fill, self.resource)
+
+
+@lru_cache(maxsize=4096)
+def _plausible(words: tuple[str, ...], phrases: bool, goal: str) -> bool:
+    """`phrases`: each is wanted whole; otherwise they are a name and a title, and any word of them will do."""
+    split = [_WORDS.findall(word.casefold().replace("_", " ")) for word in words]
+    wanted = [phrase for phrase in split if phrase] if phrases else [[word] for one in split for word in one]
+    wanted = [phrase for phrase in wanted if len("".join(phrase)) > 2]
+    said = _WORDS.findall(goal.casefold())
+    return not wanted or any(all(any(s.startswith(w) for s in said) for w in phrase) for phrase in wanted)
 
 
 def _says_what(schema: Json) -> bool:

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -178,15 +179,20 @@ def needles(value: Json, name: str = "") -> Iterator[tuple[Value, ...]]:
     """What must be found for an argument's value to be known: each tuple whole, in one place."""
     for leaf, key in leaves(value, name):
         if isinstance(leaf, str):
-            yield from _of_string(leaf, key)
+            yield from (_of_short if len(leaf) < 256 else _of_string)(leaf, key)
         elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
             named = isinstance(leaf, int) and names_an_id(key)
             yield (Value("id", str(leaf)),) if named else (Value("number", number(leaf)),)
 
 
+@lru_cache(maxsize=8192)
+def _of_short(value: str, name: str) -> tuple[tuple[Value, ...], ...]:
+    return tuple(_of_string(value, name))
+
+
 def _of_string(value: str, name: str) -> Iterator[tuple[Value, ...]]:
     text = _composed(value).strip()
-    moments, rest = _moments(text)
+    moments, rest = _moments(text) if _DIGIT.search(text) else ([], text)
     if moments and not rest.strip(" tTzZ,"):
         yield from ((moment,) for moment in moments)
     elif _ADDRESS.fullmatch(text):
