@@ -17,10 +17,14 @@ from mcp.server.lowlevel.server import Server
 from remit.domain.catalogue import ServerConfig
 from remit.formats import jcs, mcp_proposal
 from remit.formats.mcp_pin import pin
-from remit.gateway.beside import METHODS
-from remit.gateway.heard import MESSAGE_BYTES, MESSAGES, URIS
+from remit.gateway.asks import AgentAsks
+from remit.gateway.beside import METHODS, Beside
+from remit.gateway.front import front
+from remit.gateway.heard import ALL_BYTES, MESSAGE_BYTES, MESSAGES, URIS
+from remit.gateway.held import Records
 from remit.gateway.mcp import enforcement_point
 from remit.gateway.relay import Relay
+from remit.gateway.seat import Seat
 from remit.gateway.secrets import Injected
 from remit.gateway.upstream import Upstream
 from remit_client import AsyncRemit
@@ -49,6 +53,14 @@ def running(tmp_path_factory):
         all_ = head + "".join(f'[[grants]]\ntool = "{name}"\n' for name in names)
         work = f'effect = "read"\npin = "{pin(sent(WORK))}"\n[arguments.name]\ntype = "text"\nrequired = false\n'
         files = {**CATALOGUE, "tools/work.toml": work, "purposes/plain.toml": head, "purposes/all.toml": all_}
+        for server, name in (("one", "completion.complete"), ("two", "completion.complete"), ("two", "resources.read")):
+            method = name.replace(".", "/")
+            described = {"method": method, "server": {}}
+            files[f"tools/{server}.{name}.toml"] = mcp_proposal.draft(
+                f"{server}.{name}", described, jcs.digest(described)
+            )
+            all_ += f'[[grants]]\ntool = "{server}.{name}"\n'
+        files["purposes/all.toml"] = all_
         files |= {f"tools/{name}.toml": method_tool(method) for name, method in zip(names, METHODS, strict=True)}
         server = furnished(started, files)
         server.agent_dir = agent_dir(server, folder / "agent")
@@ -60,6 +72,7 @@ class Talker:
 
     def __init__(self, *messages, asks_roots=False):
         self.messages, self.asks_roots, self.got, self.session = messages, asks_roots, [], None
+        self.templates = ()
 
     def server(self):
         async def tools(ctx, params):
@@ -79,7 +92,7 @@ class Talker:
             return types.CallToolResult(content=[types.TextContent(type="text", text=said)])
 
         async def complete(ctx, params):
-            self.got.append(("complete", params.ref.name, params.argument.value))
+            self.got.append(("complete", getattr(params.ref, "name", None) or params.ref.uri, params.argument.value))
             return types.CompleteResult(completion=types.Completion(values=["attacker@evil.example"]))
 
         async def level(ctx, params):
@@ -95,6 +108,10 @@ class Talker:
             self.got.append(("unsubscribe", str(params.uri)))
             return types.EmptyResult()
 
+        async def templates(ctx, params):
+            found = [types.ResourceTemplate(name="x", uri_template=uri) for uri in self.templates]
+            return types.ListResourceTemplatesResult(resource_templates=found)
+
         async def resources(ctx, params):
             return types.ListResourcesResult(resources=[])
 
@@ -104,6 +121,7 @@ class Talker:
             on_call_tool=work,
             on_completion=complete,
             on_list_resources=resources,
+            on_list_resource_templates=templates,
             on_subscribe_resource=subscribe,
             on_unsubscribe_resource=unsubscribe,
         )
@@ -129,14 +147,16 @@ def talk(running, talker, conversation, *, purpose="all", asks=(), held=None, **
     asyncio.run(main())
 
 
-def observed(running, task):
+def observed(running, task, wanted):
+    """The tools whose results the log says were observed, once it says so of this one."""
     for _ in range(30):
         entries = running.http("anna").get("/v1/log/entries", params={"start": 0, "limit": 1000}).text.splitlines()
-        found = [line for line in entries if task.id in line and "ResultObserved" in line]
-        if found:
+        lines = [line for line in entries if task.id in line and "ResultObserved" in line]
+        found = [re.search(r'"tool":"([^"]+)"', line)[1] for line in lines]
+        if wanted in found:
             break
         time.sleep(0.1)
-    return [re.search(r'"tool":"([^"]+)"', line)[1] for line in found]
+    return found
 
 
 REF = types.PromptReference(type="ref/prompt", name="greet")
@@ -190,14 +210,17 @@ def test_log_messages_are_observed_then_given_before_the_answer(running):
     async def conversation(front, task):
         can = front.server_capabilities
         assert can.logging is not None and can.completions is not None and can.resources.subscribe
+        await front.session.set_logging_level("error")  # this server minds no level
+        await front.call_tool("work", {})
+        assert said == []
         await front.session.set_logging_level("info")
         await front.call_tool("work", {})
         assert said == ["one", {"deep": ["two"]}]
-        assert observed(running, task).count("logging.setlevel") >= 1
+        assert "logging.setlevel" in observed(running, task, "logging.setlevel")
 
     talker = Talker("one", {"deep": ["two"]})
     talk(running, talker, conversation, logging_callback=heard)
-    assert talker.got == [("level", "info")]
+    assert talker.got == [("level", "error"), ("level", "info")]
 
 
 def test_log_messages_hold_no_secret_no_word_of_ours_and_no_flood(running):
@@ -214,6 +237,20 @@ def test_log_messages_hold_no_secret_no_word_of_ours_and_no_flood(running):
     held = Injected({"KEY": SECRET})
     talk(running, Talker(*bad, *flood), conversation, held=held, logging_callback=heard)
     assert SECRET not in json.dumps(said) and said == flood[: MESSAGES - len(bad)]
+
+
+def test_log_messages_are_bounded_in_all(running):
+    said = []
+
+    async def heard(params):
+        said.append(params.data)
+
+    async def conversation(front, task):
+        await front.call_tool("work", {})
+
+    long = ["x" * (MESSAGE_BYTES - 100)] * MESSAGES
+    talk(running, Talker(*long), conversation, logging_callback=heard)
+    assert len(said) > 0 and sum(map(len, said)) <= ALL_BYTES
 
 
 def test_what_cannot_be_recorded_is_not_read(running):
@@ -241,7 +278,7 @@ def test_a_completion_is_decided_and_observed(running):
     async def conversation(front, task):
         found = await front.session.complete(REF, {"name": "who", "value": "al"})
         assert found.completion.values == ["attacker@evil.example"]
-        assert observed(running, task) == ["completion.complete"]
+        assert observed(running, task, "completion.complete") == ["completion.complete"]
         await task.end("over")
         with pytest.raises(MCPError):
             await front.session.complete(REF, {"name": "who", "value": "exfiltrated"})
@@ -283,3 +320,40 @@ def test_an_update_is_a_uri_that_was_subscribed_to_and_nothing_else(running):
     talker = Talker()
     talk(running, talker, conversation, message_handler=told)
     assert ("unsubscribe", "file:///mine") in talker.got and ("subscribe", "file:///one-more") not in talker.got
+
+
+def test_of_several_servers_the_one_that_is_meant_completes(running):
+    one, two = Talker(), Talker()
+    two.templates = ("two://{x}",)
+
+    async def main():
+        remit = AsyncRemit(running.url, agent_dir=running.agent_dir)
+        async with AsyncExitStack() as stack:
+            task = await stack.enter_async_context(remit.task("all", goal="g"))
+            there = {}
+            for name, talker in (("one", one), ("two", two)):
+                client = Client(talker.server(), mode="legacy", read_timeout_seconds=20)
+                there[name] = Upstream(ServerConfig(name), await stack.enter_async_context(client))
+
+            class Both:
+                async def session(self, server, face):
+                    return there[server]
+
+            seat = Seat(task.id, AgentAsks(task), ("one", "two"), Both())
+            point = front(Beside(Records(bytes(32)), 0), lambda ctx: seat)
+            shown = await stack.enter_async_context(Client(point, mode="legacy", read_timeout_seconds=30))
+            complete = shown.session.complete
+            await complete(types.PromptReference(type="ref/prompt", name="two__greet"), {"name": "x", "value": "a"})
+            reference = types.ResourceTemplateReference(type="ref/resource", uri="two://{x}")
+            await complete(reference, {"name": "x", "value": "b"})
+            for ref in (
+                types.PromptReference(type="ref/prompt", name="greet"),
+                types.PromptReference(type="ref/prompt", name="three__greet"),
+                types.ResourceTemplateReference(type="ref/resource", uri="nobodys://{x}"),
+            ):
+                with pytest.raises(MCPError):
+                    await complete(ref, {"name": "x", "value": "c"})
+        await remit.close()
+
+    asyncio.run(main())
+    assert one.got == [] and two.got == [("complete", "greet", "a"), ("complete", "two://{x}", "b")]

@@ -22,6 +22,7 @@ from remit_client import RemitError
 LOGGING, SUBSCRIBE = "logging/setLevel", "resources/subscribe"
 MESSAGES = 200  # while one call is answered; what comes after them is lost
 MESSAGE_BYTES = 16 * 1024
+ALL_BYTES = 512 * 1024  # so that all of them can be observed at once
 URIS = 64
 LISTENERS = 8
 SEND_IN = 5.0
@@ -34,9 +35,13 @@ class Logs:
     def __init__(self, front: Any, observe: Observe, secret: Callable[[str], bool]) -> None:
         self.front, self._observe, self._secret = front, observe, secret
         self._levels = allowed_log_levels(front.protocol_version, front.meta)
-        self._left = MESSAGES
+        self._left, self._room = MESSAGES, ALL_BYTES
         self._waiting: list[types.LoggingMessageNotificationParams] = []
         self._giving: asyncio.Task[None] | None = None
+
+    def narrow(self, level: str) -> None:
+        """To this level and those above."""
+        self._levels &= allowed_log_levels(MODERN_PROTOCOL_VERSIONS[-1], {LOG_LEVEL_META_KEY: level})
 
     def add(self, said: types.LoggingMessageNotificationParams) -> None:
         """Give it, when it is one that may be given."""
@@ -55,7 +60,10 @@ class Logs:
         except (ValueError, TypeError, RecursionError):
             return False
         ours = isinstance(said.data, Mapping) and "remit" in said.data
-        return len(text) <= MESSAGE_BYTES and not ours and not self._secret(text)
+        if len(text) > min(MESSAGE_BYTES, self._room) or ours or self._secret(text):
+            return False
+        self._room -= len(text)
+        return True
 
     async def _give(self) -> None:
         while self._waiting:
@@ -105,6 +113,8 @@ class Heard:
         front = logs.front
         asked = (front.meta or {}).get(LOG_LEVEL_META_KEY)
         level = asked if front.protocol_version in MODERN_PROTOCOL_VERSIONS else self.level
+        if level:
+            logs.narrow(level)
         self._calls.append(logs)
         try:
             yield {LOG_LEVEL_META_KEY: level} if modern and level else None
