@@ -129,7 +129,7 @@ def test_reviewed_text_must_be_what_is_pinned(text, said):
             (f'[servers.a]\ncommand = ["x"]\ncredential = "k"\nvariable = "{name}"', "loader")
             for name in ("LD_PRELOAD", "REMIT_URL", "a", "A-B")
         ),
-        ('[servers.a]\ncommand = ["x"]\nasks = ["roots"]', "asks"),
+        ('[servers.a]\ncommand = ["x"]\nasks = ["files"]', "asks"),
         ('[servers.a]\ncommand = ["x"]\nargs = ["y"]', "unknown key"),
     ],
 )

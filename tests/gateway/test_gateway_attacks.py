@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 
 import httpx
 import mcp_types as types
@@ -516,3 +517,34 @@ def test_after_a_restart_it_is_told_and_never_executed_twice(gate, tmp_path):
         assert again["structuredContent"]["remit"]["decision"] == "hold"
         assert "was executed once" in again["content"][0]["text"]
     assert gate.web.called == [("send", {"name": "once"})]
+
+
+def test_a_proof_captured_before_a_crash_is_good_for_nothing_after_it(gate, tmp_path):
+    port = free_port()
+    files = dict(gate.http("operator").get("/v1/catalogue").json()["files"])
+    resource = f"http://127.0.0.1:{port}/mcp"
+    files["purposes/work.toml"] += (
+        f'[[credentials]]\nname = "g3"\nissuer = "tokens"\nttl = "10m"\ngrants = {{ audience = "{resource}" }}\n'
+    )
+    assert gate.http("operator").post("/v1/catalogue", json={"files": files}).status_code == 200
+    there = SimpleNamespace(resource=resource)
+
+    async def hold():
+        remit = AsyncRemit(gate.url, agent_dir=gate.bot)
+        task = remit.task("work", goal="g")
+        await task.__aenter__()
+        return remit.agent.key, await task.token(resource)
+
+    with gateway(gate, tmp_path / "one", port) as child:
+        key, token = asyncio.run(hold())
+        used, unused = (key.proof("POST", resource, token) for _ in range(2))
+        assert post(there, token, proof=used).status_code == 200
+        assert post(there, token, proof=used).status_code == 401
+        child.kill()
+        child.wait()
+    with gateway(gate, tmp_path / "two", port):
+        for captured in (used, unused):
+            refused = post(there, token, proof=captured)
+            assert refused.status_code == 401 and "before this gateway started" in refused.text
+            assert 'error="invalid_dpop_proof"' in refused.headers["www-authenticate"]
+        assert post(there, token, key=key).status_code == 200  # at once: nobody waits for it

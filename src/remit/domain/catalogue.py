@@ -28,7 +28,8 @@ class ServerConfig:
     """An MCP server behind a gateway: a `command` the gateway starts, or the `url` of one that runs.
 
     `credential` is the purpose's name for what is injected: into `variable` of the process it starts, or as
-    `Authorization: Bearer` at the URL. `asks` is what it may ask the agent's side for: `elicitation`, `sampling`.
+    `Authorization: Bearer` at the URL. `asks` is what it may ask the agent's side for: `elicitation`, `sampling`,
+    `roots`.
     """
 
     name: str

@@ -28,6 +28,18 @@ _NAMED = re.compile(
 )
 _PRIVATE = re.compile("passwords?|secrets?|credentials?|tokens?|salary|medical|iban")
 _FORMATS = frozenset(("uri", "uri-reference", "email", "hostname", "ipv4", "ipv6", "uuid"))
+_COMPLETE = {
+    "type": "object",
+    "properties": {
+        "of": {"type": "string"},
+        "argument": {"type": "string"},
+        "value": {"type": "string"},
+        "others": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+    "required": ["of", "argument", "value", "others"],
+    "additionalProperties": False,
+}
+_ONE = {"resources/read": "uri", "resources/subscribe": "uri", "logging/setLevel": "level"}
 _PROMPT = {
     "type": "object",
     "properties": {
@@ -98,9 +110,10 @@ def draft(name: str, described: Mapping[str, Any], pin: str) -> str:
 
 def _method(method: str, pin: str, reviewed: str) -> str:
     head = f"effect = \"read\"\noutput_trust = \"untrusted\"\npin = \"{pin}\"\nreviewed = '''{reviewed}'''\n"
-    if method == "resources/read":
-        return head + '[arguments.uri]\ntype = "text"\n'
-    return head + f"schema = '''{json.dumps(_PROMPT)}'''\n"
+    if method in _ONE:
+        return head + f'[arguments.{_ONE[method]}]\ntype = "text"\n'
+    schema = _COMPLETE if method == "completion/complete" else _PROMPT
+    return head + f"schema = '''{json.dumps(schema)}'''\n"
 
 
 def _properties(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from remit.domain.errors import BadField
 from . import jcs
 from .toml_source import Section
 
-ASKS = ("elicitation", "sampling")
+ASKS = ("elicitation", "sampling", "roots")
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*\Z")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}\Z")
 

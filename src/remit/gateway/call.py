@@ -15,9 +15,10 @@ from remit.formats.jcs import digest
 from remit_client import Denied, Held, RemitError
 
 from . import relay, results
+from .heard import LOGGING, Logs
 from .held import Key, Record, Records
 from .results import Failure
-from .seat import Seat
+from .seat import Seat, catalogue_name
 from .upstream import FAILURES, Upstream, first, ours
 
 POLL = 2.0
@@ -216,7 +217,7 @@ class Passing:
                 if self._modern:
                     state = self._records.seal(self._key, upstream=result.request_state or "")
                     return result.model_copy(update={"request_state": state, "meta": None})
-                given = {key: await relay.ask(self._front, request.params) for key, request in requests.items()}
+                given = {key: await relay.ask(self._front, request) for key, request in requests.items()}
                 if any(isinstance(answer, types.ErrorData) for answer in given.values()):
                     return Failure("The server asked for what the agent's side did not give.")
                 answers = {"input_responses": given, "request_state": result.request_state}
@@ -232,6 +233,22 @@ class Passing:
         return results.given(result)
 
     async def _send(self, upstream: Upstream, answers: dict[str, Any]) -> Any:
+        modern = upstream.client.protocol_version in MODERN_PROTOCOL_VERSIONS
+        async with upstream.relay.heard.during(await self._logs(upstream), modern) as meta:
+            return await self._sent(upstream, {**answers, "meta": meta} if meta else answers)
+
+    async def _logs(self, upstream: Upstream) -> Logs | None:
+        """Where the server's log messages go while it answers; nowhere, if this task may not read them."""
+        name = catalogue_name(self._asked.server, LOGGING.replace("/", "."))
+        if (await self._seat.grants()).get(name) != upstream.pin_of_method(LOGGING):
+            return None
+
+        async def observe(content: Any) -> None:
+            await self._seat.asks.observe(name, content)
+
+        return Logs(self._front, observe, upstream.held.shows_in)
+
+    async def _sent(self, upstream: Upstream, answers: dict[str, Any]) -> Any:
         asked = self._asked
         if asked.method == "tools/call":
             return await upstream.call(asked.own, asked.arguments, self._front, **answers)

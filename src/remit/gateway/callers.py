@@ -48,7 +48,10 @@ class _Known:
 
 
 class Callers:
-    """`resource` is this gateway's URL: what tokens are for, and what proofs name (`htu`)."""
+    """`resource` is this gateway's URL: what tokens are for, and what proofs name (`htu`).
+
+    Proofs count from `since` (ms), less than a second after this was made: serve no earlier, or all are refused.
+    """
 
     def __init__(self, desk: Desk, resource: str) -> None:
         self.resource = resource
@@ -58,6 +61,12 @@ class Callers:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._proofs: OrderedDict[str, int] = OrderedDict()
         self._looking: dict[str, asyncio.Task[bool]] = {}
+        # `iat` is in whole seconds: one of this very second may be from before.
+        self.since = (time.time_ns() // 1_000_000_000 + 1) * 1000
+
+    async def ready(self) -> None:
+        """Return when a fresh proof counts: serve no earlier."""
+        await asyncio.sleep(max(0.0, self.since / 1000 - time.time()))
 
     async def caller(self, method: str, headers: Mapping[str, str], now: int, url: str = "") -> Caller:
         """Return who asks; raises `Unauthenticated` for any flaw, `RemitError` when Remit does not answer.
@@ -65,7 +74,8 @@ class Callers:
         `url` is what was called, when that is below the resource.
 
         1. The scheme is DPoP. 2. Signed by Remit, for exactly this resource, in time (RFC 9068 section 4).
-        3. One fresh proof for this method and URL, by the token's key, never seen before (RFC 9449 section 4.3).
+        3. One fresh proof for this method and URL, by the token's key, never seen before (RFC 9449 section 4.3):
+           what was signed before this process started may have been seen by the one before it.
         4. The lease behind the token is live: looked up at least once a second while it is used.
         """
         scheme, _, text = headers.get("authorization", "").partition(" ")
@@ -80,6 +90,9 @@ class Callers:
         proved = rfc9449.parse(proof, method=method, url=url or self.resource, now=now, access_token=text)
         if not token.jkt or proved.jkt != token.jkt:
             raise BadProof("The DPoP proof is not valid.", inside="the proof's key is not the token's")
+        if proved.issued_at < self.since:
+            # A gateway that ran here before may have been shown it, and remembers nothing.
+            raise BadProof("The DPoP proof is from before this gateway started.", next_step="Sign a fresh one.")
         self._spend(f"{proved.jkt} {proved.jti}", proved.spent_until, now)
         if not token.task:
             raise BadToken("The token names no task.", next_step="Exchange a task's token.")

@@ -59,13 +59,15 @@ async def serve(
     bare = f"[{host}]" if ":" in host else host
     base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{bound.getsockname()[1]}"
     upstreams = Upstreams()
-    egress = Egress(desk, Reverse(Callers(desk, base)), upstreams, wait=wait, patience=patience)
+    callers = Callers(desk, base)
+    egress = Egress(desk, Reverse(callers), upstreams, wait=wait, patience=patience)
     try:
         await egress.routes()  # whether Remit knows our key
         server = _server(egress, "h11", ssl_certfile=tls_cert or None, ssl_keyfile=tls_key or None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
+        await callers.ready()
         bound.listen(2048)
         announce(base)
         sys.stdout.flush()

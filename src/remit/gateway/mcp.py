@@ -15,15 +15,16 @@ from typing import Any
 
 import anyio
 from mcp import stdio_server
-from mcp.server.lowlevel.server import Server
 
 from remit.domain.catalogue import ServerConfig
 from remit.formats.mcp_pin import pinned
 from remit_client import AsyncRemit, AsyncTask, Denied, RemitError
 
 from .asks import AgentAsks, Desk
-from .enforce import PROMPTS, RESOURCES, Enforcer
-from .front import front
+from .beside import COMPLETE, Beside
+from .enforce import PROMPTS, RESOURCES
+from .front import Front, front
+from .heard import LOGGING, SUBSCRIBE
 from .held import Records
 from .relay import Face
 from .seat import Seat, catalogue_name
@@ -45,14 +46,25 @@ async def describe(config: ServerConfig, server: str = "") -> list[tuple[str, di
         except FAILURES as failure:
             raise RemitError(f"The MCP server does not list its tools: {first(failure)}") from failure
         found = [(catalogue_name(server, t["name"]), pinned(t, upstream.origin), upstream.pin(t)) for t in tools]
-        session = upstream.client.session
+        session, there = upstream.client.session, set()
         for method, listing in ((RESOURCES, session.list_resources), (PROMPTS, session.list_prompts)):
             with suppress(*FAILURES):  # it has none
                 if not _items(await listing()):
                     continue
                 name, pin = catalogue_name(server, method.replace("/", ".")), upstream.pin_of_method(method)
                 found.append((name, {"method": method, "server": upstream.origin or {}}, pin))
+                there.add(method)
+        for method in _beside(upstream, RESOURCES in there):
+            name, pin = catalogue_name(server, method.replace("/", ".")), upstream.pin_of_method(method)
+            found.append((name, {"method": method, "server": upstream.origin or {}}, pin))
     return found
+
+
+def _beside(upstream: Upstream, resources: bool) -> list[str]:
+    can = upstream.client.server_capabilities
+    changing = resources and can.resources and can.resources.subscribe
+    has = {COMPLETE: can.completions, LOGGING: can.logging, SUBSCRIBE: changing}
+    return [method for method, there in has.items() if there]
 
 
 def _items(page: Any) -> list[Any]:
@@ -94,6 +106,7 @@ async def run(
                     stdio_server(*standard_streams()) as (reader, writer),
                 ):
                     shown = enforcement_point(within, upstream, wait_budget_s)
+                    await shown.primed()
                     await shown.run(reader, writer, shown.create_initialization_options())
             if held.over.is_set():
                 raise Denied("A secret's lease is over, so its server was stopped.", reasons=("lease_over",))
@@ -105,10 +118,12 @@ async def run(
         await remit.close()
 
 
-def enforcement_point(task: AsyncTask, upstream: Upstream, wait_budget_s: float) -> Server[Any]:
+def enforcement_point(task: AsyncTask, upstream: Upstream, wait_budget_s: float) -> Front:
     """One agent's task in front of one MCP server. What it seals, nobody opens after it has ended."""
     seat = Seat(task.id, AgentAsks(task), (upstream.config.name,), _Only(upstream))
-    return front(Enforcer(Records(token_bytes(32)), wait_budget_s), lambda ctx: seat)
+    shown = front(Beside(Records(token_bytes(32)), wait_budget_s), lambda ctx: seat)
+    shown.seat = lambda: seat
+    return shown
 
 
 @dataclass(frozen=True)

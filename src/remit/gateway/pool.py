@@ -166,7 +166,7 @@ class Pool:
             if sweep % LOOK_EVERY == 0:
                 await self._end_what_is_over()
             for found in list(self._open.values()):
-                if _is_idle(found, IDLE):
+                if _is_idle(found, IDLE) and not _is_listened_to(found):
                     found.stop.set()
             now = time.monotonic()
             self._failing = {k: f for k, f in self._failing.items() if now - f.not_before < 60.0}
@@ -238,6 +238,11 @@ def _is_idle(found: _Open, seconds: float) -> bool:
     if upstream is None:
         return False
     return upstream.broken or (not upstream.calls and time.monotonic() - upstream.used_at > seconds)
+
+
+def _is_listened_to(found: _Open) -> bool:
+    upstream = _ready(found)
+    return upstream is not None and not upstream.broken and bool(upstream.relay.heard.uris)
 
 
 def _config(item: object) -> ServerConfig:

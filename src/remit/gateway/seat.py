@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 from .asks import Asks
@@ -37,6 +38,11 @@ class Seat:
             self._grants = await self.asks.tools()
             self._asked_at = time.monotonic()
         return self._grants
+
+    @property
+    def granted(self) -> Collection[str]:
+        """The names of what Remit last said; for what no harm comes of, such as what is announced."""
+        return self._grants.keys()
 
     def exposed(self, server: str, name: str) -> str:
         """What agents call it: its own name, or `server__name` when the front speaks for several servers."""

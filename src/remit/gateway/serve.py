@@ -26,8 +26,8 @@ from remit.formats.rfc9449 import ALGORITHMS
 from remit_client import RemitError
 
 from .asks import Desk, EnforcerAsks
+from .beside import Beside
 from .callers import Caller, Callers
-from .enforce import Enforcer
 from .front import front
 from .held import Records
 from .listen import listener, needs_tls
@@ -52,13 +52,14 @@ class Gateway:
         self._desk = desk
         self._resource = resource
         self._only = only
-        self._callers = Callers(desk, resource)
+        self.callers = Callers(desk, resource)
         self._records = Records(key_of(key))
         self._seats: dict[str, Seat] = {}
         self._spoken: tuple[str, ...] = ()
         origin = urlsplit(resource)
         self._metadata = f"{origin.scheme}://{origin.netloc}{METADATA}{origin.path}"
-        server = front(Enforcer(self._records, wait_budget_s), self._seat_of, self._schema_of)
+        server = self._front = front(Beside(self._records, wait_budget_s), self._seat_of, self._schema_of)
+        server.seat = self._seat_now
         self.sessions = StreamableHTTPSessionManager(
             server,
             security_settings=TransportSecuritySettings(
@@ -88,7 +89,7 @@ class Gateway:
             headers.pop("authorization", None)  # two of one kind: neither is meant
         try:
             self._spoken = self._only or tuple(sorted(await self.pool.servers()))
-            caller = await self._callers.caller(scope["method"], headers, time.time_ns() // 1_000_000)
+            caller = await self.callers.caller(scope["method"], headers, time.time_ns() // 1_000_000)
         except RemitError as error:
             await _json({"error": "temporarily_unavailable", "error_description": str(error)}, 503)(
                 scope, receive, send
@@ -102,6 +103,8 @@ class Gateway:
         # The SDK keeps sessions to whoever opened them, by this.
         bound = AccessToken(token="", client_id=caller.agent, scopes=[], subject=caller.who)
         scope["user"] = AuthenticatedUser(bound)
+        if "mcp-session-id" not in headers and headers.get("mcp-method", "") in ("", "server/discover"):
+            await self._front.primed()
         await self.sessions.handle_request(scope, receive, send)
 
     def _challenge(self, refusal: Refusal) -> Response:
@@ -125,7 +128,13 @@ class Gateway:
         }
 
     def _seat_of(self, ctx: Any) -> Seat:
-        caller: Caller = ctx.request.scope["remit.caller"]
+        return self._seat(ctx.request.scope["remit.caller"])
+
+    def _seat_now(self) -> Seat | None:
+        caller = _NOW.get()
+        return self._seat(caller) if caller else None
+
+    def _seat(self, caller: Caller) -> Seat:
         found = self._seats.get(caller.who)
         if found is None or found.servers != self._spoken:
             if len(self._seats) >= SEATS:
@@ -206,6 +215,7 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, server.handle_exit, number, None)
         server.capture_signals = _no_signals  # type: ignore[method-assign]
+        await gateway.callers.ready()
         bound.listen(2048)
         async with gateway.sessions.run():
             announce(base + PATH)

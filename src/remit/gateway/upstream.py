@@ -117,6 +117,7 @@ class Upstream:
         self.calls = 0
         self.served = 0
         self.origin = mcp_server.origin(config) if config.command or config.url else None
+        self._methods: dict[str, str] = {}
         self._tools: dict[str, dict[str, Any]] = {}
         self._texts: dict[str, str] = {}
         self._asked_now: asyncio.Task[list[dict[str, Any]]] | None = None
@@ -138,7 +139,10 @@ class Upstream:
 
     def pin_of_method(self, method: str) -> str:
         """The pin of `SERVER.resources.read` and the like: of the method and where the server comes from."""
-        return digest({"method": method, "server": self.origin or {}})
+        found = self._methods.get(method)
+        if found is None:
+            found = self._methods[method] = digest({"method": method, "server": self.origin or {}})
+        return found
 
     def last(self, name: str) -> dict[str, Any] | None:
         """What it last said of this tool."""
