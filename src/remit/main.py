@@ -69,7 +69,7 @@ def _enforce(command: list[str], **options: Any) -> None:
 def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
     import uvloop
 
-    from remit.gateway.serve import serve as serve_gateway
+    from remit.gateway.mcp.serve import serve as serve_gateway
 
     uvloop.run(serve_gateway(url, announce, **options))
 
@@ -77,7 +77,7 @@ def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
 def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
     import uvloop
 
-    from remit.gateway.egress_serve import serve as serve_egress
+    from remit.gateway.egress.serve import serve as serve_egress
 
     uvloop.run(serve_egress(url, announce, **options))
 
@@ -85,7 +85,7 @@ def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
 def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options: Any) -> int:
     import asyncio
 
-    from remit.gateway.egress_serve import run
+    from remit.gateway.egress.serve import run
 
     return asyncio.run(run(command, told, **options))
 

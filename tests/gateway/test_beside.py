@@ -18,15 +18,15 @@ from remit.domain.catalogue import ServerConfig
 from remit.formats import jcs, mcp_proposal
 from remit.formats.mcp_pin import pin
 from remit.gateway.asks import AgentAsks
-from remit.gateway.beside import METHODS, Beside
-from remit.gateway.front import front
-from remit.gateway.heard import ALL_BYTES, MESSAGE_BYTES, MESSAGES, URIS
-from remit.gateway.held import Records
 from remit.gateway.mcp import enforcement_point
-from remit.gateway.relay import Relay
-from remit.gateway.seat import Seat
+from remit.gateway.mcp.beside import METHODS, Beside
+from remit.gateway.mcp.front import front
+from remit.gateway.mcp.heard import ALL_BYTES, MESSAGE_BYTES, MESSAGES, URIS
+from remit.gateway.mcp.held import Records
+from remit.gateway.mcp.relay import Relay
+from remit.gateway.mcp.seat import Seat
+from remit.gateway.mcp.upstream import Upstream
 from remit.gateway.secrets import Injected
-from remit.gateway.upstream import Upstream
 from remit_client import AsyncRemit
 from tests.server import CATALOGUE, furnished, process
 

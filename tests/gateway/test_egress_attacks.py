@@ -17,7 +17,7 @@ import pytest
 
 from remit.domain.errors import AddressRefused
 from remit.formats.interception_ca import InterceptionCa
-from remit.gateway.egress_upstream import Upstreams
+from remit.gateway.egress.upstream import Upstreams
 from remit_client import AgentKey, AsyncRemit
 from tests.server import REMIT, furnished, process
 

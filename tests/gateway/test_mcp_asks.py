@@ -15,8 +15,8 @@ from remit.formats.mcp_pin import pin
 from remit.gateway.asks import Desk
 from remit.gateway.lean_http import BadAnswer, LeanHttp
 from remit.gateway.mcp import enforcement_point
-from remit.gateway.relay import Relay
-from remit.gateway.upstream import Upstream
+from remit.gateway.mcp.relay import Relay
+from remit.gateway.mcp.upstream import Upstream
 from remit_client import AsyncRemit, Unreachable
 from tests.server import CATALOGUE, furnished, process
 

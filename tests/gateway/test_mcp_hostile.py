@@ -21,8 +21,8 @@ from mcp.server.lowlevel.server import Server
 from remit.domain.catalogue import ServerConfig
 from remit.formats.mcp_pin import pin
 from remit.gateway.mcp import enforcement_point
-from remit.gateway.stdio import LINE_LIMIT, Lines, Output
-from remit.gateway.upstream import PAGES_LIMIT, Upstream
+from remit.gateway.mcp.stdio import LINE_LIMIT, Lines, Output
+from remit.gateway.mcp.upstream import PAGES_LIMIT, Upstream
 from remit_client import AsyncRemit
 from tests.server import CATALOGUE, REMIT, furnished, process
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx2
 
 from .lean_http import Answer, BadAnswer, LeanHttp
-from .processes import MESSAGE_LIMIT
+from .mcp.processes import MESSAGE_LIMIT
 
 _OURS = {"host", "content-length", "connection", "transfer-encoding", "accept-encoding", "cookie", "te", "upgrade"}
 

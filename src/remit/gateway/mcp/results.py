@@ -11,9 +11,9 @@ import mcp_types as types
 
 from remit_client import Denied, Held, RemitError, Unreachable
 
-from .asks import OBSERVED_LIMIT
+from ..asks import OBSERVED_LIMIT
+from ..secrets import Injected
 from .processes import MESSAGE_LIMIT
-from .secrets import Injected
 
 REPLAYED = "remit/replayed"
 _GONE = "is no longer kept here"

@@ -25,15 +25,15 @@ from remit.formats.request_state import key_of
 from remit.formats.rfc9449 import ALGORITHMS
 from remit_client import RemitError
 
-from .asks import Desk, EnforcerAsks
+from ..asks import Desk, EnforcerAsks
+from ..callers import Caller, Callers
+from ..listen import listener, needs_tls
+from ..secrets import enforcer_key
 from .beside import Beside
-from .callers import Caller, Callers
 from .front import front
 from .held import Records
-from .listen import listener, needs_tls
 from .pool import Pool
 from .seat import Seat
-from .secrets import enforcer_key
 
 PATH = "/mcp"
 METADATA = "/.well-known/oauth-protected-resource"

@@ -18,9 +18,9 @@ from remit.formats import http_origin
 from remit.formats.interception_ca import InterceptionCa
 from remit_client import RemitError
 
-from . import egress_answers as answers
-from .egress import Egress
-from .egress_answers import Answer
+from . import Egress
+from . import answers as answers
+from .answers import Answer
 
 HEAD_LIMIT = 16 * 1024
 HANDSHAKE = 10.0

@@ -20,8 +20,8 @@ from remit.domain.http_route import HttpRoute
 from remit_client import Denied, Refused, RemitError
 from remit_client.wire import member
 
-from .asks import Desk
-from .secrets import LOOK_EVERY, MINTING, SHORTEST
+from ..asks import Desk
+from ..secrets import LOOK_EVERY, MINTING, SHORTEST
 
 KEPT = 4096
 _VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,16383}[\x21-\x7e])?\Z")

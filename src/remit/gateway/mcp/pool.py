@@ -18,9 +18,9 @@ from remit.domain.catalogue import ServerConfig
 from remit_client import Denied, RemitError, Unreachable
 from remit_client.wire import member
 
-from .asks import Desk
+from ..asks import Desk
+from ..secrets import Injected, injected
 from .relay import Face
-from .secrets import Injected, injected
 from .upstream import Upstream, connected
 
 Key = tuple[str, str, Face]

@@ -20,7 +20,8 @@ from remit.domain.catalogue import ServerConfig
 from remit.formats.mcp_pin import pinned
 from remit_client import AsyncRemit, AsyncTask, Denied, RemitError
 
-from .asks import AgentAsks, Desk
+from ..asks import AgentAsks, Desk
+from ..secrets import NoSecrets, enforcer_key, injected
 from .beside import COMPLETE, Beside
 from .enforce import PROMPTS, RESOURCES
 from .front import Front, front
@@ -28,7 +29,6 @@ from .heard import LOGGING, SUBSCRIBE
 from .held import Records
 from .relay import Face
 from .seat import Seat, catalogue_name
-from .secrets import NoSecrets, enforcer_key, injected
 from .serve import quiet_sdk
 from .stdio import standard_streams
 from .upstream import FAILURES, Upstream, connected, first

@@ -24,14 +24,14 @@ from remit.formats.interception_ca import InterceptionCa
 from remit_client import AsyncRemit, RemitError
 from remit_client.running.child import keep_memory_private
 
-from .asks import Desk
-from .callers import Callers
-from .egress import Egress
-from .egress_doors import Inside, Reverse
-from .egress_tls import intercepting
-from .egress_upstream import Upstreams
-from .listen import listener, needs_tls
-from .secrets import enforcer_key
+from ..asks import Desk
+from ..callers import Callers
+from ..listen import listener, needs_tls
+from ..secrets import enforcer_key
+from . import Egress
+from .doors import Inside, Reverse
+from .tls import intercepting
+from .upstream import Upstreams
 
 GRACE = 10.0
 PATIENCE = 60.0

@@ -10,8 +10,8 @@ from typing import Any
 from remit.domain.errors import Refusal
 from remit_client import Denied, Held, Refused, RemitError
 
-from .egress_doors import ProxyAuthNeeded
-from .egress_purse import Credential
+from .doors import ProxyAuthNeeded
+from .purse import Credential
 
 MARK = "Remit-Decision"
 # Of an origin's headers only these pass: none sets a cookie, or speaks in our name.

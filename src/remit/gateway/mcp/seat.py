@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from .asks import Asks
+from ..asks import Asks
 from .relay import Face
 from .upstream import Upstream
 

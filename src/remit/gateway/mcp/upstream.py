@@ -25,10 +25,10 @@ from remit.formats.jcs import digest
 from remit.formats.mcp_pin import pin
 from remit_client import RemitError
 
-from .bounded_http import Bounded
+from ..bounded_http import Bounded
+from ..secrets import Injected, NoSecrets
 from .processes import process
 from .relay import Face, Relay
-from .secrets import Injected, NoSecrets
 
 CALL_TIMEOUT = 120.0
 TOOLS_LIMIT = 1000

@@ -25,12 +25,12 @@ from remit.formats.http_request import Meant, Outgoing, Received, Routes, outgoi
 from remit_client import Denied, Held, RemitError
 from remit_client.wire import member
 
-from . import egress_answers as answers
-from .asks import OBSERVED_LIMIT, Desk, EnforcerAsks
-from .egress_answers import Answer
-from .egress_doors import Door, Visit, origin_of
-from .egress_purse import Credential, Purse
-from .egress_upstream import Upstreams
+from ..asks import OBSERVED_LIMIT, Desk, EnforcerAsks
+from . import answers as answers
+from .answers import Answer
+from .doors import Door, Visit, origin_of
+from .purse import Credential, Purse
+from .upstream import Upstreams
 
 BODY_LIMIT = 60 * 1024  # Remit reads 64 KiB of a call
 FILE_LIMIT = 256 * 1024 * 1024

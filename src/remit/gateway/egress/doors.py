@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from remit.domain.errors import BadField, NoCredentials
 from remit.formats import http_origin
 
-from .callers import Callers
+from ..callers import Callers
 
 _ABSOLUTE = re.compile(r"http://([^/?#]*)(/.*)?\Z", re.DOTALL)
 Headers = list[tuple[str, str]]
