@@ -14,10 +14,11 @@ from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, Standing, stale
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.task import Task, TaskState
-from remit.formats import aws_caller, oidc, rfc9068
+from remit.formats import aws_caller, oidc, rfc8693, rfc9068
 from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
 from remit.verbs.attest import attest as attest_verb
 from remit.verbs.decide import decide
+from remit.verbs.delegate import Part, delegate
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
@@ -60,8 +61,7 @@ async def propose(house: House, call: Call, asked: Asked) -> Response:
     """Open a task and return its token."""
     wanted = asked.json(shapes.ProposeRequest)
     proposal = Proposal(wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
-    initiator = await initiator_of(house, call, wanted.subject_token)
-    task = await propose_verb(house.env, call, proposal, initiator)
+    task = await opened(house, call, proposal, wanted.subject_token)
     identity = await house.env.store.get(Identity, call.caller.jkt)
     if identity is None:
         raise Absent()
@@ -69,6 +69,24 @@ async def propose(house: House, call: Call, asked: Asked) -> Response:
     expires_in = (token.expires_at - call.now) // 1000
     body = {"task": shapes.task(task), "access_token": text, "token_type": "DPoP", "expires_in": expires_in}
     return json_response(body, 201)
+
+
+async def opened(house: House, call: Call, proposal: Proposal, subject_token: str) -> Task:
+    """Propose for whom the subject token speaks: a person, or a task that hands on part of itself."""
+    if subject_token and rfc8693.is_delegation(subject_token, house.url):
+        keys = await house.keys_for(subject_token)
+        delegation = rfc8693.parse_delegation(subject_token, issuer=house.url, keys=keys, now=call.now)
+        return await propose_verb(house.env, call, proposal, delegation=delegation)
+    return await propose_verb(house.env, call, proposal, await initiator_of(house, call, subject_token))
+
+
+async def delegated(house: House, call: Call, asked: Asked) -> Response:
+    """Hand part of the task to another agent, which opens it with the token in the answer."""
+    wanted = asked.json(shapes.DelegationRequest)
+    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+    text, found = await delegate(house.env, call, own_task(call, asked), part)
+    body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
+    return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
 
 async def initiator_of(house: House, call: Call, subject_token: str) -> Principal | None:

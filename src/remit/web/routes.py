@@ -135,6 +135,14 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.CredentialRequest,
         creates=True,
     ),
+    Route(
+        "POST",
+        "/v1/tasks/{task}/delegations",
+        AGENT,
+        agents.delegated,
+        body=shapes.DelegationRequest,
+        creates=True,
+    ),
     Route("POST", "/v1/tasks/{task}/hook-keys", AGENT, hooks.create_key, creates=True),
     Route(
         "POST",
