@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from remit_client import AgentKey
 from tests.web.test_flow import ACCESS, EXCHANGE, introspect
@@ -106,3 +107,35 @@ def test_what_may_not_be_handed_on(server):
     assert hand(bot, plain, its).json()["reasons"] == ["not_delegable"]
     child, below = opened(accept(other, hand(bot, task, token).json()["delegation_token"]))
     assert hand(other, child, below, agent="bot", purpose="whole").json()["reasons"] == ["not_delegable"]
+
+
+def test_the_client_hands_on_and_accepts(server, tmp_path):
+    import asyncio
+
+    import remit_client as remit
+
+    def joined(name):
+        token = server.http("operator").post(f"/v1/agents/{name}/join-tokens", json={}).json()["join_token"]
+        return {"url": server.url, "agent_dir": tmp_path / name, "join_token": token}
+
+    giver, receiver = joined("bot"), joined("other")
+    with remit.Remit(**giver).task("whole", goal="look after acme", customer="acme") as task:
+        text = task.delegate("other", "part", goal="look", max_calls=3, duration_s=60, customer="acme")
+        with remit.Remit(**receiver).accept(text) as child:
+            assert child.call("list", customer="acme").why is not None
+            with pytest.raises(remit.Denied):
+                child.call("list", customer="globex")
+            assert text not in repr(child) + repr(child._work)
+        with pytest.raises(remit.NotAuthenticated), remit.Remit(**receiver).accept(text):
+            pass
+
+    async def main():
+        async with remit.AsyncRemit(**giver).task("whole", goal="look after acme", customer="acme") as task:
+            text = await task.delegate("other", "part", goal="look", customer="acme")
+            async with remit.AsyncRemit(**receiver).accept(text) as child:
+                await task.end("done", settled=False)
+                with pytest.raises(remit.Denied) as denied:
+                    await child.call("list", customer="acme")
+                assert denied.value.reasons[0] in ("ancestor_ended", "task_not_open")
+
+    asyncio.run(main())
