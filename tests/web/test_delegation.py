@@ -50,6 +50,7 @@ def test_a_child_acts_within_its_parent_and_ends_with_it(server):
     elsewhere = rs.json()["parts"]["access_token"]
     assert introspect(server, below)["active"] and introspect(server, elsewhere)["active"]
     seen = server.http("operator").get(f"/v1/tasks/{task}").json()
+    assert seen["credentials"]["alive"] == 1  # its child's
     assert seen["handed_on"] == {"times": 1, "calls": 5}
     shown = server.http("operator").get(f"/v1/tasks/{child}").json()
     assert (shown["parent"], shown["max_calls"]) == (task, 5) and shown["deadline"] <= seen["deadline"]

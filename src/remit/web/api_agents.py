@@ -201,13 +201,32 @@ async def show_task(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def _in_sight(house: House, task: Task) -> dict[str, Any]:
-    """The task and what it still holds, down to zero: by issuer, and by what each credential waits for."""
+    """The task and what it and everything below it still hold, down to zero: by issuer, and by what each waits for."""
     states = (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING)
-    leases = [] if task.settled_at else [lease for one in states for lease in await house.env.leases_in(one, task.id)]
+    within = [] if task.settled_at else [task.id, *await _below(house, task)]
+    leases = [lease for key in within for one in states for lease in await house.env.leases_in(one, key)]
     found = alive({lease.id: lease for lease in leases}.values())
     outages = {one.issuer: await house.env.store.get(IssuerOutage, one.issuer) for one in found}
     since = {issuer: row.since for issuer, row in outages.items() if row is not None and not row.over_at}
     return {**shapes.task(task), "credentials": shapes.credentials(found, since)}
+
+
+async def _below(house: House, task: Task) -> list[str]:
+    """The tasks that hang from this one and have not settled."""
+    found: list[str] = []
+    waiting = [task]
+    while waiting:
+        one = waiting.pop()
+        children: list[Task] = []
+        while one.handed and (
+            page := await house.env.store.find(
+                Task, {"parent": one.id}, after=children[-1].key if children else "", limit=1000
+            )
+        ):
+            children += page
+        waiting += children
+        found += [child.id for child in children if not child.settled_at]
+    return found
 
 
 async def task_leases(house: House, call: Call, asked: Asked) -> Response:
