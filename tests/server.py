@@ -38,6 +38,7 @@ kind = "jwt"
 kind = "static"
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
+    "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/other.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "purposes/pay.toml": """
 owner = "olga"
@@ -67,7 +68,7 @@ grants = { secret = "stripe" }
 """,
     "purposes/whole.toml": """
 owner = "olga"
-agents = ["bot"]
+agents = ["lead"]
 max_duration = "10m"
 max_calls = 20
 max_depth = 1

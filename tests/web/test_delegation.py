@@ -11,15 +11,15 @@ from tests.web.test_flow import ACCESS, EXCHANGE, introspect
 JWT = "urn:ietf:params:oauth:token-type:jwt"
 
 
-def whole(bot, customer="acme"):
-    answer = bot.token({"type": "whole", "goal": f"look after {customer}", "parameters": {"customer": customer}})
+def whole(lead, customer="acme"):
+    answer = lead.token({"type": "whole", "goal": f"look after {customer}", "parameters": {"customer": customer}})
     assert answer.status_code == 200, answer.text
     return answer.json()["authorization_details"][0]["task"], answer.json()["access_token"]
 
 
-def hand(bot, task, token, **more):
+def hand(lead, task, token, **more):
     body = {"agent": "other", "purpose": "part", "goal": "look", "parameters": {"customer": "acme"}, **more}
-    return bot.send("POST", f"/v1/tasks/{task}/delegations", token, body)
+    return lead.send("POST", f"/v1/tasks/{task}/delegations", token, body)
 
 
 def accept(agent, delegation, key=None, **more):
@@ -33,9 +33,9 @@ def opened(answer):
 
 
 def test_a_child_acts_within_its_parent_and_ends_with_it(server):
-    bot, other = server.agent(), server.agent("other")
-    task, token = whole(bot)
-    handed = hand(bot, task, token, max_calls=5)
+    lead, other = server.agent("lead"), server.agent("other")
+    task, token = whole(lead)
+    handed = hand(lead, task, token, max_calls=5)
     assert handed.status_code == 201, handed.text
     accepted = accept(other, handed.json()["delegation_token"])
     child, below = opened(accepted)
@@ -54,9 +54,9 @@ def test_a_child_acts_within_its_parent_and_ends_with_it(server):
     assert seen["handed_on"] == {"times": 1, "calls": 5}
     shown = server.http("operator").get(f"/v1/tasks/{child}").json()
     assert (shown["parent"], shown["max_calls"]) == (task, 5) and shown["deadline"] <= seen["deadline"]
-    assert [hop["agent"] for hop in shown["chain"]] == ["bot", "other"]
+    assert [hop["agent"] for hop in shown["chain"]] == ["lead", "other"]
 
-    ended = bot.send("POST", f"/v1/tasks/{task}/end?wait=settled", token, {"reason": "done"}).json()
+    ended = lead.send("POST", f"/v1/tasks/{task}/end?wait=settled", token, {"reason": "done"}).json()
     assert ended["settled_at"], ended
     assert other.call(child, below)["decision"] == "deny"
     assert introspect(server, below) == {"active": False} == introspect(server, elsewhere)
@@ -68,18 +68,18 @@ def test_a_child_acts_within_its_parent_and_ends_with_it(server):
 
 
 def test_a_delegation_token_is_good_once_for_one_agent_with_a_key_of_its_own(server):
-    bot, other = server.agent(), server.agent("other")
-    task, token = whole(bot)
-    text = hand(bot, task, token).json()["delegation_token"]
+    lead, other = server.agent("lead"), server.agent("other")
+    task, token = whole(lead)
+    text = hand(lead, task, token).json()["delegation_token"]
     body = {"purpose": "part", "goal": "look", "subject_token": text}
     stolen = [
-        accept(bot, text),  # another agent
+        accept(lead, text),  # another agent
         accept(other, text, key=AgentKey.generate()),  # another key
         accept(other, text[:-6] + "AAAAAA"),
         httpx.post(f"{server.url}/v1/tasks", json=body, headers={"Authorization": f"Bearer {text}"}),
         httpx.post(f"{server.url}/v1/tasks", json=body, headers={"Authorization": f"DPoP {text}"}),
         other.send("POST", f"/v1/tasks/{task}/calls", text, {"tool": "list", "arguments": {"customer": "acme"}}),
-        bot.send("POST", "/v1/tasks", bot.token().json()["access_token"], body),
+        lead.send("POST", "/v1/tasks", lead.token().json()["access_token"], body),
     ]
     assert all(answer.status_code in (400, 401, 404) for answer in stolen), [a.text for a in stolen]
     own = other.token().json()["access_token"]
@@ -91,23 +91,24 @@ def test_a_delegation_token_is_good_once_for_one_agent_with_a_key_of_its_own(ser
 
 
 def test_what_may_not_be_handed_on(server):
-    bot, other = server.agent(), server.agent("other")
-    task, token = whole(bot)
+    lead, other = server.agent("lead"), server.agent("other")
+    task, token = whole(lead)
     refusals = {
-        "not_delegable": [{"agent": "bot"}, {"purpose": "pay"}, {"purpose": "nothing"}, {"agent": "nobody"}],
+        "not_delegable": [{"agent": "lead"}, {"purpose": "pay"}, {"purpose": "nothing"}, {"agent": "nobody"}],
         "out_of_scope": [{"parameters": {"customer": "globex"}}],
         "budget_spent": [{"max_calls": 21}],
     }
     for reason, bodies in refusals.items():
         for body in bodies:
-            answer = hand(bot, task, token, **body)
+            answer = hand(lead, task, token, **body)
             assert (answer.status_code, answer.json()["reasons"]) == (403, [reason]), answer.text
     stranger = server.agent("other").token().json()["access_token"]
     assert hand(other, task, stranger).status_code in (401, 404)
+    bot = server.agent()
     plain, its = bot.task()
     assert hand(bot, plain, its).json()["reasons"] == ["not_delegable"]
-    child, below = opened(accept(other, hand(bot, task, token).json()["delegation_token"]))
-    assert hand(other, child, below, agent="bot", purpose="whole").json()["reasons"] == ["not_delegable"]
+    child, below = opened(accept(other, hand(lead, task, token).json()["delegation_token"]))
+    assert hand(other, child, below, agent="lead", purpose="whole").json()["reasons"] == ["not_delegable"]
 
 
 def test_the_client_hands_on_and_accepts(server, tmp_path):
@@ -119,7 +120,7 @@ def test_the_client_hands_on_and_accepts(server, tmp_path):
         token = server.http("operator").post(f"/v1/agents/{name}/join-tokens", json={}).json()["join_token"]
         return {"url": server.url, "agent_dir": tmp_path / name, "join_token": token}
 
-    giver, receiver = joined("bot"), joined("other")
+    giver, receiver = joined("lead"), joined("other")
     with remit.Remit(**giver).task("whole", goal="look after acme", customer="acme") as task:
         text = task.delegate("other", "part", goal="look", max_calls=3, duration_s=60, customer="acme")
         with remit.Remit(**receiver).accept(text) as child:
