@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 FILES = {
     "decision_inproc.py": ("decision.inproc",),
     "over_http.py": ("decision.http", "token.issue"),
+    "delegation.py": ("chain.verify", "revoke.tree"),
     "log_append.py": ("log.append",),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),

@@ -38,6 +38,7 @@ kind = "jwt"
 kind = "static"
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
+    "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/other.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "purposes/pay.toml": """
 owner = "olga"
@@ -64,6 +65,47 @@ issuer = "box"
 ttl = "10m"
 reveal = true
 grants = { secret = "stripe" }
+""",
+    "purposes/whole.toml": """
+owner = "olga"
+agents = ["lead"]
+max_duration = "10m"
+max_calls = 20
+max_depth = 1
+[parameters.customer]
+pattern = "[a-z]+"
+[[grants]]
+tool = "list"
+resource = "customer/{customer}"
+[[credentials]]
+name = "rs"
+issuer = "tokens"
+ttl = "10m"
+grants = { audience = "https://rs.example", scope = ["read"] }
+[[delegations]]
+agents = ["other"]
+purposes = ["part"]
+max_calls = 8
+fan_out = 3
+""",
+    "purposes/part.toml": """
+owner = "olga"
+agents = ["other"]
+max_duration = "1h"
+max_calls = 50
+[parameters.customer]
+pattern = "[a-z]+"
+[[grants]]
+tool = "list"
+resource = "customer/{customer}"
+[[grants]]
+tool = "pay"
+resource = "customer/{customer}/*"
+[[credentials]]
+name = "rs"
+issuer = "tokens"
+ttl = "10m"
+grants = { audience = "https://rs.example", scope = ["read"] }
 """,
     "tools/list.toml": """
 effect = "read"

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
+from remit.domain.chain import Hop
 from remit.domain.change import Change, R
-from remit.domain.errors import StoreUnavailable
+from remit.domain.errors import Busy, StoreUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Attester, Federation, TrustDomain
+from remit.domain.identity import Attester, Federation, Standing, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, signing_key, x509_svid
+from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
@@ -224,14 +226,45 @@ class Env:
     svid_ttl: int = 3_600_000
     rotation: Rotation = field(default_factory=Rotation)
 
+    async def above(self, hops: Sequence[Hop]) -> Above:
+        """The tasks of these hops, which are above some other."""
+        links: list[Link] = []
+        for hop in hops:
+            task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
+            if task is None or branch is None:
+                raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
+            links.append(Link(task, branch, await self.store.get(Standing, hop.agent)))
+        return Above(tuple(links))
+
+    def signed(self, token: rfc9068.AccessToken) -> str:
+        """The token's text. Sign only what an event explains (law 4)."""
+        kid = self.signer.signing("token")
+        return rfc9068.encode(
+            token, jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
+        )
+
     async def read_by(self, task: Task) -> Sequence[Observation]:
-        """Everything an open task has read, in order."""
+        """Everything an open task has read, in order; of a hand-off, everything that any part of it has read."""
+        if task.parent or task.handed:
+            return await self._read_together(task.root)
         rows: list[Observation] = []
         while len(rows) < task.observed:
             page = await self.store.find(Observation, {"task": task.id}, after=rows[-1].key if rows else "", limit=1000)
             if not page:
                 raise StoreUnavailable("What the task has read cannot be found.", inside=task.id)
             rows += page
+        return rows
+
+    async def _read_together(self, root: str) -> Sequence[Observation]:
+        rows: list[Observation] = []
+        while page := await self.store.find(
+            Observation, {"root": root}, after=rows[-1].key if rows else "", limit=1000
+        ):
+            rows += page
+            if len(rows) > READ_TOGETHER:
+                raise Busy(
+                    "This hand-off has read too much to tell where values come from.", next_step="End parts of it."
+                )
         return rows
 
     async def own_bundle(self, *, kid: str = "") -> TrustBundle:
@@ -311,3 +344,4 @@ _IN_FORCE: dict[str, InForce] = {}
 _BUNDLES: dict[tuple[str, ...], TrustBundle] = {}
 _AUTHORITIES: dict[tuple[str, str], bytes] = {}
 AUTHORITY_LIFE = 366 * 86_400_000
+READ_TOGETHER = 20_000

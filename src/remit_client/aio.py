@@ -68,6 +68,10 @@ class AsyncRemit:
         """The same as `task`, with the parameters as a mapping."""
         return AsyncTask(self, Work(self.agent, purpose, goal, parameters), on_behalf_of, duration_s, max_calls)
 
+    def accept(self, delegation: str) -> AsyncTask:
+        """What another agent handed to this one by its `delegate`, to enter with `async with`."""
+        return AsyncTask(self, Work(self.agent, "", "", handed=delegation), "", 0, 0)
+
     def adopt(self, purpose: str, task_id: str) -> AsyncTask:
         """An open task of this agent; leaving its block does not end it."""
         return AsyncTask(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
@@ -174,6 +178,24 @@ class AsyncTask:
     async def observe(self, tool: str, content: Any) -> None:
         """Report what a tool returned, as JSON of at most 1 MiB; raises when Remit does not accept it."""
         await self._remit.run(self._work.observe(tool, content))
+
+    async def delegate(
+        self,
+        agent: str,
+        purpose: str,
+        /,
+        *,
+        goal: str,
+        duration_s: float = 0,
+        max_calls: int = 0,
+        **parameters: Any,
+    ) -> str:
+        """Hand part of this task to another agent; send it the text, which is good once, for that agent alone.
+
+        Its calls, `max_calls` or as many as may be handed on, are taken from this task.
+        """
+        part = {"agent": agent, "purpose": purpose, "goal": goal, "parameters": parameters, "max_calls": max_calls}
+        return await self._remit.run(self._work.delegate({**part, "duration_ms": int(duration_s * 1000)}))
 
     async def hook_key(self) -> str:
         """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""

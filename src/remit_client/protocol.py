@@ -26,6 +26,7 @@ from .wire import Send, Talk, checked, member, texts
 DEFAULT_URL = "http://127.0.0.1:7450"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
 _WAIT_STEP = 20
 _EARLY = 60  # a token is renewed this many seconds, or a fifth of its life, before its end
@@ -131,12 +132,17 @@ class Agent:
         tasks = yield from self.own("/v1/tasks", "?state=open&limit=100")
         return {**found, "tasks": member(tasks, "items", list)}
 
+    def accept(self, delegation: str) -> Talk[Any]:
+        """Open what another agent handed over (RFC 8693); this agent proves itself as the actor."""
+        yield from self.prove()
+        fields = {"grant_type": EXCHANGE, "subject_token": delegation, "subject_token_type": JWT}
+        return (yield from self.ask_token({**self._client(), **fields}))
+
+    def _client(self) -> dict[str, str]:
+        return {"client_assertion_type": ASSERTION, "client_assertion": self.key.assertion(self.name, self.url)}
+
     def _granted(self, details: Mapping[str, Any] | None, subject_token: str) -> Talk[Any]:
-        fields = {
-            "grant_type": "client_credentials",
-            "client_assertion_type": ASSERTION,
-            "client_assertion": self.key.assertion(self.name, self.url),
-        }
+        fields = {"grant_type": "client_credentials", **self._client()}
         if details is not None:
             fields["authorization_details"] = json.dumps([details], allow_nan=False)
         if subject_token:
@@ -179,9 +185,12 @@ class Work:
     id: str = ""
     _token: _Token = field(default_factory=_Token, repr=False)
     _elsewhere: dict[str, _Token] = field(default_factory=dict, repr=False)
+    handed: str = field(default="", repr=False)
 
     def open(self, subject_token: str = "", duration_s: float = 0, max_calls: int = 0) -> Talk[None]:
-        """Propose."""
+        """Propose, or open what was handed over."""
+        if self.handed:
+            return self._keep((yield from self.agent.accept(self.handed)))
         details: dict[str, Any] = {"type": self.purpose, "goal": self.goal, "parameters": dict(self.parameters)}
         if duration_s:
             details["duration_ms"] = int(duration_s * 1000)
@@ -204,6 +213,7 @@ class Work:
     def _keep(self, answer: Any) -> None:
         details = member(answer, "authorization_details", list)
         self.id = member(details[0] if details else None, "task", str)
+        self.purpose = member(details[0], "type", str)
         self._token = _Token.of(answer)
 
     def call(self, tool: str, arguments: Mapping[str, Any], *, wait: float, pin: str = "") -> Talk[Permit]:
@@ -231,6 +241,11 @@ class Work:
         """Report what a tool returned: Remit keeps what reading it means, and never the content."""
         path = f"/v1/tasks/{self.id}/observations"
         yield from self.agent.post(path, {"tool": tool, "content": content}, (yield from self.token()))
+
+    def delegate(self, part: Mapping[str, Any]) -> Talk[str]:
+        """Hand part of this task to another agent: the text that it opens it with, once."""
+        path = f"/v1/tasks/{self.id}/delegations"
+        return member((yield from self.agent.post(path, part, (yield from self.token()))), "delegation_token", str)
 
     def hook_key(self) -> Talk[str]:
         """A bearer key with which a coding agent's hooks may ask about this task, and nothing else."""

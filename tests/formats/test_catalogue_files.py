@@ -98,6 +98,37 @@ def test_what_is_wrong_is_named(file, right, wrong, line, words):
     assert abs(found.line - line) <= 1, (found.line, found.problem)
 
 
+HANDS_ON = """max_depth = 1
+[[delegations]]
+agents = ["other"]
+purposes = ["asked"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("", "", "is an agent of none of asked"),
+        ('"other"', '"othre"', "did you mean 'other'"),
+        ('"asked"', '"askd"', "did you mean 'asked'"),
+        ("max_depth = 1\n", "", "go together"),
+        ("max_depth = 1", "max_depth = 17", "at most 16|0 to 16"),
+        (HANDS_ON[HANDS_ON.index("[[") :], "", "go together"),
+        ("agents", "agent", "did you mean 'agents'"),
+        ("purposes", "fan_out = 0\npurposes", "must be 1 to"),
+    ],
+)
+def test_what_is_wrong_with_a_delegation_is_named(right, wrong, words):
+    top, _, rows = HANDS_ON.replace(right, wrong, 1).partition("[[")
+    text = FILES["purposes/pay.toml"].replace("max_calls = 5\n", "max_calls = 5\n" + top, 1) + "[[" * bool(rows) + rows
+    files = {**FILES, "purposes/pay.toml": text}
+    if right:
+        files["purposes/asked.toml"] = FILES["purposes/asked.toml"].replace('["bot"]', '["bot", "other"]')
+    with pytest.raises(BadCatalogue) as refused:
+        parse(files)
+    assert any(word in refused.value.problem for word in words.split("|")), refused.value.problem
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.domain import events
+from remit.domain.above import Branch
 from remit.domain.approval import Approval
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
@@ -243,6 +244,39 @@ async def test_a_caller_that_gives_up_breaks_nothing(store):
         await asyncio.gather(*tasks, return_exceptions=True)
     await store.commit(frozen("after"))
     assert await replay(store) == []
+
+
+def test_nothing_below_is_committed_after_a_branch_has_ended(opened):
+    """Two servers over one store: what checks the branch and what ends it cannot both believe that they were first."""
+
+    async def main():
+        one, two = await opened(), await opened()
+        branch = Branch("tsk_1", version=1)
+        await one.commit(Change(events.LeaseMinted("branch", "tsk_1"), CALL).put(Branch("tsk_1"), was=None))
+        before: list[int] = []
+
+        async def below(store, number):
+            with contextlib.suppress(Conflict):
+                change = Change(events.LeaseMinted(f"below{number}", "tsk_1"), CALL).check(branch)
+                before.append(await store.commit(change))
+
+        async def end():
+            await asyncio.sleep(0.01)
+            change = Change(events.LeaseMinted("end", "tsk_1"), CALL).put(branch.ended(5), was=branch)
+            return await two.commit(change)
+
+        async def many(store, start):
+            for number in range(start, start + 60):
+                await asyncio.gather(*(below(store, f"{number}/{i}") for i in range(4)))
+
+        _, _, ended = await asyncio.gather(many(one, 0), many(two, 100), end())
+        assert before and all(number < ended for number in before)
+        with pytest.raises(Conflict):
+            await one.commit(Change(events.LeaseMinted("late", "tsk_1"), CALL).check(branch))
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
 
 
 def test_every_kind_of_row_has_a_table():

@@ -35,6 +35,11 @@ REASONS = {
     Reason.APPROVED: "A person agreed to exactly this call.",
     Reason.WATCHED: "It happened, since the purpose only watches; the other reasons say what would have been.",
     Reason.CREDENTIAL_UNKNOWN: "The purpose offers no credential of this name.",
+    Reason.ANCESTOR_ENDED: "A task above this one has ended, and with it everything that it handed on.",
+    Reason.NOT_DELEGABLE: "The purpose has no [[delegations]] for this agent and purpose, or the agent is the giver.",
+    Reason.TOO_DEEP: "A purpose in the chain allows fewer hand-offs one under the other: its max_depth.",
+    Reason.FAN_OUT_SPENT: "The task was handed on as often as the rule's fan_out allows.",
+    Reason.DELEGATION_LOOP: "The agent acts in this chain already, and the rule does not say again = true.",
 }
 
 

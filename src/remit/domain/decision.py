@@ -38,6 +38,11 @@ class Reason(Enum):
     APPROVED = "approved"
     WATCHED = "watched"
     CREDENTIAL_UNKNOWN = "credential_unknown"
+    ANCESTOR_ENDED = "ancestor_ended"
+    NOT_DELEGABLE = "not_delegable"
+    TOO_DEEP = "too_deep"
+    FAN_OUT_SPENT = "fan_out_spent"
+    DELEGATION_LOOP = "delegation_loop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What the log can say: a closed union.
 
 An event carries names, states and digests; never a payload, never a secret (law 10).
-Digest fields are `sha256:<hex>`. Instants are ms.
+Digest fields are `sha256:<hex>`. Instants are ms. `chain` is the tasks above, the first of all first; their own events
+say who acts in them and for whom.
 """
 
 from __future__ import annotations
@@ -206,6 +207,34 @@ class TaskProposed:
     deadline: int
     catalogue: str
     policies: tuple[str, ...]
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDelegated:
+    """A task handed part of itself to an agent, which may open `child` until `expires_at` (ms)."""
+
+    task: str
+    agent: str
+    to: str
+    child: str
+    purpose: str
+    goal: str
+    parameters: str
+    calls: int
+    expires_at: int
+    chain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DelegationDenied:
+    """A task may not be handed on like this."""
+
+    task: str
+    agent: str
+    to: str
+    purpose: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +277,7 @@ class AccessDecided:
     sensitivity: str
     origin: str
     carries: str
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +347,7 @@ class LeaseReserved:
     handle: str
     expires_at: int
     policies: tuple[str, ...]
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +466,8 @@ Event: TypeAlias = (
     | SigningKeyRetired
     | SigningKeyReplaced
     | TaskProposed
+    | TaskDelegated
+    | DelegationDenied
     | ProposalDenied
     | TokenIssued
     | AccessDecided

@@ -40,7 +40,7 @@ def _context(
     }
 
 
-def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, now: int) -> Facts:
+def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, label: Label, now: int) -> Facts:
     """Facts of asking for a task."""
     return Facts(
         agent.name,
@@ -51,7 +51,7 @@ def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, now: int) -> Facts
         "Purpose",
         purpose.name,
         {"owner": purpose.owner},
-        _context(agent, purpose.profile, chain, Label(), "", 0, purpose.name, now),
+        _context(agent, purpose.profile, chain, label, "", 0, purpose.name, now),
     )
 
 

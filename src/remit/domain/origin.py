@@ -79,6 +79,7 @@ NOTHING_TRACED = Provenance()
 class Observation:
     """Row: one result that a task has read. `trusted` and `untrusted` are concatenated digests of the values in it,
     by who could have written them. `whole` false: it had more values than are kept, so what is not found may be in it.
+    `root` is the task the hand-off hangs from, whose whole subtree reads together.
     """
 
     task: str
@@ -90,6 +91,7 @@ class Observation:
     trusted: bytes = b""
     untrusted: bytes = b""
     whole: bool = True
+    root: str = ""
     version: int = 0
 
     @property

@@ -90,6 +90,35 @@ class CredentialRule:
     environment: str = ""
     sensitivity: Sensitivity = Sensitivity.INTERNAL
 
+    def within(self, other: CredentialRule, mine: Mapping[str, str], others: Mapping[str, str]) -> bool:
+        """Whether whoever may have `other`, with its parameters, could have had exactly this one.
+
+        What an issuer grants has no order here that anybody could judge, so only the same is within.
+        """
+        same = (self.issuer, self.grants, self.environment) == (other.issuer, other.grants, other.environment)
+        holes = set(_HOLE.findall(str(self.grants)))
+        return (
+            same
+            and all(mine.get(hole) == others.get(hole) for hole in holes)
+            and self.reveal <= other.reveal
+            and self.sensitivity <= other.sensitivity
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DelegationRule:
+    """Whom a task may be handed on to, for which purposes. Each child gets at most `max_calls` and `max_duration` (ms;
+    0: what its own purpose allows). `fan_out` is how many hand-offs of one task there may be. `again`: the
+    agent may already act in the chain.
+    """
+
+    agents: tuple[str, ...]
+    purposes: tuple[str, ...]
+    max_calls: int = 0
+    max_duration: int = 0
+    fan_out: int = 8
+    again: bool = False
+
 
 class Profile(Enum):
     """How much of the default policy stands in the way. BY_TIER: autonomous agents are guarded, assistants balanced."""
@@ -105,6 +134,11 @@ class Profile(Enum):
             return self
         return Profile.GUARDED if tier is Tier.AUTONOMOUS else Profile.BALANCED
 
+    @property
+    def strictness(self) -> int:
+        """Greater stands more in the way."""
+        return (Profile.WATCH, Profile.BALANCED, Profile.GUARDED).index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
@@ -113,6 +147,7 @@ class Purpose:
     `profile` tells policies how careful to be; under WATCH what they hold or forbid is recorded and happens all the
     same.
     `attested_by` are the kinds of proof it accepts, such as `unix`, `spiffe` or `oidc:github`; none: any kind.
+    `max_depth` is how many hand-offs there may be below one of its tasks, one under the other; 0: none at all.
     """
 
     name: str
@@ -132,6 +167,7 @@ class Purpose:
     attested_by: tuple[str, ...] = ()
     max_depth: int = 0
     profile: Profile = Profile.BY_TIER
+    delegations: tuple[DelegationRule, ...] = ()
     revision: str = ""
 
     def checked_parameters(self, stated: Mapping[str, Json]) -> dict[str, str]:
@@ -158,6 +194,10 @@ class Purpose:
             frozenset(self.environments),
             until,
         )
+
+    def delegation(self, agent: str, purpose: str) -> DelegationRule | None:
+        """The first rule by which a task may be handed to this agent for this purpose."""
+        return next((r for r in self.delegations if agent in r.agents and purpose in r.purposes), None)
 
     def credential(self, name: str) -> CredentialRule | None:
         """Find a credential rule by name."""

@@ -33,7 +33,8 @@ class Task:
 
     `uses` counts permits of tools that change something; `observed` counts results that were read. `settled_at` is
     when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
-    whether an ended task has settled.
+    whether an ended task has settled. `handed` counts hand-offs, `lent` the calls that went with them; `uses`
+    and `label` are of everything below as well.
     """
 
     id: str
@@ -58,6 +59,8 @@ class Task:
     end_reason: str = ""
     settled_at: int = 0
     check_at: int = 0
+    handed: int = 0
+    lent: int = 0
     version: int = 0
 
     @property
@@ -73,9 +76,19 @@ class Task:
         return self.held_by(caller) or caller.kind is CallerKind.ENFORCER
 
     @property
+    def root(self) -> str:
+        """The task that its whole hand-off hangs from: its own id when nobody handed it on."""
+        return self.chain.hops[0].task
+
+    @property
     def memory(self) -> bytes:
-        """The context of the key that digests what it reads."""
-        return f"observations:{self.id}".encode()
+        """The context of the key that digests what it reads: one for a whole hand-off, which is traced together."""
+        return f"observations:{self.root}".encode()
+
+    @property
+    def left(self) -> int:
+        """Calls it may still make or hand on."""
+        return self.max_calls - self.calls - self.lent
 
     @property
     def initiator(self) -> Principal:
@@ -103,6 +116,17 @@ class Task:
         """After one more permit, which reads things of this label; `used` names a tool that changes something."""
         uses = {**self.uses, used: self.uses.get(used, 0) + 1} if used else self.uses
         return replace(self, calls=self.calls + 1, label=self.label | label, uses=uses)
+
+    def hands_on(self, calls: int) -> Task:
+        """After handing on so many of its calls; they do not come back."""
+        if not 0 < calls <= self.left:
+            raise WrongState(f"task {self.id} has {self.left} calls left and cannot hand on {calls}")
+        return replace(self, handed=self.handed + 1, lent=self.lent + calls)
+
+    def beneath(self, label: Label, used: str = "") -> Task:
+        """After something below it read things of this label, or used a tool that changes something."""
+        uses = {**self.uses, used: self.uses.get(used, 0) + 1} if used else self.uses
+        return replace(self, label=self.label | label, uses=uses)
 
     def read(self, label: Label) -> Task:
         """After one more result of this label."""

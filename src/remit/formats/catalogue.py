@@ -19,7 +19,7 @@ from remit.domain.errors import BadCatalogue, BadField, Refusal
 from remit.domain.flow import Sensitivity, Trust
 from remit.domain.identity import NAME, Agent, Attestation, Attester, Federation, Person, SpiffeId, Tier, TrustDomain
 from remit.domain.origin import BY_INITIATOR
-from remit.domain.purpose import CredentialRule, GrantRule, Parameter, Profile, Purpose
+from remit.domain.purpose import CredentialRule, DelegationRule, GrantRule, Parameter, Profile, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.tool import Effect, Tool, as_decimal
 
@@ -335,7 +335,10 @@ def _purpose(name: str, s: Section) -> Purpose:
         attested_by=s.texts("attested_by", ()),
         max_depth=s.whole("max_depth", 0, most=16),
         profile=Profile(s.word("profile", [p.value for p in Profile if p.value]) if "profile" in s else ""),
+        delegations=tuple(_delegation(d) for d in s.tables("delegations")),
     )
+    if bool(purpose.delegations) is not bool(purpose.max_depth):
+        s.fail("max_depth", "'max_depth' and [[delegations]] go together: how far down, and to whom")
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
         s.fail("max_duration", "'max_duration' must be one second to 30 days")
     return dataclasses.replace(purpose, revision=_revision(purpose))
@@ -380,6 +383,19 @@ def _grant(s: Section) -> GrantRule:
         Pattern.parse(re.sub(r"\{[a-z_][a-z0-9_]*\}", "x", rule.resource))
     except BadField as bad:
         s.fail("resource", bad.problem)
+    s.done()
+    return rule
+
+
+def _delegation(s: Section) -> DelegationRule:
+    rule = DelegationRule(
+        s.texts("agents"),
+        s.texts("purposes"),
+        s.whole("max_calls", 0, most=1_000_000),
+        s.duration("max_duration", 0),
+        s.whole("fan_out", 8, least=1, most=10_000),
+        s.flag("again", False),
+    )
     s.done()
     return rule
 

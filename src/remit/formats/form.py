@@ -13,6 +13,7 @@ from remit.domain.errors import BadField, Malformed, TooLarge
 LIMIT = 65_536
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name, not a secret
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 Fields = Mapping[str, tuple[str, ...]]
 _MAY_REPEAT = frozenset({"resource", "audience"})
 

@@ -21,6 +21,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from remit.domain.above import Branch
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
@@ -113,9 +114,15 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         Task,
         "tasks",
-        {"state": lambda r: r.state.value, "agent": lambda r: r.agent, "purpose": lambda r: r.purpose},
+        {
+            "state": lambda r: r.state.value,
+            "agent": lambda r: r.agent,
+            "purpose": lambda r: r.purpose,
+            "parent": lambda r: r.parent,
+        },
         _task_due,
     ),
+    Kind(Branch, "branches", {}, _never),
     Kind(
         Approval,
         "approvals",
@@ -137,7 +144,11 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         Observation,
         "observations",
-        {"task": lambda r: r.task, "kept": lambda r: "yes" if r.values else "no"},
+        {
+            "task": lambda r: r.task,
+            "kept": lambda r: "yes" if r.values else "no",
+            "root": lambda r: r.root or r.task,
+        },
         _never,
         withheld=True,
     ),

@@ -100,6 +100,13 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         _check_grant(rule, catalogue.tools[rule.tool], parameters, at)
         for source in {source for sources in rule.sources.values() for source in sources} - {BY_INITIATOR}:
             at.need("tool", source, catalogue.tools)
+    for delegation in purpose.delegations:
+        for name in delegation.purposes:
+            at.need("purpose", name, catalogue.purposes)
+        for name in delegation.agents:
+            at.need("agent", name, catalogue.agents)
+            if not any(name in catalogue.purposes[child].agents for child in delegation.purposes):
+                at.fail(name, f"{name!r} is an agent of none of {', '.join(delegation.purposes)}")
     names = [rule.name for rule in purpose.credentials]
     for credential in purpose.credentials:
         at.need("issuer", credential.issuer, catalogue.issuers)

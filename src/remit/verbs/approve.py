@@ -31,9 +31,12 @@ async def answer(env: Env, call: Call, approval_id: str, digest: str, *, yes: bo
     task = await env.store.get(Task, approval.task)
     if task is None or not task.open_at(call.now):
         raise WrongState("The task has ended, so there is nothing left to approve.")
+    above = await env.above(task.chain.hops[:-1])
+    if above.flaw(force.catalogue, call.now) is not None:
+        raise WrongState("A task above this one has ended, so there is nothing left to approve.")
     answered = approval.answered(person.name, person.groups, yes, call.now, note)
     because = events.ApprovalAnswered(
         approval.id, approval.task, approval.digest, person.name, yes, answered.state.value
     )
-    await env.store.commit(Change(because, call).put(answered, was=approval).check(task))
+    await env.store.commit(above.guard(Change(because, call).put(answered, was=approval).check(task)))
     return answered

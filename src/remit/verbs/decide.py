@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remit.domain import events, facts
+from remit.domain.above import Above
 from remit.domain.approval import Approval, ApprovalState, Came, Shown
 from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
-from remit.domain.chain import effective
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, watched, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
@@ -41,6 +41,7 @@ class Situation:
     task: Task
     identity: Identity | None
     standing: Standing | None
+    above: Above
     read: Sequence[Observation]
     digest: provenance.Digest
 
@@ -55,6 +56,7 @@ class Candidate:
     provenance: Provenance
     facts: Facts
     digest: str
+    goal: str
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:
@@ -84,7 +86,8 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     identity = await env.store.get(Identity, task.jkt)
     standing = await env.store.get(Standing, task.agent)
     digest_ = provenance.digester(env.sealer.derive(task.memory))
-    return Situation(head, force, task, identity, standing, await env.read_by(task), digest_)
+    above = await env.above(task.chain.hops[:-1])
+    return Situation(head, force, task, identity, standing, above, await env.read_by(task), digest_)
 
 
 def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
@@ -105,8 +108,12 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         return _deny(Reason.TASK_EXPIRED, "The task's time is over; propose a new one.")
     if purpose is None or purpose.revision != task.purpose_revision:
         return _deny(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed; propose the task again.")
-    if task.calls >= task.max_calls:
+    if task.left <= 0:
         return _deny(Reason.BUDGET_SPENT, f"All {task.max_calls} calls of this task are spent.")
+    above = situation.above
+    over = above.flaw(catalogue, call.now)
+    if over is not None:
+        return Deny((over,))
     # 3 comes before 2, because the scope needs the resource that the reviewed tool derives.
     tool = catalogue.tools.get(access.tool)
     if tool is None:
@@ -121,8 +128,8 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     except BadField as problem:
         return _deny(Reason.BAD_ARGUMENTS, problem.message)
     # 4 comes before 2 as well: a scope may ask where a value came from.
-    scope = effective((task.scope,))
-    said = provenance.stated(task.goal, tuple(task.parameters.values()))
+    scope, judged = above.scope(task), above.judged(task)
+    said = provenance.stated(judged.goal, tuple(judged.parameters.values()))
     names = (*tool.decisive(), *scope.sourced(tool.name))
     traced = provenance.trace(names, access.arguments, said, situation.read, situation.digest)
     # 2. The chain's effective scope.
@@ -142,8 +149,10 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
         "policy": situation.force.bundle.revision,
     }
-    asked = facts.of_call(agent, purpose, task, tool, resource, access.arguments, traced, call.now)
-    return Candidate(agent, tool, resource, traced, asked, digest(shown))
+    seen = above.strictest(catalogue, agent, purpose)
+    asked = facts.of_call(*seen, judged, tool, resource, access.arguments, traced, call.now)
+    goal = task.goal if judged is task else f"{judged.goal} → {task.agent} was told: {task.goal}"
+    return Candidate(agent, tool, resource, traced, asked, digest(shown), goal)
 
 
 async def _conclude(env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate) -> Decision:
@@ -160,11 +169,13 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
     change = change.check(situation.head)
     standing = situation.standing
     change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)
+    change = situation.above.guard(change)
     if isinstance(verdict, Permit):
         tool = candidate.tool
         changing = "" if tool.effect is Effect.READ else tool.name
         # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
         change = change.put(situation.task.spent(tool.label(), changing), was=situation.task)
+        change = situation.above.darken(change, tool.label(), changing)
         if approval is not None:
             change = change.put(approval.used(call.now), was=approval)
     elif approval is not None and approval.version == 0:
@@ -205,7 +216,7 @@ def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, no
         arguments=canonical(candidate.facts.arguments).decode(),
         resource=candidate.resource,
         effect=tool.effect.word,
-        goal=task.goal,
+        goal=candidate.goal,
         why=tuple(why.sentence for why in hold.why),
         policies=tuple(why.policy for why in hold.why),
         controls=tuple(why.control for why in hold.why if why.control),
@@ -232,6 +243,8 @@ def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, no
 def _sentence(task: Task, tool: Tool, arguments: object) -> str:
     initiator = task.chain.initiator
     behalf = f", for {initiator.name}," if initiator.name != task.agent else ""
+    through = ", then ".join(task.chain.agents()[:-1])
+    behalf += f" handed this by {through}," if through else ""
     listed = ", ".join(f"{k}={v}" for k, v in arguments.items()) if isinstance(arguments, dict) else ""
     once = " This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ""
     return f"{task.agent}{behalf} asks: {tool.title or tool.name} ({listed}), once.{once}"
@@ -250,7 +263,7 @@ def _decided(
     traced: Provenance = NOTHING_TRACED,
 ) -> events.AccessDecided:
     task = situation.task
-    label: Label = task.label
+    label: Label = task.label | situation.above.label
     return events.AccessDecided(
         task=task.id,
         agent=task.agent,
@@ -266,4 +279,5 @@ def _decided(
         sensitivity=label.sensitivity.word,
         origin=word_of(traced.worst),
         carries=word_of(traced.carried),
+        chain=situation.above.tasks,
     )

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from remit.domain import events, facts
+from remit.domain.above import Above
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.decision import Permit, Reason, Why
@@ -57,7 +58,8 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     head, force = await env.in_force()
     standing = await env.store.get(Standing, task.agent)
     identity = await env.store.get(Identity, task.jkt)
-    rule, whys, policies = _judge(force, task, identity, standing, credential, call)
+    above = await env.above(task.chain.hops[:-1])
+    rule, whys, policies = _judge(force, task, above, identity, standing, credential, call)
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -66,11 +68,11 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
         until = min(filter(None, (lease.expires_at, version.expires_at)))
         lease = replace(lease, holds=version.label, expires_at=until)
     because = events.LeaseReserved(
-        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies
+        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head)
     change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
-    change = change.check(version) if version else change
+    change = above.guard(change.check(version) if version else change)
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
 
@@ -93,9 +95,12 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
         task = await env.store.get(Task, lease.task)
         if task is None or not task.open_at(call.now):
             break
+        above = await env.above(task.chain.hops[:-1])
+        if any(link.branch.ended_at for link in above.links):
+            break
         live = lease.live(call.now, minted.reference)
         try:
-            await env.store.commit(Change(because, call).put(live, was=lease).check(task))
+            await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
             return live, minted
         except Conflict:
             fresh = await env.store.get(Lease, lease.id)
@@ -127,6 +132,7 @@ async def _end(env: Env, call: Call, lease_id: str, reason: str, reference: str 
 def _judge(
     force: InForce,
     task: Task,
+    above: Above,
     identity: Identity | None,
     standing: Standing | None,
     credential: str,
@@ -144,6 +150,9 @@ def _judge(
         return None, [Why(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")], ()
     if purpose is None or purpose.revision != task.purpose_revision:
         return None, [Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed.")], ()
+    over = above.flaw(force.catalogue, call.now)
+    if over is not None:
+        return None, [over], ()
     rule = purpose.credential(credential)
     if rule is None:
         offered = ", ".join(r.name for r in purpose.credentials) or "none"
@@ -151,7 +160,11 @@ def _judge(
     if call.caller.kind is CallerKind.AGENT and _hidden(force, rule):
         sentence = f"{rule.name} is used on the agent's behalf and never shown to it."
         return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
-    verdict = force.bundle.verdict(facts.of_credential(agent, purpose, task, rule, call.now))
+    if not above.could_have(force.catalogue, rule, task):
+        sentence = f"A task above this one could not have had {rule.name} for the same."
+        return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
+    seen = above.strictest(force.catalogue, agent, purpose)
+    verdict = force.bundle.verdict(facts.of_credential(*seen, above.judged(task), rule, call.now))
     policies = tuple(why.policy for why in verdict.why if why.policy)
     return (rule, [], policies) if isinstance(verdict, Permit) else (None, list(verdict.why), policies)
 

@@ -43,6 +43,10 @@ async def observe(
     else:
         found = await asyncio.to_thread(provenance.observed, content, tool, digest)
     for _ in range(ROUNDS):
+        above = await env.above(task.chain.hops[:-1])
+        over = above.flaw(force.catalogue, call.now)
+        if over is not None:
+            raise Denied(over.sentence, reasons=(over.reason.value,))
         if not task.open_at(call.now):
             raise Denied(f"The task is {task.state.value}; its results are for nobody.", reasons=("task_not_open",))
         if task.observed >= RESULTS:
@@ -51,8 +55,9 @@ async def observe(
         because = events.ResultObserved(
             task.id, tool.name, row.number, row.trust.word, row.sensitivity.word, row.values, row.whole
         )
+        change = Change(because, call).put(task.read(row.label()), was=task).put(row, was=None)
         try:
-            await env.store.commit(Change(because, call).put(task.read(row.label()), was=task).put(row, was=None))
+            await env.store.commit(above.darken(above.guard(change), row.label()))
         except Conflict:
             task = await _mine(env, call, task_id)
             continue
@@ -72,5 +77,5 @@ def _row(task: Task, tool: Tool, found: tuple[bytes, bytes, bool], now: int) -> 
     clean = tool.output_trust is Trust.TRUSTED and not untrusted
     trust = Trust.TRUSTED if clean else Trust.UNTRUSTED
     return Observation(
-        task.id, task.observed + 1, tool.name, trust, tool.output_sensitivity, now, trusted, untrusted, whole
+        task.id, task.observed + 1, tool.name, trust, tool.output_sensitivity, now, trusted, untrusted, whole, task.root
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from remit.domain import events, facts
+from remit.domain.above import NOBODY, Above, Delegation
 from remit.domain.caller import Call
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
 from remit.domain.decision import Decision, Hold, Permit, Reason, Why
-from remit.domain.errors import Absent, BadField, Denied, NotAttested
+from remit.domain.errors import Absent, BadField, Denied, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
 from remit.domain.purpose import Purpose
@@ -32,11 +34,22 @@ class Proposal:
     max_calls: int = 0
 
 
-async def propose(env: Env, call: Call, proposal: Proposal, initiator: Principal | None = None) -> Task:
+async def propose(
+    env: Env,
+    call: Call,
+    proposal: Proposal,
+    initiator: Principal | None = None,
+    delegation: Delegation | None = None,
+) -> Task:
     """Open a task. `initiator` is the person a verified subject token named; None is the agent's own goal.
+
+    `delegation` is what a verified delegation token hands to this agent: the proposal is then exactly that, or asks for
+    less time or fewer calls. It opens one task, whose id it names: a second one raises `Replayed`.
 
     A purpose that does not exist and one that is not this agent's are the same answer (law 11).
     """
+    if delegation is not None:
+        proposal = _handed(call, proposal, delegation)
     head, force = await env.in_force()
     agent = force.catalogue.agents.get(call.caller.name)
     purpose = force.catalogue.purposes.get(proposal.purpose)
@@ -46,16 +59,20 @@ async def propose(env: Env, call: Call, proposal: Proposal, initiator: Principal
     identity = await env.store.get(Identity, call.caller.jkt)
     standing = await env.store.get(Standing, agent.name)
 
-    begun_by = initiator or Principal(PrincipalKind.AGENT, agent.name)
-    task_id = env.new_id("tsk")
-    chain = Chain(begun_by, (Hop(agent.name, task_id),))
+    above, chain = await _chain(env, agent.name, initiator, delegation)
+    task_id, begun_by = chain.hops[-1].task, chain.initiator
+    over = above.flaw(force.catalogue, call.now)
+    if over is not None:
+        await _deny(env, call, purpose, [over], ())
     refusals = _refusals(force, agent, purpose, identity, standing, begun_by, call.now)
-    verdict = force.bundle.verdict(facts.of_proposal(agent, purpose, chain, call.now))
+    seen = above.strictest(force.catalogue, agent, purpose)
+    verdict = force.bundle.verdict(facts.of_proposal(*seen, chain, above.label, call.now))
     policies = tuple(why.policy for why in verdict.why if why.policy)
     if refusals or not isinstance(verdict, Permit):
         await _deny(env, call, purpose, refusals or _as_refusals(verdict), policies)
 
     deadline = call.now + min(proposal.duration or purpose.max_duration, purpose.max_duration)
+    deadline = min((deadline, *(link.task.deadline for link in above.links)))
     task = Task(
         id=task_id,
         purpose=purpose.name,
@@ -69,6 +86,8 @@ async def propose(env: Env, call: Call, proposal: Proposal, initiator: Principal
         opened_at=call.now,
         deadline=deadline,
         max_calls=min(proposal.max_calls or purpose.max_calls, purpose.max_calls),
+        label=above.label,
+        parent=above.tasks[-1] if above.links else "",
     )
     because = events.TaskProposed(
         task.id,
@@ -81,11 +100,45 @@ async def propose(env: Env, call: Call, proposal: Proposal, initiator: Principal
         deadline,
         head.digest,
         policies,
+        above.tasks,
     )
-    change = Change(because, call).put(task, was=None).check(head)
+    change = above.guard(Change(because, call).put(task, was=None).check(head))
     change = change.check(standing) if standing else change.check_absent(Standing, agent.name)
     await env.store.commit(change)
     return task
+
+
+def _handed(call: Call, proposal: Proposal, delegation: Delegation) -> Proposal:
+    """What was handed over; what the receiver says beside it may only ask for less."""
+    if delegation.agent != call.caller.name:
+        raise Absent(inside=f"delegation {delegation.task} of {delegation.agent} used by {call.caller}")
+    if call.now >= delegation.expires_at:
+        raise Denied("The delegation has expired.", reasons=(Reason.TASK_EXPIRED.value,))
+    if proposal.purpose not in ("", delegation.purpose) or proposal.goal not in ("", delegation.goal):
+        raise BadField("purpose", "and goal are what was handed over, or are left out")
+    if proposal.parameters and proposal.parameters != delegation.parameters:
+        raise BadField("parameters", "are what was handed over, or are left out")
+    return Proposal(
+        delegation.purpose,
+        delegation.goal,
+        delegation.parameters,
+        min(proposal.duration or delegation.duration, delegation.duration),
+        min(proposal.max_calls or delegation.max_calls, delegation.max_calls),
+    )
+
+
+async def _chain(
+    env: Env, agent: str, initiator: Principal | None, delegation: Delegation | None
+) -> tuple[Above, Chain]:
+    if delegation is None:
+        begun_by = initiator or Principal(PrincipalKind.AGENT, agent)
+        return NOBODY, Chain(begun_by, (Hop(agent, env.new_id("tsk")),))
+    parent = await env.store.get(Task, delegation.parent)
+    if parent is None:
+        raise Absent(inside=f"task {delegation.parent} of a delegation")
+    if await env.store.get(Task, delegation.task) is not None:
+        raise Replayed("The delegation was used before.", next_step="Ask for another.")
+    return await env.above(parent.chain.hops), parent.chain.then(Hop(agent, delegation.task))
 
 
 def _checked(purpose: Purpose, proposal: Proposal) -> dict[str, str]:
@@ -133,7 +186,7 @@ def _as_refusals(verdict: Decision) -> list[Why]:
     return whys
 
 
-async def _deny(env: Env, call: Call, purpose: Purpose, whys: list[Why], policies: tuple[str, ...]) -> None:
+async def _deny(env: Env, call: Call, purpose: Purpose, whys: list[Why], policies: tuple[str, ...]) -> NoReturn:
     reasons = tuple(why.reason.value for why in whys)
     because = events.ProposalDenied(call.caller.name, purpose.name, reasons, policies)
     await env.store.commit(Change(because, call))

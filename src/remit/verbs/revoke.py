@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remit.domain import events
+from remit.domain.above import Branch
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Conflict
@@ -17,7 +18,8 @@ ROUNDS = 64
 async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
     """Close (its own agent) or revoke (anybody else) a task. Ending what has ended returns it unchanged.
 
-    When this returns the end is durable and no permit is committed after it (law 6).
+    When this returns the end is durable and no permit is committed after it (law 6), here or anywhere below: what
+    was handed on checks the task's branch in its own commit.
     """
     for _ in range(ROUNDS):
         task = await env.store.get(Task, task_id)
@@ -30,8 +32,10 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
         how = TaskState.CLOSED if call.caller.kind is CallerKind.AGENT else TaskState.REVOKED
         ended = task.ended(how, call.now, reason[:500])
         because = events.TaskEnded(task.id, task.agent, how.value, reason[:500])
+        branch = await env.store.get(Branch, task.id) if task.handed else None
+        change = Change(because, call).put(ended, was=task)
         try:
-            await env.store.commit(Change(because, call).put(ended, was=task))
+            await env.store.commit(change.put(branch.ended(call.now), was=branch) if branch else change)
         except Conflict:
             continue
         env.nudge()

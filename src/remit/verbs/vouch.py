@@ -8,11 +8,10 @@ from typing import Any
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import NotAttested
+from remit.domain.errors import Denied, NotAttested
 from remit.domain.identity import Identity, Standing, StandingState, stale
 from remit.domain.task import Task
-from remit.formats.jws import SigningKey
-from remit.formats.rfc9068 import AccessToken, encode
+from remit.formats.rfc9068 import AccessToken
 from remit.ports import Env
 
 TOKEN_TTL = 600_000
@@ -33,10 +32,15 @@ async def vouch(
     frozen = standing is not None and standing.state is StandingState.FROZEN
     if frozen or call.now >= identity.expires_at:
         raise NotAttested("This agent cannot act now.", next_step="Ask its owner.", inside="frozen or proof expired")
+    if task is not None:
+        _, force = await env.in_force()
+        over = (await env.above(task.chain.hops[:-1])).flaw(force.catalogue, call.now)
+        if over is not None:
+            raise Denied(over.sentence, reasons=(over.reason.value,))
     token = _token(env, call, identity, env.new_id("jti"), task, details)
     because = events.TokenIssued(token.task, identity.agent, token.jti, token.audience, token.jkt, token.expires_at)
     await env.store.commit(Change(because, call))
-    return _signed(env, token), token
+    return env.signed(token), token
 
 
 def first_token(
@@ -45,7 +49,7 @@ def first_token(
     """The token a proposal is answered with; `TaskProposed` is durable and explains it: its `jti` is the task's id."""
     jti = "jti_" + task.id.removeprefix("tsk_")
     token = _token(env, call, identity, jti, task, details)
-    return _signed(env, token), token
+    return env.signed(token), token
 
 
 async def hook_key(env: Env, call: Call, identity: Identity, task: Task) -> tuple[str, AccessToken]:
@@ -66,7 +70,7 @@ async def hook_key(env: Env, call: Call, identity: Identity, task: Task) -> tupl
     )
     because = events.TokenIssued(task.id, identity.agent, token.jti, token.audience, "", token.expires_at)
     await env.store.commit(Change(because, call))
-    return _signed(env, token), token
+    return env.signed(token), token
 
 
 def _token(
@@ -74,7 +78,7 @@ def _token(
 ) -> AccessToken:
     return AccessToken(
         issuer=env.issuer_url,
-        subject=identity.spiffe_id,
+        subject=str(task.initiator) if task and task.parent else identity.spiffe_id,
         audience=env.issuer_url,
         client=identity.agent,
         jti=jti,
@@ -83,6 +87,7 @@ def _token(
         expires_at=min(call.now + TOKEN_TTL, identity.expires_at, task.deadline if task else call.now + TOKEN_TTL),
         task=task.id if task else "",
         details=({**(details or {}), "type": task.purpose, "task": task.id},) if task else (),
+        actor=tuple(hop.agent for hop in reversed(task.chain.hops)) if task and task.parent else (),
     )
 
 
@@ -100,12 +105,7 @@ async def speak_for(env: Env, call: Call, agent: str) -> tuple[str, AccessToken]
     )
     because = events.TokenIssued("", agent, token.jti, token.audience, "", token.expires_at)
     await env.store.commit(Change(because, call))
-    return _signed(env, token), token
-
-
-def _signed(env: Env, token: AccessToken) -> str:
-    kid = env.signer.signing("token")
-    return encode(token, SigningKey(kid, "ES256", lambda data: env.signer.sign("token", data, kid).value))
+    return env.signed(token), token
 
 
 async def identify(env: Env, call: Call, jkt: str) -> Identity:

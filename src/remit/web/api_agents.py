@@ -14,10 +14,11 @@ from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, Standing, stale
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.task import Task, TaskState
-from remit.formats import aws_caller, oidc, rfc9068
+from remit.formats import aws_caller, oidc, rfc8693, rfc9068
 from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
 from remit.verbs.attest import attest as attest_verb
 from remit.verbs.decide import decide
+from remit.verbs.delegate import Part, delegate
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
@@ -60,8 +61,7 @@ async def propose(house: House, call: Call, asked: Asked) -> Response:
     """Open a task and return its token."""
     wanted = asked.json(shapes.ProposeRequest)
     proposal = Proposal(wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
-    initiator = await initiator_of(house, call, wanted.subject_token)
-    task = await propose_verb(house.env, call, proposal, initiator)
+    task = await opened(house, call, proposal, wanted.subject_token)
     identity = await house.env.store.get(Identity, call.caller.jkt)
     if identity is None:
         raise Absent()
@@ -69,6 +69,24 @@ async def propose(house: House, call: Call, asked: Asked) -> Response:
     expires_in = (token.expires_at - call.now) // 1000
     body = {"task": shapes.task(task), "access_token": text, "token_type": "DPoP", "expires_in": expires_in}
     return json_response(body, 201)
+
+
+async def opened(house: House, call: Call, proposal: Proposal, subject_token: str) -> Task:
+    """Propose for whom the subject token speaks: a person, or a task that hands on part of itself."""
+    if subject_token and rfc8693.is_delegation(subject_token, house.url):
+        keys = await house.keys_for(subject_token)
+        delegation = rfc8693.parse_delegation(subject_token, issuer=house.url, keys=keys, now=call.now)
+        return await propose_verb(house.env, call, proposal, delegation=delegation)
+    return await propose_verb(house.env, call, proposal, await initiator_of(house, call, subject_token))
+
+
+async def delegated(house: House, call: Call, asked: Asked) -> Response:
+    """Hand part of the task to another agent, which opens it with the token in the answer."""
+    wanted = asked.json(shapes.DelegationRequest)
+    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+    text, found = await delegate(house.env, call, own_task(call, asked), part)
+    body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
+    return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
 
 async def initiator_of(house: House, call: Call, subject_token: str) -> Principal | None:
@@ -183,13 +201,32 @@ async def show_task(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def _in_sight(house: House, task: Task) -> dict[str, Any]:
-    """The task and what it still holds, down to zero: by issuer, and by what each credential waits for."""
+    """The task and what it and everything below it still hold, down to zero: by issuer, and by what each waits for."""
     states = (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING)
-    leases = [] if task.settled_at else [lease for one in states for lease in await house.env.leases_in(one, task.id)]
+    within = [] if task.settled_at else [task.id, *await _below(house, task)]
+    leases = [lease for key in within for one in states for lease in await house.env.leases_in(one, key)]
     found = alive({lease.id: lease for lease in leases}.values())
     outages = {one.issuer: await house.env.store.get(IssuerOutage, one.issuer) for one in found}
     since = {issuer: row.since for issuer, row in outages.items() if row is not None and not row.over_at}
     return {**shapes.task(task), "credentials": shapes.credentials(found, since)}
+
+
+async def _below(house: House, task: Task) -> list[str]:
+    """The tasks that hang from this one and have not settled."""
+    found: list[str] = []
+    waiting = [task]
+    while waiting:
+        one = waiting.pop()
+        children: list[Task] = []
+        while one.handed and (
+            page := await house.env.store.find(
+                Task, {"parent": one.id}, after=children[-1].key if children else "", limit=1000
+            )
+        ):
+            children += page
+        waiting += children
+        found += [child.id for child in children if not child.settled_at]
+    return found
 
 
 async def task_leases(house: House, call: Call, asked: Asked) -> Response:

@@ -29,15 +29,15 @@ from remit.domain.errors import (
 from remit.domain.identity import Identity, Standing, StandingState
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
-from remit.formats import form, jwk, rfc7523, rfc9068, rfc9396, rfc9449
+from remit.formats import form, jwk, rfc7523, rfc8693, rfc9068, rfc9396, rfc9449
 from remit.verbs.attest import JwtSvidEvidence, X509SvidEvidence, attest, claimed_id
 from remit.verbs.issue import issue
-from remit.verbs.propose import Proposal, propose
+from remit.verbs.propose import Proposal
 from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token, identify, vouch
 
 from . import client_attestation
-from .api_agents import initiator_of
+from .api_agents import opened
 from .house import Asked, House, spent_proof
 from .problems import json_response
 
@@ -88,6 +88,9 @@ async def token(house: House, call: Call, asked: Asked) -> Response:
     if grant == "client_credentials":
         answer = await _client_credentials(house, call, fields, asked)
     elif grant == form.TOKEN_EXCHANGE:
+        handed = form.one(fields, "subject_token", required=False)
+        if rfc8693.is_delegation(handed, house.url):
+            return await _accept(house, call, fields, asked, handed)
         by = await (client_attestation.client(house, call, fields, asked) if attested else house.proof(asked, call.now))
         answer = await _exchange(house, call, fields, by.jkt)
     else:
@@ -113,10 +116,10 @@ async def _client_credentials(house: House, call: Call, fields: form.Fields, ask
             raise BadField("authorization_details[0].task", "is not an open task of this agent")
         signed, issued = await vouch(house.env, call, identity, task, details.written)
     else:
-        initiator = await initiator_of(house, call, form.one(fields, "subject_token", required=False))
+        subject_token = form.one(fields, "subject_token", required=False)
         proposal = Proposal(wanted.type, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
         try:
-            task = await propose(house.env, call, proposal, initiator)
+            task = await opened(house, call, proposal, subject_token)
         except BadField as bad:
             raise BadField(f"authorization_details[0].{bad.field}", bad.problem, next_step=bad.next_step) from bad
         except Absent as absent:
@@ -187,6 +190,19 @@ async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> 
     return json_response(body)
 
 
+async def _accept(house: House, call: Call, fields: form.Fields, asked: Asked, handed: str) -> Response:
+    """RFC 8693 with a delegation token: what it hands over, opened by the client, which proves itself as the actor."""
+    if form.one(fields, "subject_token_type") not in (form.ACCESS_TOKEN_TYPE, form.JWT_TYPE):
+        raise BadField("subject_token_type", f"must be {form.JWT_TYPE}")
+    if "actor_token" in fields:
+        raise BadField("actor_token", "is not taken here: the actor is the client, by its own assertion")
+    identity = await _client(house, call, fields, asked)
+    call = Call(Caller(CallerKind.AGENT, identity.agent, jkt=identity.jkt), call.now, call.trace)
+    task = await opened(house, call, Proposal("", ""), handed)
+    signed, issued = first_token(house.env, call, identity, task)
+    return _answer(call, signed, issued, issued_token_type=form.ACCESS_TOKEN_TYPE)
+
+
 async def _credential_for(house: House, task_id: str, audience: str) -> str:
     task = await house.env.store.get(Task, task_id)
     _, force = await house.env.in_force()
@@ -197,11 +213,12 @@ async def _credential_for(house: House, task_id: str, audience: str) -> str:
     raise BadField("audience", "is none that this task's purpose grants")
 
 
-def _answer(call: Call, signed: str, issued: rfc9068.AccessToken) -> Response:
+def _answer(call: Call, signed: str, issued: rfc9068.AccessToken, **more: str) -> Response:
     body: dict[str, Any] = {
         "access_token": signed,
         "token_type": "DPoP",
         "expires_in": (issued.expires_at - call.now) // 1000,
+        **more,
     }
     if issued.details:
         body["authorization_details"] = list(issued.details)
@@ -256,6 +273,9 @@ async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None
     if token.task:
         task = await house.env.store.get(Task, token.task)
         if task is None or not task.open_at(now):
+            return None
+        _, force = await house.env.in_force()
+        if (await house.env.above(task.chain.hops[:-1])).flaw(force.catalogue, now) is not None:
             return None
     if token.audience != house.url:
         lease = await house.env.store.get(Lease, _lease_id(token.jti))

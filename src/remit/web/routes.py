@@ -139,6 +139,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/tasks/{task}/tools", AGENT | PERSON | ENFORCER | READERS, gateway.task_tools),
     Route("GET", "/v1/servers", ENFORCER | READERS, gateway.servers),
+    Route(
+        "POST",
+        "/v1/tasks/{task}/delegations",
+        AGENT,
+        agents.delegated,
+        body=shapes.DelegationRequest,
+        creates=True,
+    ),
     Route("POST", "/v1/tasks/{task}/hook-keys", AGENT, hooks.create_key, creates=True),
     Route(
         "POST",

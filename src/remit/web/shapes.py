@@ -50,6 +50,17 @@ class ProposeRequest(Strict, frozen=True):
     subject_token: str = ""
 
 
+class DelegationRequest(Strict, frozen=True):
+    """Part of a task, for another agent; 0 asks for as much as may be handed on."""
+
+    agent: str
+    purpose: str
+    goal: str
+    parameters: dict[str, Any] = {}
+    duration_ms: int = 0
+    max_calls: int = 0
+
+
 class CallRequest(Strict, frozen=True):
     """One attempted call."""
 
@@ -186,6 +197,9 @@ def task(row: Task) -> dict[str, Any]:
         "deadline": row.deadline,
         "calls": row.calls,
         "max_calls": row.max_calls,
+        "handed_on": {"times": row.handed, "calls": row.lent},
+        "parent": row.parent,
+        "chain": [{"agent": hop.agent, "task": hop.task} for hop in row.chain.hops],
         "label": {
             "trust": row.label.trust.word,
             "sensitivity": row.label.sensitivity.word,
@@ -266,6 +280,7 @@ def approval(row: Approval) -> dict[str, Any]:
         "task": row.task,
         "agent": row.chain.agents()[-1],
         "initiator": str(row.chain.initiator),
+        "chain": list(row.chain.agents()),
         "digest": row.digest,
         "shown": asdict(row.shown),
         "needs": [asdict(need) for need in row.needs],

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from remit.domain import events
+from remit.domain.above import Branch
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call
 from remit.domain.change import Change
@@ -51,8 +52,8 @@ async def end_leases(env: Env, now: int, *, lanes: Lanes | None = None) -> Pass:
     while True:
         tasks: Sequence[Task] = await env.store.due(Task, now, limit=TASKS)
         for task in tasks:
-            expired += await _expire_task(env, call, task)
-            await _close(env, call, task.id)
+            expired += await _end_task(env, call, task, TaskState.EXPIRED, "deadline")
+            expired += await _close(env, call, task.id)
         if len(tasks) < TASKS:
             break
         settled += sum([await settle(env, call, task.id) for task in tasks])  # what must wait makes room
@@ -89,19 +90,30 @@ async def _expire_approval(env: Env, call: Call, approval: Approval) -> None:
     await attempt(env, Change(because, call).put(approval.expired(), was=approval))
 
 
-async def _expire_task(env: Env, call: Call, task: Task) -> int:
+async def _end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str) -> int:
     if task.state is not TaskState.OPEN:
         return 0
-    ended = task.ended(TaskState.EXPIRED, call.now, "deadline")
-    because = events.TaskEnded(task.id, task.agent, TaskState.EXPIRED.value, "deadline")
-    return int(await attempt(env, Change(because, call).put(ended, was=task)))
+    change = Change(events.TaskEnded(task.id, task.agent, how.value, reason), call)
+    change = change.put(task.ended(how, call.now, reason), was=task)
+    branch = await env.store.get(Branch, task.id) if task.handed else None
+    return int(await attempt(env, change.put(branch.ended(call.now), was=branch) if branch else change))
 
 
-async def _close(env: Env, call: Call, task_id: str) -> None:
-    """Everything an ended task leaves open: its leases are to end, its approvals are void."""
+async def _close(env: Env, call: Call, task_id: str) -> int:
+    """Everything an ended task leaves open: its leases are to end, its approvals are void, and what it handed on
+    ends too, which can do nothing since then; returns how many tasks that were.
+    """
     task = await env.store.get(Task, task_id)
     if task is None or task.state is TaskState.OPEN:
-        return
+        return 0
+    below = 0
+    while children := await env.store.find(Task, {"parent": task_id, "state": TaskState.OPEN.value}):
+        done = [await _end_task(env, call, child, TaskState.REVOKED, f"{task_id} ended") for child in children]
+        below += sum(done)
+        for child in children:
+            below += await _close(env, call, child.id)
+        if not any(done):
+            break  # somebody moves them all the time: the next pass looks again
     for state in (LeaseState.RESERVED, LeaseState.LIVE):
         after = ""
         while leases := await env.store.find(Lease, {"task": task_id, "state": state.value}, after=after):
@@ -110,6 +122,7 @@ async def _close(env: Env, call: Call, task_id: str) -> None:
     for waiting in (ApprovalState.PENDING, ApprovalState.GRANTED):  # nobody is to be asked about what is over
         for approval in await env.store.find(Approval, {"task": task_id, "state": waiting.value}, limit=1000):
             await _expire_approval(env, call, approval)
+    return below
 
 
 async def _mark(env: Env, call: Call, lease: Lease, reason: str, since: int = 0) -> Lease | None:

@@ -191,7 +191,12 @@ async def settle(env: Env, call: Call, task_id: str) -> int:
                 waits = Change(events.TaskWaits(task.id), call)
                 await attempt(env, waits.put(task.waits(call.now), was=task))
             return 0
-    while rows := await env.store.find(Observation, {"task": task_id, "kept": "yes"}, limit=200):
+    if not await _all_settled_below(env, task):
+        if call.now >= task.check_at:
+            await attempt(env, Change(events.TaskWaits(task.id), call).put(task.waits(call.now), was=task))
+        return 0
+    # What was handed on is traced to what any part of it has read, so the first task of all forgets.
+    while not task.parent and (rows := await env.store.find(Observation, {"root": task_id, "kept": "yes"}, limit=200)):
         forgotten = Change(events.ObservationsForgotten(task_id, len(rows)), call)
         for row in rows:
             forgotten = forgotten.put(row.forgotten(), was=row)
@@ -199,7 +204,18 @@ async def settle(env: Env, call: Call, task_id: str) -> int:
             return 0
     count = len(await env.store.find(Lease, {"task": task_id}, limit=1000))
     because = events.TaskSettled(task.id, count)
-    return int(await attempt(env, Change(because, call).put(task.settled(call.now), was=task)))
+    done = await attempt(env, Change(because, call).put(task.settled(call.now), was=task))
+    above = await settle(env, call, task.parent) if done and task.parent else 0
+    return int(done) + above
+
+
+async def _all_settled_below(env: Env, task: Task) -> bool:
+    after = ""
+    while task.handed and (page := await env.store.find(Task, {"parent": task.id}, after=after, limit=1000)):
+        if not all(child.settled_at for child in page):
+            return False
+        after = page[-1].key
+    return True
 
 
 async def attempt(env: Env, change: Change) -> bool:

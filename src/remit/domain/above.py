@@ -1,0 +1,158 @@
+"""Everybody above a task in its chain: what narrows it, what darkens it, and whose end is its end.
+
+A task that was handed on is judged with all of them: its scope is the meet of theirs and its own, its label the join,
+its profile the strictest. Nothing of this is stored below, so nothing below can be out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .catalogue import Catalogue
+from .chain import effective
+from .change import Change
+from .decision import Reason, Why
+from .flow import Label
+from .identity import Agent, Standing, StandingState, Tier
+from .purpose import CredentialRule, Purpose
+from .scope import Scope
+from .task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Row: whether anything below a task may live. Written when the task first hands on, and again in the commit
+    that ends it; 0 until then.
+
+    What happens below checks this row in its own commit, and not the task's, which moves with every call.
+    """
+
+    task: str
+    ended_at: int = 0
+    version: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.task
+
+    def ended(self, now: int) -> Branch:
+        """Nothing below lives from now on."""
+        return replace(self, ended_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """What one task handed to one agent. `task` is the id the child will have, so it can be opened once. Times in ms;
+    what is not used by `expires_at` is lost.
+    """
+
+    parent: str
+    task: str
+    agent: str
+    purpose: str
+    goal: str
+    parameters: Mapping[str, str]
+    duration: int
+    max_calls: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One task above, as read at one instant, with the standing of its agent."""
+
+    task: Task
+    branch: Branch
+    standing: Standing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """The links of a chain, the first task first; empty for a task that nobody handed on."""
+
+    links: tuple[Link, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Their ids."""
+        return tuple(link.task.id for link in self.links)
+
+    def flaw(self, catalogue: Catalogue, now: int) -> Why | None:
+        """Why nothing below may happen, if so: one of them has ended, or could not go on itself."""
+        for link in self.links:
+            task = link.task
+            agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
+            if link.branch.ended_at or not task.open_at(now):
+                return Why(Reason.ANCESTOR_ENDED, "A task above this one has ended, and this one with it.")
+            if agent is None:
+                return Why(Reason.AGENT_UNKNOWN, f"{task.agent}, which handed this on, is no longer registered.")
+            if link.standing is not None and link.standing.state is StandingState.FROZEN:
+                return Why(Reason.AGENT_FROZEN, f"{task.agent}, which handed this on, is frozen.")
+            if purpose is None or purpose.revision != task.purpose_revision:
+                return Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose}, above this task's, has changed.")
+        return None
+
+    def scope(self, task: Task) -> Scope:
+        """The effective scope: never wider than any hop (law 2)."""
+        return effective((*(link.task.scope for link in self.links), task.scope))
+
+    @property
+    def label(self) -> Label:
+        """Everything that any of them, or anything below them, has read."""
+        found = Label()
+        for link in self.links:
+            found |= link.task.label
+        return found
+
+    def judged(self, task: Task) -> Task:
+        """The task as policies see it: dark with what was read above and beside it, and with the first task's goal,
+        because what an agent wrote for another agent is nobody's word (law 8).
+        """
+        if not self.links:
+            return task
+        first = self.links[0].task
+        goal, parameters = first.goal, first.parameters
+        return replace(task, label=task.label | self.label, uses=first.uses, goal=goal, parameters=parameters)
+
+    def strictest(self, catalogue: Catalogue, agent: Agent, purpose: Purpose) -> tuple[Agent, Purpose]:
+        """Who acts and for what, as policies see it: autonomous if anybody above is, and as careful as the most
+        careful of them. `flaw` has found none.
+        """
+        if not self.links:
+            return agent, purpose
+        above = [(catalogue.agents[k.task.agent], catalogue.purposes[k.task.purpose]) for k in self.links]
+        tiers = {agent.tier, *(one.tier for one, _ in above)}
+        tier = Tier.AUTONOMOUS if Tier.AUTONOMOUS in tiers else agent.tier
+        profiles = [p.profile.of(a.tier) for a, p in (*above, (agent, purpose))]
+        profile = max(profiles, key=lambda one: one.strictness)
+        return replace(agent, tier=tier), replace(purpose, profile=profile)
+
+    def could_have(self, catalogue: Catalogue, rule: CredentialRule, task: Task) -> bool:
+        """Whether each of them could have been issued exactly this credential. `flaw` has found none."""
+        return all(
+            any(
+                rule.within(other, task.parameters, link.task.parameters)
+                for other in catalogue.purposes[link.task.purpose].credentials
+            )
+            for link in self.links
+        )
+
+    def guard(self, change: Change) -> Change:
+        """Commit only while none of them has ended and none of their agents was frozen (laws 2 and 6)."""
+        for link in self.links:
+            change = change.check(link.branch)
+            standing, agent = link.standing, link.task.agent
+            change = change.check(standing) if standing else change.check_absent(Standing, agent)
+        return change
+
+    def darken(self, change: Change, label: Label, used: str = "") -> Change:
+        """What was read or changed below is read and changed above, in the same commit; mostly there is nothing new."""
+        for link in self.links:
+            after = link.task.beneath(label, used)
+            if after != link.task:
+                change = change.put(after, was=link.task)
+        return change
+
+
+NOBODY = Above()

@@ -1,0 +1,286 @@
+"""Random trees of hand-offs, approvals, reads, ends and expiries, some of them in each other's middle (THREATS row 14).
+
+What holds at every step is read from the log and the rows, never from what the verbs say; and with each defence taken
+away the machine finds it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from remit.domain.above import Above
+from remit.domain.approval import Approval
+from remit.domain.caller import CallerKind
+from remit.domain.decision import Access
+from remit.domain.errors import Refusal
+from remit.domain.flow import Sensitivity
+from remit.domain.purpose import CredentialRule
+from remit.domain.scope import Attempt
+from remit.domain.task import Task
+from remit.verbs.approve import answer
+from remit.verbs.decide import decide
+from remit.verbs.issue import issue
+from remit.verbs.observe import observe
+from remit.verbs.revoke import end_task, freeze
+from remit.work.end_leases import end_leases
+from tests.delegating import CATALOGUE, accept, hand, house, now
+
+AGENTS = ("bot", "other", "third")
+TOOLS = ("list", "pay", "note", "web", "mail")
+CUSTOMERS = ("acme", "globex")
+ACTS = frozenset({"TaskProposed", "TaskDelegated", "LeaseReserved", "LeaseMinted", "ResultObserved"})
+which = st.integers(0, 30)
+agents, customers, tools = st.sampled_from(AGENTS), st.sampled_from(CUSTOMERS), st.sampled_from(TOOLS)
+races = st.sampled_from([*["none"] * 7, "root", "parent", "own", "giver frozen"])
+
+
+def arguments(tool, customer):
+    return {
+        "list": {"customer": customer},
+        "pay": {"customer": customer, "invoice": 1, "amount": "9.00"},
+        "note": {"to": customer},
+    }.get(tool, {})
+
+
+# So few calls that two hand-offs, each within its rule, would be more than there are.
+SMALL = {**CATALOGUE, "purposes/lead.toml": CATALOGUE["purposes/lead.toml"].replace("max_calls = 20", "max_calls = 7")}
+
+
+class HandOffs(RuleBasedStateMachine):
+    @initialize()
+    def begin(self):
+        self.loop = asyncio.new_event_loop()
+        self.w = self.do(house(SMALL))
+        self.calls = {name: self.do(self.w.proved(name))[1] for name in AGENTS}
+        self.tokens = []
+        self.opened = []
+        self.seen, self.ended, self.chains, self.within = 0, set(), {}, set()
+        self.opened.append(self.do(self.w.task(self.calls["bot"], "lead", customer="acme")).id)
+        self.delegate(0, "other", "acme", 6, "none", "dig", True)
+        self.delegate(1, "third", "acme", 2, "none", "dig", True)
+        assert len(self.opened) == 3
+
+    def do(self, coroutine):
+        return self.loop.run_until_complete(coroutine)
+
+    def teardown(self):
+        if hasattr(self, "loop"):
+            self.loop.close()
+
+    def pick(self, n):
+        return self.opened[n % len(self.opened)]
+
+    def pick_open(self, n):
+        tasks = [self.task(key) for key in self.opened]
+        alive = [task.id for task in tasks if not self.ended & {hop.task for hop in task.chain.hops}]
+        return alive[n % len(alive)] if alive else self.pick(n)
+
+    def task(self, key):
+        return self.do(self.w.store.get(Task, key))
+
+    def tried(self, task, race, doing):
+        """Do it, with something happening after everything was read and before the commit."""
+        operator = self.w.call(CallerKind.OPERATOR, "op")
+        victim = {"root": task.root, "parent": task.parent or task.id, "own": task.id}.get(race)
+
+        async def between():
+            if victim:
+                await end_task(self.w.env, operator, victim, race)
+            else:
+                await freeze(self.w.env, operator, task.chain.hops[0].agent, race)
+
+        self.w.store.between = None if race == "none" else between
+        with suppress(Refusal):
+            self.do(doing)
+        self.w.store.between = None
+        for agent in AGENTS:
+            self.do(freeze(self.w.env, operator, agent, "fine", frozen=False))
+
+    @rule(customer=customers)
+    def propose(self, customer):
+        with suppress(Refusal):
+            self.opened.append(self.do(self.w.task(self.calls["bot"], "lead", customer=customer)).id)
+
+    @rule(
+        n=which,
+        to=st.sampled_from(["other", "third", "other", "third", "bot"]),
+        customer=st.sampled_from(["acme", "acme", "globex"]),
+        calls=st.integers(0, 7),
+        race=races,
+        purpose=st.sampled_from(["dig", "dig", "watched"]),
+        opens=st.booleans(),
+    )
+    def delegate(self, n, to, customer, calls, race, purpose, opens):
+        task = self.task(self.pick_open(n))
+        made = []
+
+        async def doing():
+            more = {"purpose": purpose, "parameters": {"customer": customer}, "max_calls": calls}
+            made.append(await hand(self.w, self.calls[task.agent], task, to, **more))
+
+        self.tried(task, race, doing())
+        self.tokens += made
+        if made and opens:
+            self.accept(len(self.tokens) - 1, to, "none")
+
+    @rule(n=which, by=agents, race=races)
+    def accept(self, n, by, race):
+        if self.tokens:
+            text = self.tokens[n % len(self.tokens)]
+
+            async def doing():
+                self.opened.append((await accept(self.w, self.calls[by], text)).id)
+
+            self.tried(self.task(self.opened[0]), race, doing())
+
+    @rule(n=which, tool=tools, customer=customers, race=races)
+    def call(self, n, tool, customer, race):
+        key = self.pick_open(n) if n % 3 else self.pick(n)
+        task = self.task(key)
+        access = Access(key, tool, arguments(tool, customer))
+        self.tried(task, race, decide(self.w.env, now(self.w, self.calls[task.agent]), access))
+
+    @rule(n=which, race=races)
+    def read(self, n, race):
+        key = self.pick_open(n) if n % 3 else self.pick(n)
+        task = self.task(key)
+        self.tried(
+            task, race, observe(self.w.env, now(self.w, self.calls[task.agent]), key, "web", {"a": "x@y.example"})
+        )
+
+    @rule(n=which, name=st.sampled_from(["db", "other_db"]), race=races)
+    def issue(self, n, name, race):
+        key = self.pick_open(n) if n % 3 else self.pick(n)
+        task = self.task(key)
+        self.tried(task, race, issue(self.w.env, now(self.w, self.calls[task.agent]), key, name))
+
+    @rule(person=st.sampled_from(["frank", "gina"]), yes=st.booleans())
+    def approve(self, person, yes):
+        for approval in self.do(self.w.store.find(Approval, {"state": "pending"})):
+            with suppress(Refusal):
+                self.do(answer(self.w.env, self.w.person(person), approval.id, approval.digest, yes=yes))
+
+    @rule(n=which, really=st.sampled_from([True, False, False]))
+    def end(self, n, really):
+        if really:
+            self.do(end_task(self.w.env, self.w.call(CallerKind.OPERATOR, "op"), self.pick(n), "stop"))
+
+    @rule(ms=st.sampled_from([1_000, 1_000, 60_000]))
+    def wait(self, ms):
+        self.w.clock.advance(ms)
+
+    @rule()
+    def reconcile(self):
+        while not self.do(end_leases(self.w.env, self.w.clock.now)).idle:
+            pass
+        for key in self.opened:
+            task = self.task(key)
+            if any(self.task(hop.task).state.value != "open" for hop in task.chain.hops):
+                assert task.state.value != "open", "something below an ended task is open"
+        held = self.w.issuer.live
+        leases = [msgspec.json.decode(put.body) for (table, _), put in self.w.store._rows.items() if table == "leases"]
+        for lease in leases:
+            if lease["handle"] in held:
+                task = self.task(lease["task"])
+                ended = any(self.task(hop.task).state.value != "open" for hop in task.chain.hops)
+                assert not ended or not lease["minted_at"], "a credential below an ended task lives"
+
+    @invariant()
+    def nothing_happens_below_an_ended_task(self):
+        if not hasattr(self, "w"):
+            return
+        ended, chains = self.ended, self.chains
+        start, self.seen = self.seen, len(self.w.store._events)
+        for leaf, _ in self.w.store._events[start:]:
+            event = msgspec.json.decode(leaf)
+            kind, data = event["type"], event["data"]
+            if kind == "TaskProposed":
+                chains[data["task"]] = {*data["chain"], data["task"]}
+            if kind == "TaskEnded":
+                ended.add(data["task"])
+            acts = kind in ACTS or (kind == "AccessDecided" and data["decision"] == "permit")
+            assert not acts or not ended & chains[data["task"]], f"{kind} below an ended task"
+
+    @invariant()
+    def a_child_is_within_everybody_above(self):
+        if not hasattr(self, "w"):
+            return
+        made = {}
+        for key in self.opened:
+            task = self.task(key)
+            chain = [self.task(hop.task) for hop in task.chain.hops]
+            assert [one.agent for one in chain] == list(task.chain.agents()) and chain[-1] == task
+            assert len({one.initiator for one in chain}) == 1
+            assert task.chain.depth <= 2, "a depth bomb"
+            for above, below in pairwise(chain):
+                assert below.parent == above.id and below.chain.hops[:-1] == above.chain.hops
+                assert below.deadline <= above.deadline
+                assert above.label | below.label == above.label, "the parent does not know what its child read"
+            made[task.id] = made.get(task.id, 0) + task.calls
+            made[task.parent] = made.get(task.parent, 0) + task.max_calls
+            if task.parent and key not in self.within:
+                self.within.add(key)
+                self.judged_within(task, chain)
+        for key in self.opened:
+            assert made[key] <= self.task(key).max_calls, "a fan-out multiplied its budget"
+
+    def judged_within(self, task, chain):
+        effective = self.do(self.w.env.above(task.chain.hops[:-1])).scope(task)
+        for tool in TOOLS:
+            for customer in CUSTOMERS:
+                resource = {"list": f"customer/{customer}", "pay": f"customer/{customer}/1"}.get(tool, tool)
+                attempt = Attempt(
+                    tool, resource, arguments(tool, customer), Sensitivity.INTERNAL, "production", self.w.clock.now
+                )
+                if effective.permits(attempt):
+                    assert all(one.scope.permits(attempt) for one in chain), "a child may do more than its parent"
+
+    @invariant()
+    def a_credential_is_one_that_the_first_task_could_have_had(self):
+        if not hasattr(self, "w"):
+            return
+        for (table, _), put in self.w.store._rows.items():
+            if table == "leases":
+                lease = msgspec.json.decode(put.body)
+                root = self.task(self.task(lease["task"]).root)
+                assert lease["grants"] == {"who": root.parameters["customer"]}, "a credential that is wider below"
+
+
+FAST = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+FIND = settings(FAST, max_examples=300, phases=[Phase.generate], derandomize=True, database=None)
+
+
+def test_whatever_agents_hand_each_other_nothing_grows_and_nothing_outlives():
+    run_state_machine_as_test(HandOffs, settings=FAST)
+
+
+BUGS = {
+    "nobody looks up at the commit": (Above, "guard", lambda self, change: change),
+    "nobody looks up": (Above, "flaw", lambda self, catalogue, now: None),
+    "a child has its own scope": (Above, "scope", lambda self, task: task.scope),
+    "what is read below stays there": (Above, "darken", lambda self, change, label, used="": change),
+    "what is handed on is not taken": (Task, "hands_on", lambda self, calls: replace(self, handed=self.handed + 1)),
+    "any credential of its purpose": (CredentialRule, "within", lambda self, other, mine, others: True),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_the_machine_finds_each_defence_that_is_gone(bug, monkeypatch):
+    where, name, without = BUGS[bug]
+    monkeypatch.setattr(where, name, without)
+    with pytest.raises((AssertionError, BaseExceptionGroup)):
+        run_state_machine_as_test(HandOffs, settings=FIND)
