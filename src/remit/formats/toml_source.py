@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
+from hashlib import sha256
 from typing import Any, NoReturn, TypeVar
 
 from remit.domain.errors import BadCatalogue
@@ -14,6 +17,11 @@ from remit.domain.errors import BadCatalogue
 E = TypeVar("E", bound=IntEnum)
 _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?\Z", re.ASCII)
 _MISSING = object()
+
+
+def revision(entry: Any) -> str:
+    """16 hex digits of what a parsed entry says: the same words in another order are the same entry."""
+    return sha256(json.dumps(dataclasses.asdict(entry), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Section:
@@ -85,6 +93,15 @@ class Section:
         if len(value) > limit or any(ord(c) < 32 and c not in "\n\t" for c in value):
             self.fail(key, f"{key!r} is longer than {limit} characters or has control characters")
         return value
+
+    def regex(self, key: str, default: Any = _MISSING) -> str:
+        """A regular expression of at most 500 characters that compiles."""
+        pattern = self.text(key, default, limit=500)
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as bad:
+            self.fail(key, f"{key!r} is not a regular expression: {bad}")
+        return pattern
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""
