@@ -8,7 +8,7 @@ from textwrap import dedent
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = sorted(path.name for path in HOWTO.glob("*.md"))
-_HEADER = re.compile(r"( *)# (remit\.toml|(?:agents|purposes|tools)/[a-z0-9-]+\.toml)$")
+_HEADER = re.compile(r"( *)# (remit\.toml|(?:agents|purposes|tools)/[a-z0-9.-]+\.toml)$")
 
 
 def fenced(page: str, language: str) -> list[str]:
@@ -44,8 +44,11 @@ def whole(files: dict[str, str]) -> dict[str, str]:
     head = {"owner": '"olga"', "agents": '["bot"]', "max_duration": '"1h"', "max_calls": "9"}
     for path in [path for path in made if path.startswith("purposes/")]:
         text = made[path]
-        given = "".join(f"{key} = {value}\n" for key, value in head.items() if f"\n{key} =" not in "\n" + text)
-        holes = sorted(set(re.findall(r"\{([a-z_]+)\}", text)))
+        top = "\n" + text.partition("\n[")[0]
+        given = "".join(f"{key} = {value}\n" for key, value in head.items() if f"\n{key} =" not in top)
+        holes = sorted(
+            set(re.findall(r"\{([a-z_]+)\}", text)) - set(re.findall(r"^\[parameters\.(\w+)", text, re.MULTILINE))
+        )
         made[path] = given + text + "".join(f"[parameters.{hole}]\n" for hole in holes)
     return made
 

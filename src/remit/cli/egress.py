@@ -39,7 +39,7 @@ def egress(obj: Context, /, command: tuple[str, ...], **flags: Any) -> None:
 
     \b
     Examples:
-      REMIT_ENFORCER_KEY_FILE=gate.key remit egress --port 7461
+      REMIT_ENFORCER_KEY_FILE=remit-data/keys/gate.key remit egress --port 7461
       remit egress --purpose refunds --goal "Refund 42" --base API_URL=https://api.example/v1 -- python agent.py
     """
     common = {"wait": flags.pop("wait"), "patience": flags.pop("timeout")}

@@ -30,7 +30,7 @@ def gateway(obj: Context, /, **flags: Any) -> None:
     \b
     Example:
       remit key create enforcer gate --save
-      REMIT_ENFORCER_KEY_FILE=gate.key remit gateway --port 7460
+      REMIT_ENFORCER_KEY_FILE=remit-data/keys/gate.key remit gateway --port 7460
     """
 
     def announce(resource: str) -> None:
