@@ -98,6 +98,5 @@ def test_metadata_names_this_decision_point(asking):
     found = http.get("/.well-known/authzen-configuration").json()
     assert found["policy_decision_point"] == str(http.base_url).rstrip("/")
     oauth = http.get("/.well-known/oauth-authorization-server").json()
-    assert oauth["issuer"] == found["policy_decision_point"] and oauth["authorization_details_types_supported"] == [
-        "pay"
-    ]
+    assert oauth["issuer"] == found["policy_decision_point"]
+    assert oauth["authorization_details_types_supported"] == ["part", "pay", "whole"]

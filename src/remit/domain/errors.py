@@ -177,6 +177,14 @@ class AttestationTooOld(Unauthenticated):
     title = "The client attestation is too old"
 
 
+class ProxyAuthNeeded(Unauthenticated):
+    """The explicit proxy's secret is missing or wrong (RFC 9110 section 11.7)."""
+
+    code = "RMT-2009"
+    title = "The proxy's secret is not valid"
+    status = 407
+
+
 class Forbidden(Refusal):
     """We know who this is, and the answer is no."""
 

@@ -103,7 +103,8 @@ class PostgresIssuer:
         async with self._admin() as connection:
             try:
                 await self._end(connection, role)
-            except asyncpg.UndefinedObjectError:
+            except (asyncpg.UndefinedObjectError, asyncpg.InsufficientPrivilegeError):
+                # Of a role that another replica drops meanwhile we are no member any more, or it is not there.
                 if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
                     raise
 

@@ -10,7 +10,6 @@ from typing import Any
 from remit.domain.errors import Refusal
 from remit_client import Denied, Held, Refused, RemitError
 
-from .doors import ProxyAuthNeeded
 from .purse import Credential
 
 MARK = "Remit-Decision"
@@ -24,6 +23,10 @@ _GIVEN = frozenset(
 )
 _GIVEN_PREFIXES = ("x-ratelimit-", "ratelimit-", "ratelimit", "x-rate-limit-")
 _LONGEST = 8192
+_ASKS: Mapping[int, list[tuple[str, str]]] = {
+    401: [("www-authenticate", 'DPoP algs="ES256 EdDSA"')],
+    407: [("proxy-authenticate", 'Basic realm="remit"')],
+}
 
 
 @dataclass
@@ -80,13 +83,7 @@ def of_error(error: Exception) -> Answer:
         case Denied():
             step = error.next_step
             return problem(403, "deny", "Denied", error.message, reasons=list(error.reasons), next_step=step)
-        case ProxyAuthNeeded():
-            asks = [("proxy-authenticate", 'Basic realm="remit"')]
-            return problem(
-                407, "deny", error.title, error.message, code=error.code, next_step=error.next_step, headers=asks
-            )
         case Refusal():
-            asks = [("www-authenticate", 'DPoP algs="ES256 EdDSA"')] if error.status == 401 else []
             return problem(
                 error.status,
                 "deny",
@@ -94,7 +91,7 @@ def of_error(error: Exception) -> Answer:
                 error.message,
                 code=error.code,
                 next_step=error.next_step,
-                headers=asks,
+                headers=_ASKS.get(error.status, []),
             )
         case Refused():
             return problem(403, "deny", "Refused", error.message, code=error.code, next_step=error.next_step)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from remit.domain.errors import BadField, NoCredentials
+from remit.domain.errors import BadField, NoCredentials, ProxyAuthNeeded
 from remit.formats import http_origin
 
 from ..callers import Callers
@@ -41,10 +41,6 @@ class Visit:
     query: str
     headers: Headers
     base: str = ""
-
-
-class ProxyAuthNeeded(NoCredentials):
-    """The explicit proxy's secret is missing or wrong (RFC 9110 section 11.7)."""
 
 
 class Door(Protocol):
