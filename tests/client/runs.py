@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,11 @@ def billing(postgres, folder, *, anew=True):
         yield furnished(running, FILES)
 
 
+def _signals_as_usual():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Runner:
     """An agent's machine: its directory, and `remit run` in it."""
 
@@ -122,9 +128,10 @@ class Runner:
         )
 
     def start(self, credentials, *command, options=("--purpose", "read", "--goal", "read it")):
-        """In the background, in a session of its own."""
+        """In the background, in a session of its own, with a terminal's signals: the tests may run under nohup."""
         return subprocess.Popen(
             self.words(credentials, command, options),
+            preexec_fn=_signals_as_usual,
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
