@@ -5,8 +5,19 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from ipaddress import ip_address
+from typing import Any
 
 from remit.domain.errors import BadField
+
+# Of uvicorn, for every point: nobody's headers are believed, heads have a size, idle connections an end.
+SERVING: dict[str, Any] = {
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "lifespan": "off",
+    "timeout_keep_alive": 30,
+    "h11_max_incomplete_event_size": 64 * 1024,
+}
 
 
 def listener(host: str, port: int) -> socket.socket:

@@ -26,7 +26,7 @@ from remit_client.running.child import keep_memory_private
 
 from ..asks import Desk
 from ..callers import Callers
-from ..listen import listener, needs_tls
+from ..listen import SERVING, listener, needs_tls
 from ..secrets import enforcer_key
 from . import Egress
 from .doors import Inside, Reverse
@@ -137,14 +137,9 @@ def _server(egress: Egress, http: Any, **more: Any) -> uvicorn.Server:
         http=http,
         ws="none",
         log_level="critical",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
         limit_concurrency=1024,
-        timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=64 * 1024,
+        **SERVING,
         **more,
     )
     config.load()

@@ -27,7 +27,7 @@ from remit_client import RemitError
 
 from ..asks import Desk, EnforcerAsks
 from ..callers import Caller, Callers
-from ..listen import listener, needs_tls
+from ..listen import SERVING, listener, needs_tls
 from ..secrets import enforcer_key
 from .beside import Beside
 from .front import front
@@ -198,14 +198,9 @@ async def serve(
         config = uvicorn.Config(
             gateway,
             log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
             limit_concurrency=2048,
-            timeout_keep_alive=30,
             timeout_graceful_shutdown=3,
-            h11_max_incomplete_event_size=64 * 1024,
+            **SERVING,
             ssl_certfile=tls_cert or None,
             ssl_keyfile=tls_key or None,
         )
