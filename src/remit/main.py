@@ -243,6 +243,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import time
 
     from remit.attest import Attestors
+    from remit.attest.sign_in import SignIns
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
@@ -287,7 +288,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(os.environ))
         finally:
             await driver.stop()
             for made in issuers.values():

@@ -17,6 +17,7 @@ from remit.domain.identity import Attester, Federation, Standing, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
+from remit.domain.session import Provider
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
@@ -184,6 +185,30 @@ class Attestor(Protocol):
 
     async def bundle(self, domain: TrustDomain, now: int, *, kid: str = "") -> TrustBundle:
         """The newest bundle of a foreign trust domain, one with this `kid` if that can be had; or `Unavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """One sign-in at an identity provider, in the browser that began it: kept sealed there, good once."""
+
+    state: str
+    nonce: str
+    verifier: str
+    redirect_uri: str
+
+
+class IdentityProviders(Protocol):
+    """Where people prove who they are (OpenID Connect Core 1.0 section 3.1)."""
+
+    async def address(self, provider: Provider, asked: Authorization, now: int) -> str:
+        """Where the browser goes to; `Unavailable` when the provider's metadata cannot be had."""
+        ...
+
+    async def claims(
+        self, provider: Provider, asked: Authorization, code: str, iss: str, now: int
+    ) -> Mapping[str, Json]:
+        """Verified claims of the ID token that this code stands for, or `BadToken`; `iss` as the browser brought it."""
         ...
 
 

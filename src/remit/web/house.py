@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
-from remit.ports import Env, LogReader
+from remit.ports import Env, IdentityProviders, LogReader
 
 from .metrics import Metrics
 
@@ -75,6 +75,7 @@ class House:
     clock: Callable[[], int]
     metrics: Metrics
     changes: Changes
+    providers: IdentityProviders
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 

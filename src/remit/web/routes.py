@@ -20,7 +20,7 @@ from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
-from .console import page, sign_in
+from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
@@ -258,6 +258,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sign-in", ANYONE, sign_in.page, query=("next",), browser=True),
     Route("GET", "/sign-in/link/{link}", ANYONE, sign_in.offer, browser=True),
     Route("POST", "/sign-in/link/{link}", ANYONE, sign_in.use, form=("next",), browser=True),
+    Route("GET", "/sign-in/with/{provider}", ANYONE, sign_in_oidc.begin, query=("next",), browser=True),
+    Route(
+        "GET", "/sign-in/callback", ANYONE, sign_in_oidc.callback, query=("code", "state", "iss", "error"), browser=True
+    ),
     Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
