@@ -11,6 +11,7 @@ from typing import TypeVar
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
+from remit.govern.fatigue import Fatigue
 from remit.ports import Env, LogReader
 
 from .metrics import Metrics
@@ -69,6 +70,7 @@ class House:
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics
+    fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 
