@@ -13,10 +13,12 @@ from remit.domain.chain import Hop
 from remit.domain.change import Change, R
 from remit.domain.errors import Busy, StoreUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Attester, Federation, Standing, TrustDomain
+from remit.domain.freeze import Frozen
+from remit.domain.identity import Attester, Federation, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
+from remit.domain.passkey import Passkey
 from remit.domain.session import Provider
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
@@ -252,14 +254,28 @@ class Env:
     rotation: Rotation = field(default_factory=Rotation)
 
     async def above(self, hops: Sequence[Hop]) -> Above:
-        """The tasks of these hops, which are above some other."""
+        """The tasks of these hops, which are above some other, and all that is frozen."""
         links: list[Link] = []
         for hop in hops:
             task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
             if task is None or branch is None:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
-            links.append(Link(task, branch, await self.store.get(Standing, hop.agent)))
-        return Above(tuple(links))
+            links.append(Link(task, branch))
+        return Above(tuple(links), await self.frozen())
+
+    async def frozen(self) -> Frozen:
+        """Everything that is frozen now; a change that relies on it checks it."""
+        return await self.store.get(Frozen, "frozen") or Frozen()
+
+    async def passkeys(self, person: str) -> Sequence[Passkey]:
+        """Those that answer for this person."""
+        rows = await self.store.find(Passkey, {"person": person}, limit=1000)
+        return [row for row in rows if not row.removed_at]
+
+    @property
+    def passkey_secret(self) -> bytes:
+        """What says that a challenge is ours, at every replica."""
+        return self.sealer.derive(b"passkey challenges")
 
     def signed(self, token: rfc9068.AccessToken) -> str:
         """The token's text. Sign only what an event explains (law 4)."""

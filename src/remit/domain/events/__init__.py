@@ -11,7 +11,15 @@ from typing import TypeAlias
 
 from .approval import (
     ApprovalAnswered,
+    ApprovalEscalated,
     ApprovalExpired,
+    ApprovalHandedOn,
+    ApprovalQuestioned,
+    CameBack,
+    PasskeyRegistered,
+    PasskeyRemoved,
+    StandingYesEnded,
+    WentAway,
 )
 from .catalogue import (
     CatalogueApplied,
@@ -20,12 +28,12 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
-    StandingChanged,
     SvidIssued,
 )
 from .keys import (
@@ -80,7 +88,9 @@ Event: TypeAlias = (
     | AgentProved
     | SvidIssued
     | IdentitySuperseded
-    | StandingChanged
+    | Froze
+    | FreezeReached
+    | Unfroze
     | AccessKeyCreated
     | SecretSealed
     | SecretOverdue
@@ -102,8 +112,16 @@ Event: TypeAlias = (
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
+    | PasskeyRegistered
+    | PasskeyRemoved
     | ApprovalAnswered
     | ApprovalExpired
+    | ApprovalEscalated
+    | ApprovalHandedOn
+    | ApprovalQuestioned
+    | WentAway
+    | CameBack
+    | StandingYesEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted

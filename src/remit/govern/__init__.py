@@ -1,0 +1,1 @@
+"""Read models over events: what happened, counted. The broker runs without them."""
