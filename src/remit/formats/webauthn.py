@@ -57,7 +57,11 @@ class RelyingParty:
 
 
 def relying_party(url: str) -> RelyingParty:
-    """The relying party of a public URL; `BadField` where browsers would make no passkey."""
+    """The relying party of a public URL; `BadField` where browsers would make no passkey.
+
+    On loopback people come by the name, which is what their browsers make passkeys for.
+    """
+    url = url.replace("http://127.0.0.1:", "http://localhost:", 1)
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:

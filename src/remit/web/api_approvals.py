@@ -41,12 +41,12 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
 async def show_approval(house: House, call: Call, asked: Asked) -> Response:
     """One approval, whole; `?wait=SECONDS` (≤ 30): when it is no longer pending."""
     patience = asked.whole("wait", 0, most=30)
-    row = await _approval(house, call, asked)
+    row = await approval_of(house, call, asked)
     for _ in range(patience * 20):
         if not row.pending_at(house.clock()):
             break
         await asyncio.sleep(0.05)
-        row = await _approval(house, call, asked)
+        row = await approval_of(house, call, asked)
     return json_response(await whole(house, call, row))
 
 
@@ -127,7 +127,8 @@ async def _earlier(house: House, call: Call, row: Approval, values: dict[str, Js
     return found
 
 
-async def _approval(house: House, call: Call, asked: Asked) -> Approval:
+async def approval_of(house: House, call: Call, asked: Asked) -> Approval:
+    """The approval of the path; the same `Absent` for what is not there and what is not theirs."""
     row = await house.env.store.get(Approval, asked.path["approval"])
     if row is None or not await may_see(house, call, row):
         raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
@@ -165,14 +166,14 @@ async def _stands_in(house: House, call: Call, row: Approval) -> bool:
 async def challenge(house: House, call: Call, asked: Asked) -> Response:
     """What the caller's passkey is to sign for this answer."""
     wanted = asked.json(shapes.ChallengeRequest)
-    row = await _approval(house, call, asked)
+    row = await approval_of(house, call, asked)
     return json_response(await approve.challenge(house.env, call, row.id, wanted.given()))
 
 
 async def answer(house: House, call: Call, asked: Asked) -> Response:
     """A person's yes or no to exactly the digest shown."""
     wanted = asked.json(shapes.AnswerRequest)
-    row = await _approval(house, call, asked)
+    row = await approval_of(house, call, asked)
     found = await approve.answer(house.env, call, row.id, wanted.given(wanted.signed))
     return json_response(shapes.approval(found))
 
@@ -180,14 +181,14 @@ async def answer(house: House, call: Call, asked: Asked) -> Response:
 async def question(house: House, call: Call, asked: Asked) -> Response:
     """Ask back before answering."""
     wanted = asked.json(shapes.QuestionRequest)
-    row = await _approval(house, call, asked)
+    row = await approval_of(house, call, asked)
     return json_response(shapes.approval(await consult.question(house.env, call, row.id, wanted.text)))
 
 
 async def hand_on(house: House, call: Call, asked: Asked) -> Response:
     """Have somebody else answer this one."""
     wanted = asked.json(shapes.HandOnRequest)
-    row = await _approval(house, call, asked)
+    row = await approval_of(house, call, asked)
     return json_response(shapes.approval(await consult.hand_on(house.env, call, row.id, wanted.to)))
 
 

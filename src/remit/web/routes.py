@@ -290,5 +290,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     *(row for screen in SCREENS for row in _shown(screen)),
-    *(Route("POST", a.path, a.callers, a.act, form=(*a.form, FIELD), browser=True) for a in ACTIONS),
+    *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

@@ -38,7 +38,7 @@ def waits_for(row: Approval, call: Call) -> bool:
     mine = Answer(call.caller.name, True, call.now, groups=call.caller.groups)
     asked = mine.counts_for(row.approvers) or any(one.to == call.caller.name for one in row.handed_on)
     heard = any(call.caller.name in one.voices for one in row.answers)
-    return asked and not heard and not row.chain.involves(call.caller.name)
+    return row.pending_at(call.now) and asked and not heard and not row.chain.involves(call.caller.name)
 
 
 async def leases(house: House, call: Call, state: LeaseState, mine: set[str]) -> list[Lease]:
