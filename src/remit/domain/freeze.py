@@ -51,8 +51,7 @@ class Freeze:
                 return purpose is not None and purpose.name == self.name
             case Reach.OWNER:
                 return self.name in (agent.owner if agent else "", purpose.owner if purpose else "")
-            case Reach.EVERYTHING:
-                return True
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,9 @@ class StandingYes:
             return "it is for another tool, resource or policy"
         if not set(use.held_by) <= set(shown.policies):
             return "this is held for another reason"
-        if use.label.trust < Trust[shown.trust.upper()] or (
-            use.label.sensitivity > Sensitivity[shown.sensitivity.upper()]
-        ):
+        # What each use reads itself was part of what was agreed to.
+        foreseen = Label(Trust[shown.trust.upper()], Sensitivity[shown.sensitivity.upper()]) | use.tool.label()
+        if use.label.trust < foreseen.trust or use.label.sensitivity > foreseen.sensitivity:
             return "the task has read darker things since"
         return self._other_values(use) or self._worse_origins(use.provenance)
 

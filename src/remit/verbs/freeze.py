@@ -73,8 +73,7 @@ def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:
             return name in catalogue.purposes
         case Reach.OWNER:
             return name in catalogue.people
-        case Reach.EVERYTHING:
-            return not name
+    return not name
 
 
 def _answers_for(call: Call, catalogue: Catalogue, reach: Reach, name: str) -> bool:
@@ -87,8 +86,7 @@ def _answers_for(call: Call, catalogue: Catalogue, reach: Reach, name: str) -> b
             return catalogue.purposes[name].owner == call.caller.name
         case Reach.OWNER:
             return name == call.caller.name
-        case Reach.EVERYTHING:
-            return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
