@@ -11,7 +11,8 @@ from typing import TypeVar
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
-from remit.ports import Env, LogReader
+from remit.govern.search import Searched
+from remit.ports import Env
 
 from .metrics import Metrics
 
@@ -65,7 +66,7 @@ class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
 
     env: Env
-    log: LogReader
+    log: Searched
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics
