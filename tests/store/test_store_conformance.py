@@ -22,6 +22,7 @@ from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.identity import Standing, StandingState
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
+from remit.domain.session import Session, SignInLink
 from remit.domain.task import Task
 from remit.formats import log_words
 from remit.formats.record import KIND_OF
@@ -116,6 +117,21 @@ async def test_compare_and_swap_refuses_the_whole_change(store):
     assert await store.get(Standing, "b") is None
     assert (await store.get(Standing, "a")).reason == "newer"
     assert len(await store.history(0, 100)) == 2
+
+
+@with_store
+async def test_a_session_and_the_link_it_began_by_are_kept(store):
+    link = SignInLink("d1", "dana", (CallerKind.OPERATOR, CallerKind.PERSON), 9)
+    session = Session("d2", "dana", link.roles, "link", 1, 9, 1, ("finance",))
+    because = events.SessionBegan("d2", "dana", ("operator", "person"), ("finance",), "link", 9)
+    await store.commit(Change(because, CALL).put(session, was=None).put(link, was=None))
+    assert await store.get(SignInLink, "d1") == replace(link, version=1)
+    assert await store.find(Session, {"name": "dana", "state": "open"}) == [replace(session, version=1)]
+    ended = replace(session, version=1).ended(2, "left")
+    await store.commit(
+        Change(events.SessionEnded("d2", "dana", "left"), CALL).put(ended, was=replace(session, version=1))
+    )
+    assert await store.find(Session, {"state": "open"}) == []
 
 
 @with_store

@@ -49,7 +49,7 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
     where = {"state": state} if state else {}
     limit = asked.whole("limit", 100, most=500)
     rows = await house.env.store.find(Approval, where, after=asked.query.get("after", ""), limit=limit)
-    seen = [shapes.approval(row) for row in rows if await _may_see(house, call, row)]
+    seen = [shapes.approval(row) for row in rows if await may_see(house, call, row)]
     return _page(seen, rows[-1].id if rows and len(rows) == limit else "")
 
 
@@ -77,12 +77,13 @@ async def _earlier(house: House, row: Approval) -> list[dict[str, str]]:
 
 async def _approval(house: House, call: Call, asked: Asked) -> Approval:
     row = await house.env.store.get(Approval, asked.path["approval"])
-    if row is None or not await _may_see(house, call, row):
+    if row is None or not await may_see(house, call, row):
         raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
     return row
 
 
-async def _may_see(house: House, call: Call, row: Approval) -> bool:
+async def may_see(house: House, call: Call, row: Approval) -> bool:
+    """Who asks, who may answer, who began it and who answers for it; operators, auditors and enforcement points all."""
     match call.caller.kind:
         case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
             return True

@@ -176,6 +176,13 @@ class OpenRequest(Strict, frozen=True):
     proof: str
 
 
+class LinkRequest(Strict, frozen=True):
+    """Whom a sign-in link is for, as what; empty: the caller, as what they are."""
+
+    name: str = ""
+    roles: tuple[str, ...] = ()
+
+
 class SubjectTokenRequest(Strict, frozen=True):
     """Which agent may begin a task for the caller."""
 

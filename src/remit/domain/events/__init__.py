@@ -55,6 +55,12 @@ from .secret import (
     SecretRetiring,
     SecretSealed,
 )
+from .session import (
+    SessionBegan,
+    SessionEnded,
+    SessionKept,
+    SignInLinkMade,
+)
 from .task import (
     DelegationDenied,
     ObservationsForgotten,
@@ -111,4 +117,8 @@ Event: TypeAlias = (
     | TaskEnded
     | TaskWaits
     | TaskSettled
+    | SignInLinkMade
+    | SessionBegan
+    | SessionKept
+    | SessionEnded
 )
