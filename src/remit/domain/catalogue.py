@@ -6,8 +6,9 @@ The catalogue is files in git; one digest names one whole revision.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from .caller import Caller
 from .flow import Json
 from .identity import Agent, Attester, Federation, Person, TrustDomain
 from .purpose import Purpose
@@ -56,6 +57,11 @@ class Catalogue:
     attesters: Mapping[str, Attester] = field(default_factory=dict)
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
+
+    def person(self, caller: Caller) -> Person | None:
+        """The person who calls, with the groups that their identity provider gave them besides."""
+        found = self.people.get(caller.name)
+        return found and replace(found, groups=tuple(sorted({*found.groups, *caller.groups})))
 
 
 @dataclass(frozen=True, slots=True)

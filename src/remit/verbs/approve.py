@@ -113,7 +113,7 @@ async def _asked(env: Env, call: Call, approval_id: str, given: Given) -> tuple[
     if len(given.note) > NOTE_LIMIT:
         raise BadField("note", f"longer than {NOTE_LIMIT} characters")
     _, force = await env.in_force()
-    person = force.catalogue.people.get(call.caller.name)
+    person = force.catalogue.person(call.caller)
     approval = await env.store.get(Approval, approval_id)
     if approval is None or person is None:
         raise Absent(inside=f"approval {approval_id} or person {call.caller.name}")

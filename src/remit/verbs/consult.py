@@ -83,7 +83,7 @@ async def take_back(env: Env, call: Call, standing_id: str, reason: str) -> Stan
 async def _asked(env: Env, call: Call, approval_id: str) -> tuple[Approval, Person]:
     """Only who is asked, by name or by group, and is not part of the chain."""
     _, force = await env.in_force()
-    person = force.catalogue.people.get(call.caller.name)
+    person = force.catalogue.person(call.caller)
     approval = await env.store.get(Approval, approval_id)
     if approval is None or person is None:
         raise Absent(inside=f"approval {approval_id} for {call.caller}")

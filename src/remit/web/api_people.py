@@ -15,13 +15,14 @@ from remit.domain.identity import Agent, Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
+from remit.govern.enforcement import enforcement
+from remit.govern.replay import replay as replay_decisions
 from remit.verbs import admit as admit_verb
 from remit.verbs import apply as apply_verb
 from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
 from . import shapes
-from .enforcement import enforcement
 from .house import Asked, House
 from .problems import json_response
 
@@ -58,7 +59,7 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     keys = await house.env.store.find(Identity, {"agent": agent.name}, limit=100)
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
-    seen = await enforcement(house, agent.name)
+    seen = await enforcement(house.log, agent.name)
     return json_response({**await _agent(house, agent), "enforcement": seen, "identities": identities})
 
 
@@ -164,6 +165,16 @@ async def plan(house: House, call: Call, asked: Asked) -> Response:
     """What these files would change."""
     candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
     return json_response({"digest": candidate.digest, "changes": changes})
+
+
+async def replay(house: House, call: Call, asked: Asked) -> Response:
+    """What these files would have decided, of the newest decisions."""
+    wanted = asked.json(shapes.ReplayRequest)
+    if not 1 <= wanted.decisions <= 10_000:
+        raise BadField("decisions", "must be 1 to 10000")
+    candidate, _, _ = await apply_verb.plan(house.env, wanted.files)
+    found = await replay_decisions(house.env, house.log, candidate, decisions=wanted.decisions, since=wanted.since)
+    return json_response(asdict(found))
 
 
 async def apply(house: House, call: Call, asked: Asked) -> Response:

@@ -12,7 +12,8 @@ from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
-from remit.ports import Env, IdentityProviders, LogReader
+from remit.govern.search import Searched
+from remit.ports import Env, IdentityProviders
 
 from .metrics import Metrics
 
@@ -71,7 +72,7 @@ class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
 
     env: Env
-    log: LogReader
+    log: Searched
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics

@@ -92,6 +92,14 @@ class FilesRequest(Strict, frozen=True):
     files: dict[str, str]
 
 
+class ReplayRequest(Strict, frozen=True):
+    """A catalogue, and of how many of the newest decisions, none made before `since` (ms), it should be asked."""
+
+    files: dict[str, str]
+    decisions: int = 1000
+    since: int = 0
+
+
 class InviteRequest(Strict, frozen=True):
     """How long a join token is good."""
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AccessDecided:
-    """An attempted call was permitted, held or denied."""
+    """An attempted call was permitted, held or denied.
+
+    Before it the task had made `calls` calls, and had been permitted this tool `repeats` times.
+    """
 
     task: str
     agent: str
@@ -24,6 +27,8 @@ class AccessDecided:
     origin: str
     carries: str
     chain: tuple[str, ...] = ()
+    calls: int = 0
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from remit.domain.change import Change
 from remit.domain.freeze import Freeze, Frozen, Reach
 from remit.formats.record import encode, pack
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 TABLES = {"frozen": (), "standing_yeses": ("task", "usable"), "passkeys": ("person",), "aways": ("stand_in",)}
 
 
