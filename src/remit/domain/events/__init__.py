@@ -16,6 +16,9 @@ from .approval import (
     ApprovalHandedOn,
     ApprovalQuestioned,
     CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
     PasskeyRegistered,
     PasskeyRemoved,
     StandingYesEnded,
@@ -122,6 +125,9 @@ Event: TypeAlias = (
     | WentAway
     | CameBack
     | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted
