@@ -21,16 +21,18 @@ from remit.domain.above import Above
 from remit.domain.approval import Approval
 from remit.domain.caller import CallerKind
 from remit.domain.decision import Access
-from remit.domain.errors import Refusal
+from remit.domain.errors import Absent, Refusal
 from remit.domain.flow import Sensitivity
+from remit.domain.freeze import Reach
 from remit.domain.purpose import CredentialRule
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.revoke import end_task
 from remit.work.end_leases import end_leases
 from tests.delegating import CATALOGUE, accept, hand, house, now
 
@@ -96,14 +98,15 @@ class HandOffs(RuleBasedStateMachine):
             if victim:
                 await end_task(self.w.env, operator, victim, race)
             else:
-                await freeze(self.w.env, operator, task.chain.hops[0].agent, race)
+                await freeze(self.w.env, operator, Reach.AGENT, task.chain.hops[0].agent, race)
 
         self.w.store.between = None if race == "none" else between
         with suppress(Refusal):
             self.do(doing)
         self.w.store.between = None
         for agent in AGENTS:
-            self.do(freeze(self.w.env, operator, agent, "fine", frozen=False))
+            with suppress(Absent):
+                self.do(unfreeze(self.w.env, operator, Reach.AGENT, agent, "fine"))
 
     @rule(customer=customers)
     def propose(self, customer):
@@ -167,7 +170,7 @@ class HandOffs(RuleBasedStateMachine):
     def approve(self, person, yes):
         for approval in self.do(self.w.store.find(Approval, {"state": "pending"})):
             with suppress(Refusal):
-                self.do(answer(self.w.env, self.w.person(person), approval.id, approval.digest, yes=yes))
+                self.do(answer(self.w.env, self.w.person(person), approval.id, Given(approval.digest, yes)))
 
     @rule(n=which, really=st.sampled_from([True, False, False]))
     def end(self, n, really):

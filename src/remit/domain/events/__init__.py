@@ -11,7 +11,18 @@ from typing import TypeAlias
 
 from .approval import (
     ApprovalAnswered,
+    ApprovalEscalated,
     ApprovalExpired,
+    ApprovalHandedOn,
+    ApprovalQuestioned,
+    CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
+    PasskeyRegistered,
+    PasskeyRemoved,
+    StandingYesEnded,
+    WentAway,
 )
 from .catalogue import (
     CatalogueApplied,
@@ -20,12 +31,12 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
-    StandingChanged,
     SvidIssued,
 )
 from .keys import (
@@ -80,7 +91,9 @@ Event: TypeAlias = (
     | AgentProved
     | SvidIssued
     | IdentitySuperseded
-    | StandingChanged
+    | Froze
+    | FreezeReached
+    | Unfroze
     | AccessKeyCreated
     | SecretSealed
     | SecretOverdue
@@ -102,8 +115,19 @@ Event: TypeAlias = (
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
+    | PasskeyRegistered
+    | PasskeyRemoved
     | ApprovalAnswered
     | ApprovalExpired
+    | ApprovalEscalated
+    | ApprovalHandedOn
+    | ApprovalQuestioned
+    | WentAway
+    | CameBack
+    | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted

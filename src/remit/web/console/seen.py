@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from remit.domain.approval import Approval
+from remit.domain.approval import Answer, Approval
 from remit.domain.caller import Call, CallerKind
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
 from remit.formats import json_input
-from remit.web import api_agents, api_people
+from remit.web import api_agents, api_approvals
 from remit.web.house import House
 
 COUNTED = 1000
@@ -29,15 +29,16 @@ async def tasks(
 async def pending(house: House, call: Call) -> list[Approval]:
     """Approvals that wait, and that the caller may see; the soonest over first."""
     rows = await house.env.store.find(Approval, {"state": "pending"}, limit=COUNTED)
-    found = [row for row in rows if row.pending_at(call.now) and await api_people.may_see(house, call, row)]
+    found = [row for row in rows if row.pending_at(call.now) and await api_approvals.may_see(house, call, row)]
     return sorted(found, key=lambda row: row.expires_at)
 
 
 def waits_for(row: Approval, call: Call) -> bool:
-    """Whether this very person may answer it, and has not."""
-    mine = {call.caller.name, *call.caller.groups}
-    answered = any(answer.person == call.caller.name for answer in row.answers)
-    return bool(mine & set(row.approvers)) and not answered and not row.chain.involves(call.caller.name)
+    """Whether this very person is asked, or is to answer in somebody's place, and was not heard yet."""
+    mine = Answer(call.caller.name, True, call.now, groups=call.caller.groups)
+    asked = mine.counts_for(row.approvers) or any(one.to == call.caller.name for one in row.handed_on)
+    heard = any(call.caller.name in one.voices for one in row.answers)
+    return row.pending_at(call.now) and asked and not heard and not row.chain.involves(call.caller.name)
 
 
 async def leases(house: House, call: Call, state: LeaseState, mine: set[str]) -> list[Lease]:

@@ -9,7 +9,7 @@ from remit.domain.caller import Call
 from remit.domain.errors import BadField
 from remit.domain.lease import Lease
 from remit.domain.task import TaskState
-from remit.web import shapes
+from remit.web import shapes, shapes_approvals
 from remit.web.api_agents import visible
 from remit.web.house import Asked, House
 
@@ -41,6 +41,6 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     leases = await house.env.store.find(Lease, {"task": task.id}, limit=PAGE)
     return {
         "task": shapes.task(task),
-        "approvals": [shapes.approval(row) for row in approvals],
+        "approvals": [shapes_approvals.approval(row) for row in approvals],
         "leases": [shapes.lease(row) for row in leases],
     }
