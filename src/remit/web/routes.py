@@ -21,7 +21,7 @@ from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
-from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from . import shapes_approvals as asks
 from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
@@ -59,6 +59,7 @@ class Route:
     query: tuple[str, ...] = ()
     limit: int = 0
     creates: bool = False
+    also: tuple[int, ...] = ()
     hook: bool = False
     browser: bool = False
 
@@ -80,7 +81,7 @@ class Route:
     def statuses(self) -> tuple[int, ...]:
         """Everything it can answer."""
         done = 201 if self.creates else 204 if self.method == "PUT" else 200
-        return (done, 400, 401, 403, 404, 409, 413, 429, 503)
+        return (done, 400, 401, 403, 404, 409, 413, 429, 503, *self.also)
 
 
 _TOKEN_FORM = (
@@ -119,6 +120,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
+    Route(
+        "POST", "/access/v1/requests", AGENT | ENFORCER, authzen_requests.submit, raw=True, creates=True, also=(410,)
+    ),
+    Route("GET", "/access/v1/requests/{request}", AGENT | ENFORCER, authzen_requests.status),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
     Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
