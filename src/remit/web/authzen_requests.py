@@ -26,6 +26,7 @@ from .problems import json_response
 
 ERROR = "urn:openid:authzen:access-request:error:"
 CAPABILITY = "urn:openid:authzen:capability:access-request"
+_CODES = {400: BadField.code, 404: Absent.code, 410: WrongState.code}
 _STATUS = {
     ApprovalState.PENDING: "pending",
     ApprovalState.GRANTED: "approved",
@@ -107,8 +108,7 @@ def _is_of(row: Approval, body: Mapping[str, Any]) -> bool:
 
 def _error(code: str, detail: str, status: int = 400) -> Response:
     title = code.replace("_", " ")
-    ours = {400: BadField, 404: Absent, 410: WrongState}[status].code
-    document = {"type": ERROR + code, "title": title, "status": status, "detail": detail, "code": ours}
+    document = {"type": ERROR + code, "title": title, "status": status, "detail": detail, "code": _CODES[status]}
     return json_response(document, status, media="application/problem+json")
 
 
