@@ -217,6 +217,10 @@ def test_a_signature_is_for_one_answer_of_one_person_once(run):
                 await answer(w.env, w.person("frank"), approval.id, bad)
         with pytest.raises(BadPasskey):  # gina signs with her own device what frank was asked
             await answer(w.env, w.person("gina"), approval.id, good)
+        said = await challenge(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
+        theirs = Given(approval.digest, True, signed=Signed(**other.signed(said)))
+        with pytest.raises(BadPasskey, match="not yours"):  # a genuine signature by another's passkey
+            await answer(w.env, w.person("frank"), approval.id, theirs)
         assert (await w.store.get(Approval, approval.id)).answers == ()
         await answer(w.env, w.person("frank"), approval.id, good)
         row = await w.store.get(Passkey, base64url.encode(device.id))
