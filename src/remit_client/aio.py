@@ -15,6 +15,7 @@ from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
 from .protocol import Agent, Work
+from .transactions import transaction
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 from .within import enter, leave
 
@@ -75,6 +76,14 @@ class AsyncRemit:
     def adopt(self, purpose: str, task_id: str) -> AsyncTask:
         """An open task of this agent; leaving its block does not end it."""
         return AsyncTask(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
+
+    async def transaction(
+        self, subject: str, *, domain: str, scope: str, details: Mapping[str, Any] | None = None
+    ) -> str:
+        """A transaction token for this workload's next hop, sent in the `Txn-Token` header. `subject` is the access
+        token that was sent to it, which is then the first hop, or the transaction token that was; scope only narrows.
+        """
+        return await self.run(transaction(self.agent, subject, domain, scope, details))
 
     async def whoami(self) -> dict[str, Any]:
         """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""

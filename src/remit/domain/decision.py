@@ -43,6 +43,9 @@ class Reason(Enum):
     TOO_DEEP = "too_deep"
     FAN_OUT_SPENT = "fan_out_spent"
     DELEGATION_LOOP = "delegation_loop"
+    TRANSACTION_LOOP = "transaction_loop"
+    NOT_ITS_WORKLOAD = "not_its_workload"
+    CREDENTIAL_ENDED = "credential_ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,6 +260,35 @@ class TokenIssued:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionTokenIssued:
+    """The last workload in `path` may carry one call of this task on, with these scope words."""
+
+    task: str
+    agent: str
+    txn: str
+    lease: str
+    initiator: str
+    path: tuple[str, ...]
+    scope: tuple[str, ...]
+    expires_at: int
+    chain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionTokenDenied:
+    """A workload may not carry this call on, or not like this."""
+
+    task: str
+    agent: str
+    txn: str
+    lease: str
+    initiator: str
+    path: tuple[str, ...]
+    reasons: tuple[str, ...]
+    chain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AccessDecided:
     """An attempted call was permitted, held or denied."""
 
@@ -470,6 +499,8 @@ Event: TypeAlias = (
     | DelegationDenied
     | ProposalDenied
     | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
