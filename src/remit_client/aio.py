@@ -140,14 +140,22 @@ class AsyncTask:
         return self._work.id
 
     async def __aenter__(self) -> AsyncTask:
-        if self._ours_to_end:
-            try:
-                await self._remit.run(self._work.open(*self._proposal))
-            except BaseException:
-                await self._finish()
-                raise
+        try:
+            await self.open()
+        except BaseException:
+            await self._finish()
+            raise
         self._around = enter(self)
         return self
+
+    async def open(self) -> None:
+        """Propose it, unless it is open already; `async with` does this, and ends it too."""
+        if self._ours_to_end and not self._work.id:
+            await self._remit.run(self._work.open(*self._proposal))
+
+    def at_remit(self, url: str) -> bool:
+        """Whether an address is one of the server that this task is at."""
+        return url.startswith(self._remit.agent.url + "/")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -197,13 +205,16 @@ class AsyncTask:
         goal: str,
         duration_s: float = 0,
         max_calls: int = 0,
+        bound_to: str = "",
         **parameters: Any,
     ) -> str:
         """Hand part of this task to another agent; send it the text, which is good once, for that agent alone.
 
-        Its calls, `max_calls` or as many as may be handed on, are taken from this task.
+        Its calls, `max_calls` or as many as may be handed on, are taken from this task. `bound_to` is the thumbprint of
+        the key that you believe to be that agent's: `Denied` if it is not, and no other key of it can open this.
         """
         part = {"agent": agent, "purpose": purpose, "goal": goal, "parameters": parameters, "max_calls": max_calls}
+        part["jkt"] = bound_to
         return await self._remit.run(self._work.delegate({**part, "duration_ms": int(duration_s * 1000)}))
 
     async def hook_key(self) -> str:

@@ -200,13 +200,16 @@ class Task:
         goal: str,
         duration_s: float = 0,
         max_calls: int = 0,
+        bound_to: str = "",
         **parameters: Any,
     ) -> str:
         """Hand part of this task to another agent; send it the text, which is good once, for that agent alone.
 
-        Its calls, `max_calls` or as many as may be handed on, are taken from this task.
+        Its calls, `max_calls` or as many as may be handed on, are taken from this task. `bound_to` is the thumbprint of
+        the key that you believe to be that agent's: `Denied` if it is not, and no other key of it can open this.
         """
         part = {"agent": agent, "purpose": purpose, "goal": goal, "parameters": parameters, "max_calls": max_calls}
+        part["jkt"] = bound_to
         return self._remit.run(self._work.delegate({**part, "duration_ms": int(duration_s * 1000)}))
 
     def hook_key(self) -> str:

@@ -113,6 +113,11 @@ def claimed_type(token: str) -> str:
     return str(_parts(token)[0].get("typ", ""))
 
 
+def claimed(token: str, name: str) -> str:
+    """A claim of a token, unverified."""
+    return str(_parts(token)[1].get(name, ""))
+
+
 def caller(
     token: str, proof: str, *, keys: Mapping[str, Key], issuer: str, audience: str, method: str, url: str, now: float
 ) -> Caller:
