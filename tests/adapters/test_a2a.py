@@ -405,7 +405,9 @@ def test_a_card_that_is_not_its_is_refused(home, change):
 @pytest.mark.parametrize(
     "url", ["http://research.example", "http://127.0.0.1.evil.example", "ftp://127.0.0.1", "//x", ""]
 )
-def test_no_card_is_fetched_in_the_clear(url):
+def test_no_card_is_fetched_or_made_in_the_clear(home, url):
+    with pytest.raises(remit.RemitError):
+        card(home.agent, url, "Looks things up")
     with pytest.raises(remit.RemitError):
         run(Peer.found(url, "other"))
 
@@ -476,8 +478,17 @@ def test_cancelling_ends_what_waits(home):
         async with home.giver() as task:
             peer = await Peer.found(home.url, "other")
             first = await peer.hand(task, "part", goal="pay", customer="acme")
+            body = {"jsonrpc": "2.0", "id": 1, "method": "CancelTask", "params": {"id": first._of[1].task_id}}
+            turns = len(home.turns)
+            async with (
+                home.giver("thief") as other,
+                httpx.AsyncClient(auth=await other.auth(home.url), trust_env=False) as http,
+            ):
+                goes_on = message("", taskId=first._of[1].task_id)
+                for theirs in (body, goes_on):
+                    assert "error" in (await http.post(home.url + "/a2a", json=theirs, headers=HEADERS)).json()
+            assert len(home.turns) == turns and (await peer.again(first)).held == first.held
             async with httpx.AsyncClient(auth=await task.auth(home.url), trust_env=False) as http:
-                body = {"jsonrpc": "2.0", "id": 1, "method": "CancelTask", "params": {"id": first._of[1].task_id}}
                 told = (await http.post(home.url + "/a2a", json=body, headers=HEADERS)).json()
             assert told["result"]["status"]["state"] == "TASK_STATE_CANCELED", told
             child = home.turns[-1].task.id

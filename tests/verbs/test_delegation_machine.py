@@ -21,17 +21,19 @@ from remit.domain.above import Above
 from remit.domain.approval import Approval
 from remit.domain.caller import CallerKind
 from remit.domain.decision import Access
-from remit.domain.errors import Refusal
+from remit.domain.errors import Absent, Refusal
 from remit.domain.flow import Sensitivity
+from remit.domain.freeze import Reach
 from remit.domain.lease import Lease
 from remit.domain.purpose import CredentialRule
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.revoke import end_task
 from remit.work.end_leases import end_leases
 from tests.delegating import CATALOGUE, Between, accept, hand, now
 from tests.world import world
@@ -139,7 +141,7 @@ class HandOffs(RuleBasedStateMachine):
             if victim:
                 await end_task(self.w.env, operator, victim, race)
             else:
-                await freeze(self.w.env, operator, task.chain.hops[0].agent, race)
+                await freeze(self.w.env, operator, Reach.AGENT, task.chain.hops[0].agent, race)
 
         self.w.store.between = None if race == "none" else between
         with suppress(Refusal, Killed):
@@ -147,7 +149,8 @@ class HandOffs(RuleBasedStateMachine):
         self.w.store.between = None
         self.started()
         for agent in AGENTS:
-            self.do(freeze(self.w.env, operator, agent, "fine", frozen=False))
+            with suppress(Absent):
+                self.do(unfreeze(self.w.env, operator, Reach.AGENT, agent, "fine"))
 
     @rule(customer=customers)
     def propose(self, customer):
@@ -211,7 +214,7 @@ class HandOffs(RuleBasedStateMachine):
     def approve(self, person, yes):
         for approval in self.do(self.w.store.find(Approval, {"state": "pending"})):
             with suppress(Refusal):
-                self.do(answer(self.w.env, self.w.person(person), approval.id, approval.digest, yes=yes))
+                self.do(answer(self.w.env, self.w.person(person), approval.id, Given(approval.digest, yes)))
 
     @rule(n=which, really=st.sampled_from([True, False, False]))
     def end(self, n, really):

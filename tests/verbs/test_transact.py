@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.change import Change
 from remit.domain.errors import Absent, BadCatalogue, BadField, Busy, Denied
+from remit.domain.events import IdentitySuperseded
+from remit.domain.freeze import Reach
 from remit.domain.identity import Identity
 from remit.domain.transaction import LIFE, Transaction, TransactionRule, assurance
 from remit.issuers.jwt import JwtIssuer
 from remit.verbs.apply import apply
+from remit.verbs.freeze import freeze
 from remit.verbs.issue import issue
-from remit.verbs.revoke import end_lease, end_task, freeze
+from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.transact import Further, alive, transact
 from tests.delegating import CATALOGUE, Between, below, last, now
 from tests.world import world
@@ -141,6 +145,9 @@ def test_a_credential_without_the_rule_begins_no_transaction(run):
         ("freeze billing", "agent_frozen"),
         ("freeze ledger", "agent_frozen"),
         ("key", "identity_stale"),
+        ("agent's key", "identity_stale"),
+        ("freeze everything", "agent_frozen"),
+        ("workload on the way", "agent_frozen"),
         ("registered", "agent_unknown"),
         ("purpose", "purpose_superseded"),
     ],
@@ -158,8 +165,17 @@ def test_it_dies_with_everything_behind_it(run, what, reason):
                 await end_lease(g.w.env, now(g.w, g.call), g.lease.id, "done")
             case ["late"]:
                 g.w.clock.now += 300_000
+            case ["freeze", "everything"]:
+                await freeze(g.w.env, operator, Reach.EVERYTHING, "", "why not")
             case ["freeze", name]:
-                await freeze(g.w.env, operator, name, "why not")
+                await freeze(g.w.env, operator, Reach.AGENT, name, "why not")
+            case ["agent's", "key"]:
+                identity = await g.w.store.get(Identity, g.task.jkt)
+                late = identity.superseded(g.w.clock.now)
+                because = IdentitySuperseded("bot", identity.jkt, "", "")
+                await g.w.store.commit(Change(because, operator).put(late, was=identity))
+            case ["workload", *_]:
+                await freeze(g.w.env, operator, Reach.AGENT, "billing", "why not")
             case ["key"]:
                 g.calls["ledger"] = g.w.call(name="ledger", jkt="nothing")
             case ["registered"]:
@@ -209,7 +225,7 @@ def test_freezing_a_workload_meanwhile_is_seen(run):
         first = await g.carry("billing")
 
         async def between():
-            await freeze(g.w.env, g.w.call(CallerKind.OPERATOR, "op"), "ledger", "why not")
+            await freeze(g.w.env, g.w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "ledger", "why not")
 
         g.w.store.between = between
         assert await g.refused("ledger", first) == "agent_frozen"

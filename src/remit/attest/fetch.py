@@ -1,4 +1,4 @@
-"""One guarded GET: for keys and metadata at addresses that an attacker may have chosen.
+"""One guarded request: for keys, metadata and codes, at addresses that an attacker may have chosen.
 
 https only (http to loopback when a federation allows private networks); no user info, no redirects; the host is
 resolved once, every address is checked, and the checked address is the one connected to, so a name cannot
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import httpx
 
@@ -34,8 +35,21 @@ class Peer:
     check: Callable[[bytes], None]
 
 
+@dataclass(frozen=True)
+class Form:
+    """Fields to POST, with HTTP Basic authentication if `basic` is set (RFC 6749 section 2.3.1)."""
+
+    fields: Mapping[str, str] = field(repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+
+
 async def fetch(
-    url: str, *, allow_private: bool = False, resolve: Resolve | None = None, peer: Peer | None = None
+    url: str,
+    *,
+    allow_private: bool = False,
+    resolve: Resolve | None = None,
+    peer: Peer | None = None,
+    form: Form | None = None,
 ) -> bytes:
     """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
     host, port = _checked_url(url, allow_private=allow_private)
@@ -46,7 +60,7 @@ async def fetch(
                 check_address(ip_address(address), allow_private=allow_private)
             if not addresses:
                 raise _refused("the name has no address")
-            return await _get(url, host, addresses[0], peer)
+            return await _ask(url, host, addresses[0], peer, form)
     except TimeoutError as slow:
         raise _refused(f"no complete answer in {TIME_LIMIT:.0f} s") from slow
     except (OSError, httpx.HTTPError, ValueError) as failure:
@@ -98,7 +112,7 @@ async def resolve_name(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _get(url: str, host: str, address: str, peer: Peer | None) -> bytes:
+async def _ask(url: str, host: str, address: str, peer: Peer | None, form: Form | None) -> bytes:
     parts = httpx.URL(url)
     headers = {
         "Host": parts.netloc.decode("ascii"),
@@ -107,7 +121,11 @@ async def _get(url: str, host: str, address: str, peer: Peer | None) -> bytes:
     }
     verify = peer.context if peer else True
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT, verify=verify) as client:
-        request = client.build_request("GET", parts.copy_with(host=address), headers=headers)
+        method, data = ("POST", dict(form.fields)) if form else ("GET", None)
+        if form and form.basic:
+            name, secret = (quote_plus(part) for part in form.basic)
+            headers["Authorization"] = "Basic " + b64encode(f"{name}:{secret}".encode()).decode()
+        request = client.build_request(method, parts.copy_with(host=address), headers=headers, data=data)
         request.extensions["sni_hostname"] = host
         response = await client.send(request, stream=True)
         try:

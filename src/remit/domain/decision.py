@@ -35,6 +35,7 @@ class Reason(Enum):
     BUDGET_SPENT = "budget_spent"
     NEEDS_APPROVAL = "needs_approval"
     APPROVAL_REFUSED = "approval_refused"
+    NOBODY_ANSWERED = "nobody_answered"
     APPROVED = "approved"
     WATCHED = "watched"
     CREDENTIAL_UNKNOWN = "credential_unknown"
@@ -61,7 +62,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """May happen, now, once. `approval` is the approval it used up, or empty."""
+    """May happen, now, once. `approval` is the approval it used up, or the standing yes it took one from, or empty."""
 
     why: tuple[Why, ...] = ()
     approval: str = ""

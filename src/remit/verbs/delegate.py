@@ -16,7 +16,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Reason, Why
 from remit.domain.errors import Absent, BadField, Busy, Conflict, Denied
 from remit.domain.flow import Json
-from remit.domain.identity import Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.task import Task
 from remit.formats import rfc8693
 from remit.formats.jcs import digest
@@ -58,9 +58,8 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
             raise Absent(inside=f"task {task_id} for {call.caller}")
         head, force = await env.in_force()
         above = await env.above(task.chain.hops[:-1])
-        standing = await env.store.get(Standing, task.agent)
         identity = await env.store.get(Identity, task.jkt)
-        why = _own_flaw(force, task, identity, standing, call.now) or above.flaw(force.catalogue, call.now)
+        why = _own_flaw(force, task, above, identity, call.now) or above.flaw(force.catalogue, call.now)
         why = why or _refusal(force, task, above, part)
         if part.jkt and not why:
             receiver = force.catalogue.agents[part.agent]
@@ -77,7 +76,6 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
         change = change.put(task.hands_on(found.max_calls), was=task)
         if not task.handed:
             change = change.put(Branch(task.id), was=None)
-        change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
         try:
             await env.store.commit(above.guard(change))
         except Conflict:
@@ -86,13 +84,14 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
 
-def _own_flaw(force: InForce, task: Task, identity: Identity | None, standing: Standing | None, now: int) -> Why | None:
+def _own_flaw(force: InForce, task: Task, above: Above, identity: Identity | None, now: int) -> Why | None:
     """Whoever could not act itself hands nothing on."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
         return Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")
-    if standing is not None and standing.state is StandingState.FROZEN:
-        return Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}")
+    frost = above.frost(agent, purpose)
+    if frost is not None:
+        return frost
     flaw = stale(identity, agent, now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return Why(Reason.IDENTITY_STALE, flaw)

@@ -16,7 +16,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied
 from remit.domain.flow import Json
-from remit.domain.identity import Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
 from remit.domain.transaction import LIFE, Transaction, TransactionRule, assurance
@@ -36,26 +36,31 @@ class Further:
 
 @dataclass(frozen=True, slots=True)
 class _Behind:
-    """Everything a transaction hangs from, as read at one instant."""
+    """Everything a transaction hangs from, as read at one instant. `path` is who carries it, and now asks to."""
 
     task: Task
     lease: Lease
     above: Above
-    standings: Mapping[str, Standing | None]
+    identity: Identity | None
+    path: tuple[str, ...]
 
     def flaw(self, force: InForce, now: int) -> Why | None:
         """Why nothing may be done in its name, if so."""
-        purpose = force.catalogue.purposes.get(self.task.purpose)
-        for name, standing in self.standings.items():
-            if standing is not None and standing.state is StandingState.FROZEN:
-                return Why(Reason.AGENT_FROZEN, f"{name} is frozen: {standing.reason}")
+        agents, purpose = force.catalogue.agents, force.catalogue.purposes.get(self.task.purpose)
+        agent = agents.get(self.task.agent)
+        if agent is None or not set(self.path) <= agents.keys():
+            return Why(Reason.AGENT_UNKNOWN, "An agent or workload on the way is no longer registered.")
+        frosts = (self.above.frost(agent, purpose), *(self.above.frost(agents[name], None) for name in self.path))
+        for frost in filter(None, frosts):
+            return frost
         if not self.task.open_at(now):
             return Why(Reason.TASK_NOT_OPEN, "The task is over.")
         if purpose is None or purpose.revision != self.task.purpose_revision:
             return Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {self.task.purpose} has changed.")
         if self.lease.state is not LeaseState.LIVE or now >= self.lease.expires_at:
             return Why(Reason.CREDENTIAL_ENDED, "The credential that began this has ended.")
-        return self.above.flaw(force.catalogue, now)
+        flaw = stale(self.identity, agent, now)
+        return Why(Reason.IDENTITY_STALE, flaw) if flaw else self.above.flaw(force.catalogue, now)
 
 
 async def transact(env: Env, call: Call, begun: Transaction | str, asked: Further) -> Transaction:
@@ -72,7 +77,9 @@ async def transact(env: Env, call: Call, begun: Transaction | str, asked: Furthe
         task, lease = behind.task, behind.lease
         found = begun if isinstance(begun, Transaction) else await _first(env, behind, asked)
         identity = await env.store.get(Identity, call.caller.jkt)
-        why = behind.flaw(force, call.now) or _own_flaw(force, identity, workload, call.now)
+        why = behind.flaw(force, call.now)
+        flaw = stale(identity, force.catalogue.agents[workload], call.now) if not why else ""
+        why = why or (Why(Reason.IDENTITY_STALE, flaw) if flaw else None)
         rule = TransactionRule.of(lease.grants) or TransactionRule("")
         why = why or found.refusal(rule, workload, asked.scope)
         if why is not None:
@@ -94,8 +101,6 @@ async def transact(env: Env, call: Call, begun: Transaction | str, asked: Furthe
             behind.above.tasks,
         )
         change = behind.above.guard(Change(because, call).check(head).check(task).check(lease))
-        for name, row in behind.standings.items():
-            change = change.check(row) if row else change.check_absent(Standing, name)
         try:
             await env.store.commit(change)
         except Conflict:
@@ -115,8 +120,8 @@ async def _behind(env: Env, lease_id: str, path: tuple[str, ...]) -> _Behind:
     task = await env.store.get(Task, lease.task) if lease else None
     if lease is None or task is None:
         raise Absent(inside=f"lease {lease_id}")
-    standings = {name: await env.store.get(Standing, name) for name in (task.agent, *path)}
-    return _Behind(task, lease, await env.above(task.chain.hops[:-1]), standings)
+    identity = await env.store.get(Identity, task.jkt)
+    return _Behind(task, lease, await env.above(task.chain.hops[:-1]), identity, path)
 
 
 async def _first(env: Env, behind: _Behind, asked: Further) -> Transaction:
@@ -140,12 +145,3 @@ async def _first(env: Env, behind: _Behind, asked: Further) -> Transaction:
         details=asked.details,
         context=asked.context,
     )
-
-
-def _own_flaw(force: InForce, identity: Identity | None, workload: str, now: int) -> Why | None:
-    """A workload that is not what it proved to be carries nothing."""
-    agent = force.catalogue.agents.get(workload)
-    if agent is None:
-        return Why(Reason.AGENT_UNKNOWN, f"{workload} is no longer registered.")
-    flaw = stale(identity, agent, now)
-    return Why(Reason.IDENTITY_STALE, flaw) if flaw else None

@@ -26,7 +26,7 @@ from remit.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.identity import Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
 from remit.domain.transaction import Transaction
@@ -287,18 +287,20 @@ async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None
     if not token.jkt or now >= token.expires_at:
         return None
     identity = await house.env.store.get(Identity, token.jkt)
-    standing = await house.env.store.get(Standing, token.client)
     if identity is None or identity.agent != token.client or now >= identity.expires_at:
         return None
-    if standing is not None and standing.state is StandingState.FROZEN:
-        return None
+    _, force = await house.env.in_force()
+    purpose = None
+    above = await house.env.above(())
     if token.task:
         task = await house.env.store.get(Task, token.task)
         if task is None or not task.open_at(now):
             return None
-        _, force = await house.env.in_force()
-        if (await house.env.above(task.chain.hops[:-1])).flaw(force.catalogue, now) is not None:
-            return None
+        above = await house.env.above(task.chain.hops[:-1])
+        purpose = force.catalogue.purposes.get(task.purpose)
+    frozen = above.frozen.of(force.catalogue.agents.get(token.client), purpose)
+    if frozen is not None or above.flaw(force.catalogue, now) is not None:
+        return None
     if token.audience != house.url:
         lease = await house.env.store.get(Lease, _lease_id(token.jti))
         if lease is None or lease.state is not LeaseState.LIVE:

@@ -13,13 +13,22 @@ from starlette.responses import Response
 from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
+from . import api_approvals as approvals
 from . import api_egress as egress
+from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
+from . import api_sessions as people_sessions
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import shapes_approvals as asks
+from .console import page, sign_in, sign_in_oidc
+from .console.live import changes
+from .console.page import PEOPLE
+from .console.screens import ACTIONS, SCREENS
 from .house import Asked, House
+from .sessions import FIELD
 
 Handler = Callable[[House, Call, Asked], Awaitable[Response]]
 KIB = 1024
@@ -36,7 +45,8 @@ READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 class Route:
     """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
 
-    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else.
+    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else. `browser`: so does a person's
+    session cookie; what it changes, a page of ours must have asked for.
     """
 
     method: str
@@ -50,6 +60,7 @@ class Route:
     limit: int = 0
     creates: bool = False
     hook: bool = False
+    browser: bool = False
 
     def __post_init__(self) -> None:
         if not self.callers:
@@ -88,6 +99,15 @@ _TOKEN_FORM = (
     "request_context",
 )
 _PAGE = ("after", "limit")
+
+
+def _shown(screen: page.Screen) -> tuple[Route, Route]:
+    """A screen of the console: as JSON, and as a page."""
+    return (
+        Route("GET", f"{screen.path}.json", screen.callers, screen.twin, query=screen.query, browser=True),
+        Route("GET", screen.path, screen.callers, screen.page, query=screen.query, browser=True),
+    )
+
 
 ROUTES: tuple[Route, ...] = (
     # The hot ones first: the table is walked in order.
@@ -167,17 +187,39 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/v1/approvals",
         AGENT | PERSON | ENFORCER | READERS,
-        people.list_approvals,
-        query=(*_PAGE, "state"),
+        approvals.list_approvals,
+        query=(*_PAGE, "state", "task", "tool"),
     ),
+    Route("GET", "/v1/approvals/stats", PERSON | READERS, approvals.stats),
     Route(
         "GET",
         "/v1/approvals/{approval}",
         AGENT | PERSON | ENFORCER | READERS,
-        people.show_approval,
+        approvals.show_approval,
         query=("wait",),
     ),
-    Route("POST", "/v1/approvals/{approval}/answer", PERSON, people.answer, body=shapes.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/answer", PERSON, approvals.answer, body=asks.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/challenge", PERSON, approvals.challenge, body=asks.ChallengeRequest),
+    Route("POST", "/v1/approvals/{approval}/questions", PERSON, approvals.question, body=asks.QuestionRequest),
+    Route("POST", "/v1/approvals/{approval}/hand-on", PERSON, approvals.hand_on, body=asks.HandOnRequest),
+    Route("GET", "/v1/standing-yeses", PERSON | READERS, approvals.standing_yeses, query=("task", "usable")),
+    Route(
+        "POST",
+        "/v1/standing-yeses/{standing}/end",
+        PERSON | OPERATOR,
+        approvals.take_back,
+        body=shapes.ReasonRequest,
+    ),
+    Route("GET", "/v1/passkeys", PERSON, approvals.list_passkeys),
+    Route("POST", "/v1/passkeys/invitation", PERSON, approvals.invite_passkey),
+    Route("POST", "/v1/passkeys", PERSON, approvals.register_passkey, body=asks.PasskeyRequest, creates=True),
+    Route("POST", "/v1/passkeys/{passkey}/remove", PERSON | OPERATOR, approvals.remove_passkey),
+    Route("GET", "/v1/away", PERSON, approvals.show_away),
+    Route("POST", "/v1/away", PERSON, approvals.go_away, body=asks.AwayRequest, creates=True),
+    Route("POST", "/v1/away/end", PERSON, approvals.come_back),
+    Route("GET", "/v1/freezes", PERSON | READERS, freezes.list_freezes),
+    Route("POST", "/v1/freezes", PERSON | OPERATOR, freezes.freeze, body=asks.FreezeRequest, creates=True),
+    Route("POST", "/v1/freezes/end", PERSON | OPERATOR, freezes.unfreeze, body=asks.FreezeRequest),
     Route(
         "POST",
         "/v1/subject-tokens",
@@ -197,13 +239,13 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.InviteRequest,
         creates=True,
     ),
-    Route("POST", "/v1/agents/{agent}/freeze", OPERATOR, people.freeze, body=shapes.FreezeRequest),
     Route("GET", "/v1/purposes", AGENT | PERSON | READERS, people.list_purposes),
     Route("GET", "/v1/purposes/{purpose}", AGENT | PERSON | READERS, people.show_purpose),
     Route("GET", "/v1/tools", AGENT | PERSON | ENFORCER | READERS, people.list_tools),
     Route("GET", "/v1/tools/{tool}", AGENT | PERSON | ENFORCER | READERS, people.show_tool),
     Route("GET", "/v1/catalogue", READERS, people.show_catalogue),
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
@@ -229,6 +271,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/handover/{handover}", ANYONE, secrets.page),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
+    Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
     Route("GET", "/v1/log/proof/{index}", READERS, log.proof),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
     Route("GET", "/log/key", ANYONE, log.key),
@@ -238,4 +281,19 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/readyz", ANYONE, ops.readyz),
     Route("GET", "/openapi.json", ANYONE, ops.openapi),
     Route("GET", "/", ANYONE, ops.index),
+    Route("POST", "/v1/sessions/links", PEOPLE, people_sessions.link, body=shapes.LinkRequest, creates=True),
+    Route("GET", "/v1/sessions", PEOPLE, people_sessions.list_sessions, query=_PAGE),
+    Route("POST", "/v1/sessions/{session}/end", PEOPLE, people_sessions.end, body=shapes.ReasonRequest),
+    Route("GET", "/sign-in", ANYONE, sign_in.page, query=("next",), browser=True),
+    Route("GET", "/sign-in/link/{link}", ANYONE, sign_in.offer, browser=True),
+    Route("POST", "/sign-in/link/{link}", ANYONE, sign_in.use, form=("next",), browser=True),
+    Route("GET", "/sign-in/with/{provider}", ANYONE, sign_in_oidc.begin, query=("next",), browser=True),
+    Route(
+        "GET", "/sign-in/callback", ANYONE, sign_in_oidc.callback, query=("code", "state", "iss", "error"), browser=True
+    ),
+    Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
+    Route("GET", "/console/changes", PEOPLE, changes, browser=True),
+    Route("GET", "/console/static/{name}", ANYONE, page.static),
+    *(row for screen in SCREENS for row in _shown(screen)),
+    *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

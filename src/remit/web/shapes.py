@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
-from remit.domain.approval import Approval
 from remit.domain.decision import Decision, Hold, word
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, Waiting
@@ -89,31 +87,24 @@ class ReasonRequest(Strict, frozen=True):
     reason: str = ""
 
 
-class AnswerRequest(Strict, frozen=True):
-    """A person's answer to exactly this digest."""
-
-    digest: str
-    yes: bool
-    note: str = ""
-
-
 class FilesRequest(Strict, frozen=True):
     """A catalogue: text by relative path."""
 
     files: dict[str, str]
 
 
+class ReplayRequest(Strict, frozen=True):
+    """A catalogue, and of how many of the newest decisions, none made before `since` (ms), it should be asked."""
+
+    files: dict[str, str]
+    decisions: int = 1000
+    since: int = 0
+
+
 class InviteRequest(Strict, frozen=True):
     """How long a join token is good."""
 
     ttl_ms: int = 3_600_000
-
-
-class FreezeRequest(Strict, frozen=True):
-    """Freeze, or make active again."""
-
-    reason: str
-    frozen: bool = True
 
 
 class KeyRequest(Strict, frozen=True):
@@ -167,6 +158,13 @@ class OpenRequest(Strict, frozen=True):
     """What only the link's holder can show."""
 
     proof: str
+
+
+class LinkRequest(Strict, frozen=True):
+    """Whom a sign-in link is for, as what; empty: the caller, as what they are."""
+
+    name: str = ""
+    roles: tuple[str, ...] = ()
 
 
 class SubjectTokenRequest(Strict, frozen=True):
@@ -271,25 +269,6 @@ def signing_key(row: SigningKey) -> dict[str, Any]:
     """A signing key; its private half is nobody's to see."""
     names = ("kid", "use", "algorithm", "created_at", "signs_from", "retire_at", "changed_at")
     return {"state": row.state.value, **{name: getattr(row, name) for name in names}}
-
-
-def approval(row: Approval) -> dict[str, Any]:
-    """An approval, with the digest that an answer must repeat."""
-    return {
-        "id": row.id,
-        "state": row.state.value,
-        "task": row.task,
-        "agent": row.chain.agents()[-1],
-        "initiator": str(row.chain.initiator),
-        "chain": list(row.chain.agents()),
-        "digest": row.digest,
-        "shown": asdict(row.shown),
-        "needs": [asdict(need) for need in row.needs],
-        "approvers": list(row.approvers),
-        "asked_at": row.asked_at,
-        "expires_at": row.expires_at,
-        "answers": [{"person": a.person, "yes": a.yes, "at": a.at, "note": a.note} for a in row.answers],
-    }
 
 
 def decision(found: Decision, base_url: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from a2a.utils.signing import SignatureVerificationError, create_agent_card_sign
 from google.protobuf.json_format import MessageToDict
 from jwt import PyJWK
 
+from ...dpop import safe_origin
 from ...errors import RemitError
 from ...protocol import Agent
 from ...verify import Key, Unverified
@@ -36,6 +37,7 @@ class BadCard(RemitError):
 
 def card(agent: Agent, url: str, description: str, skills: tuple[AgentSkill, ...] = ()) -> AgentCard:
     """The card of an agent that has proved itself, at `url`, which its givers' purposes name as an audience."""
+    safe_origin(url)
     params = {"agent": agent.name, "issuer": agent.url}
     hand_offs = AgentExtension(
         uri=EXTENSION, description="Works in what was handed to it", required=True, params=params

@@ -95,7 +95,7 @@ class _Handed(AgentExecutor):
         if context.current_task is None:
             await event_queue.enqueue_event(new_task_from_user_message(message))
         try:
-            turn = self._waiting.pop(context.task_id, None) or await self._open(told, sender, context)
+            turn = self._going_on(context.task_id, sender) or await self._open(told, sender, context)
         except RemitError as refused:
             await updater.reject(new_text_message(refused.message))
             return
@@ -129,10 +129,17 @@ class _Handed(AgentExecutor):
         await updater.complete()
 
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
-        turn = self._waiting.pop(context.task_id or "", None)
+        turn = self._going_on(context.task_id or "", context.call_context.state["remit"])
         if turn is not None:
             await _over(turn, "cancelled")
         await TaskUpdater(event_queue, context.task_id or "", context.context_id or "").cancel()
+
+    def _going_on(self, key: str, sender: Caller) -> Turn | None:
+        """What waits, for the one that asked it; the SDK's own store does not show it to anybody else either."""
+        turn = self._waiting.get(key)
+        if turn is None or (turn.sender.agent, turn.sender.task) != (sender.agent, sender.task):
+            return None
+        return self._waiting.pop(key)
 
     async def _open(self, told: Any, sender: Caller, context: RequestContext) -> Turn:
         text = told.get("delegation") if isinstance(told, dict) else None

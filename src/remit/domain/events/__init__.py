@@ -1,0 +1,152 @@
+"""What the log can say: a closed union.
+
+An event carries names, states and digests; never a payload, never a secret (law 10).
+Digest fields are `sha256:<hex>`. Instants are ms. `chain` is the tasks above, the first of all first; their own events
+say who acts in them and for whom.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from .approval import (
+    ApprovalAnswered,
+    ApprovalEscalated,
+    ApprovalExpired,
+    ApprovalHandedOn,
+    ApprovalQuestioned,
+    CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
+    PasskeyRegistered,
+    PasskeyRemoved,
+    StandingYesEnded,
+    WentAway,
+)
+from .catalogue import (
+    CatalogueApplied,
+)
+from .decision import (
+    AccessDecided,
+    IssueDenied,
+)
+from .freeze import FreezeReached, Froze, Unfroze
+from .identity import (
+    AccessKeyCreated,
+    AgentProved,
+    IdentitySuperseded,
+    JoinTokenCreated,
+    SvidIssued,
+)
+from .keys import (
+    SigningKeyCreated,
+    SigningKeyPromoted,
+    SigningKeyReplaced,
+    SigningKeyRetired,
+)
+from .lease import (
+    IssuerBack,
+    IssuerDown,
+    LeaseEnded,
+    LeaseEnding,
+    LeaseKilledEarly,
+    LeaseKillFailed,
+    LeaseMinted,
+    LeaseOutlives,
+    LeaseReserved,
+)
+from .secret import (
+    EnvelopeRewrapped,
+    HandOverEnded,
+    HandOverOpened,
+    HandOverSent,
+    SecretOverdue,
+    SecretRetired,
+    SecretRetiring,
+    SecretSealed,
+)
+from .session import (
+    SessionBegan,
+    SessionEnded,
+    SessionKept,
+    SignInLinkMade,
+)
+from .task import (
+    DelegationDenied,
+    ObservationsForgotten,
+    ProposalDenied,
+    ResultObserved,
+    TaskDelegated,
+    TaskEnded,
+    TaskProposed,
+    TaskSettled,
+    TaskWaits,
+    TokenIssued,
+    TransactionTokenDenied,
+    TransactionTokenIssued,
+)
+
+Event: TypeAlias = (
+    CatalogueApplied
+    | JoinTokenCreated
+    | AgentProved
+    | SvidIssued
+    | IdentitySuperseded
+    | Froze
+    | FreezeReached
+    | Unfroze
+    | AccessKeyCreated
+    | SecretSealed
+    | SecretOverdue
+    | SecretRetiring
+    | SecretRetired
+    | EnvelopeRewrapped
+    | HandOverSent
+    | HandOverOpened
+    | HandOverEnded
+    | SigningKeyCreated
+    | SigningKeyPromoted
+    | SigningKeyRetired
+    | SigningKeyReplaced
+    | TaskProposed
+    | TaskDelegated
+    | DelegationDenied
+    | ProposalDenied
+    | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
+    | AccessDecided
+    | ResultObserved
+    | ObservationsForgotten
+    | PasskeyRegistered
+    | PasskeyRemoved
+    | ApprovalAnswered
+    | ApprovalExpired
+    | ApprovalEscalated
+    | ApprovalHandedOn
+    | ApprovalQuestioned
+    | WentAway
+    | CameBack
+    | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
+    | IssueDenied
+    | LeaseReserved
+    | LeaseMinted
+    | LeaseEnding
+    | LeaseKillFailed
+    | LeaseKilledEarly
+    | LeaseOutlives
+    | IssuerDown
+    | IssuerBack
+    | LeaseEnded
+    | TaskEnded
+    | TaskWaits
+    | TaskSettled
+    | SignInLinkMade
+    | SessionBegan
+    | SessionKept
+    | SessionEnded
+)
