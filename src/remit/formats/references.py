@@ -13,6 +13,7 @@ from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
+from remit.domain.transaction import TransactionRule
 
 from .http_tool import check_apart
 
@@ -116,6 +117,8 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         at.need("issuer", credential.issuer, catalogue.issuers)
         if names.count(credential.name) > 1:
             at.fail(credential.name, f"credential {credential.name!r} is there twice")
+        for name in TransactionRule.named(credential.grants):
+            at.need("agent", name, catalogue.agents)
 
 
 def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
