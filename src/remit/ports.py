@@ -312,10 +312,12 @@ class Env:
 
     def signed(self, token: rfc9068.AccessToken) -> str:
         """The token's text. Sign only what an event explains (law 4)."""
+        return rfc9068.encode(token, self.token_key())
+
+    def token_key(self) -> jws.SigningKey:
+        """The key that signs tokens now."""
         kid = self.signer.signing("token")
-        return rfc9068.encode(
-            token, jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
-        )
+        return jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
 
     async def read_by(self, task: Task) -> Sequence[Observation]:
         """Everything an open task has read, in order; of a hand-off, everything that any part of it has read."""

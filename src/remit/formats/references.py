@@ -13,6 +13,7 @@ from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
+from remit.domain.transaction import TransactionRule
 
 from .http_tool import check_apart
 
@@ -81,7 +82,7 @@ def _check_tool(tool: Tool, at: _File) -> None:
         at.need("argument", hole, known)
         if not isinstance(required, list | tuple) or hole not in required:
             at.fail(hole, f"argument {hole!r} names the resource, so it must be required")
-    for name in tool.matters if tool.matters != ("*",) else ():
+    for name in (*tool.told, *(tool.matters if tool.matters != ("*",) else ())):
         at.need("argument", name, known)
     rest = _HOLE.sub("x", tool.resource)
     if "{" in rest or "}" in rest or "*" in rest or any(part in ("", ".", "..") for part in rest.split("/")):
@@ -116,6 +117,8 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         at.need("issuer", credential.issuer, catalogue.issuers)
         if names.count(credential.name) > 1:
             at.fail(credential.name, f"credential {credential.name!r} is there twice")
+        for name in TransactionRule.named(credential.grants):
+            at.need("agent", name, catalogue.agents)
 
 
 def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:

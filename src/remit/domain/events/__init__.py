@@ -83,6 +83,8 @@ from .task import (
     TaskSettled,
     TaskWaits,
     TokenIssued,
+    TransactionTokenDenied,
+    TransactionTokenIssued,
 )
 
 Event: TypeAlias = (
@@ -112,6 +114,8 @@ Event: TypeAlias = (
     | DelegationDenied
     | ProposalDenied
     | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
