@@ -57,6 +57,17 @@ async def asked(rule="", **more):
     return w, call, task, await held(w, call, task)
 
 
+def test_it_begins_with_what_would_happen_in_the_tools_own_words(run):
+    async def main():
+        _, _, _, approval = await asked()
+        assert approval.shown.sentence.startswith("bot asks: pay (customer=acme")
+        said = 'says = "pay {amount} EUR to {customer}"\n' + FILES["tools/pay.toml"]
+        _, _, _, approval = await asked(**{"tools/pay.toml": said})
+        assert approval.shown.sentence == "bot asks to pay 120.00 EUR to acme, once. This cannot be undone."
+
+    run(main())
+
+
 async def enrolled(w, name, **more):
     device = Device(ORIGIN, **more)
     invited = await enrol.invitation(w.env, w.person(name))
@@ -378,7 +389,8 @@ def test_a_passkey_with_an_attestation_is_not_taken_and_nobody_has_many(run):
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("http://127.0.0.1:7450", "is an address"),
+        ("http://127.0.0.1:7450", ("localhost", "http://localhost:7450")),
+        ("http://192.168.1.5:7450", "is an address"),
         ("https://[::1]:7450", "is an address"),
         ("http://remit.example", "over https only"),
         ("https://remit.example:8443", ("remit.example", "https://remit.example:8443")),

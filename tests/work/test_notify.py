@@ -38,7 +38,7 @@ PAY = {"customer": "acme", "invoice": 17, "amount": "120.00"}
 class Receiver(BaseHTTPRequestHandler):
     """Keeps what it is sent; answers what it is told to."""
 
-    def do_POST(self):  # noqa: N802 - the library's
+    def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.seen.append((self.path, body))
         self.send_response(self.server.answers.pop(0) if self.server.answers else 200)

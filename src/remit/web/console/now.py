@@ -17,13 +17,12 @@ SHOWN = 8
 
 async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     """Counts stop at a thousand; each has a page that lists what it counts."""
-    open_tasks, _ = await seen.tasks(house, call, {"state": "open"})
+    open_tasks = await seen.open_tasks(house, call)
     mine = {task.id for task in open_tasks}
     waiting = await seen.pending(house, call)
     yours = [row for row in waiting if seen.waits_for(row, call)]
     live = await seen.leases(house, call, LeaseState.LIVE, mine)
     ending = await seen.leases(house, call, LeaseState.ENDING, mine)
-    newest = sorted(open_tasks, key=lambda task: -task.opened_at)[:SHOWN]
     return {
         "yours": [shapes_approvals.approval(row) for row in yours[:SHOWN]],
         "counts": {
@@ -33,7 +32,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
             "live": len(live),
             "ending": len(ending),
         },
-        "tasks": [shapes.task(task) for task in newest],
+        "tasks": [shapes.task(task) for task in open_tasks[:SHOWN]],
         "denied": await seen.denied(house, call, SHOWN),
         "issuers": await _issuers(house, call),
         "frozen": await freezes(house, call),
