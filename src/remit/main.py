@@ -225,10 +225,12 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import time
 
     from remit.attest import Attestors
+    from remit.attest.fetch import ask
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
     from remit.ports import Env
+    from remit.verbs.renew import renew
     from remit.web.house import House
     from remit.web.metrics import Metrics
     from remit.work.driver import Driver
@@ -239,7 +241,11 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     try:
         sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
-        tools = Tools(store, keyring, sealer, settings.url, os.environ, now)
+
+        async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
+            return await renew(env, issuer, lease, until, use)
+
+        tools = Tools(store, keyring, sealer, settings.url, os.environ, now, ask, lend)
         issuers: dict[Any, Any] = {}
 
         def issuer(config: Any) -> Any:

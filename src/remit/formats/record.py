@@ -26,6 +26,7 @@ from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
+from remit.domain.connection import Connection
 from remit.domain.identity import Identity, JoinToken, Standing
 from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
@@ -141,6 +142,7 @@ KINDS: tuple[Kind, ...] = (
         _lease_due,
     ),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
+    Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(
         Observation,
         "observations",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from remit.domain.catalogue import Catalogue
+from remit.domain.catalogue import Catalogue, ServerConfig
 from remit.domain.errors import BadCatalogue
 from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
@@ -119,10 +119,23 @@ def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
     offered = {credential.name for credential in purpose.credentials}
     for rule in purpose.grants:
         server = catalogue.servers.get(rule.tool.partition(".")[0])
+        if server is not None and server.url:
+            _check_resource(catalogue, purpose, server, at)
         if server is not None and server.credential and server.credential not in offered:
             at.fail(
                 rule.tool, f"{rule.tool!r} needs its server's credential {server.credential!r}, which is not offered"
             )
+
+
+def _check_resource(catalogue: Catalogue, purpose: Purpose, server: ServerConfig, at: _File) -> None:
+    """A token that is for one resource goes to that one: its issuer's `resource` is the server's `url`, to the byte."""
+    issuer = next((catalogue.issuers[c.issuer] for c in purpose.credentials if c.name == server.credential), None)
+    if issuer is not None and issuer.kind == "oauth" and issuer.settings.get("resource") != server.url:
+        at.fail(
+            server.credential,
+            f"credential {server.credential!r} is for {issuer.settings.get('resource')}, "
+            f"and server {server.name!r} is at {server.url}",
+        )
 
 
 def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:

@@ -14,6 +14,7 @@ from .end_leases import end_leases
 from .kill_leases import Done, Lanes
 from .rotate_keys import rotate_keys
 from .sequence import Log, sequence
+from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
 IDLE = 0.5
@@ -57,6 +58,9 @@ class Driver:
         async def secrets() -> bool:
             return bool(await tend_secrets(env, self._clock()))
 
+        async def connections() -> bool:
+            return bool(await tend_connections(env, self._clock()))
+
         async def extend() -> bool:
             return bool(await sequence(log, env.signer, log_name))
 
@@ -69,6 +73,7 @@ class Driver:
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
+            asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),

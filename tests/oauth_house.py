@@ -1,0 +1,243 @@
+"""Somebody else's OAuth: an MCP server and its authorization server, both of the official SDK's own handlers, on loopback.
+
+What the SDK leaves to whoever runs one is here, kept small: who may come in (everybody who asks), and the tokens, which
+are opaque, for one resource, rotated at every refresh; a refresh token used twice ends its grant (RFC 9700 section 4.14).
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import httpx
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken, AuthorizationCode, RefreshToken, TokenError, TokenVerifier
+from mcp.server.auth.routes import build_metadata, create_auth_routes
+from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions, RevocationOptions
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+SCOPES = ["notes.read", "notes.write", "admin"]
+
+
+class Listening:
+    """An ASGI application on a free port, in a thread; `said` are the requests it got: (method, path, headers, body)."""
+
+    def __init__(self, make):
+        self.said = []
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self._app_inside = make(self.url)
+        config = uvicorn.Config(self._app, log_level="error", interface="asgi3")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.005)
+
+    async def _app(self, scope, receive, send):
+        if scope["type"] == "http":
+            body = []
+
+            async def heard():
+                message = await receive()
+                body.append(message.get("body", b""))
+                return message
+
+            headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+            entry = (scope["method"], scope["path"], headers, body)
+            self.said.append(entry)
+            await self._app_inside(scope, heard, send)
+            return
+        await self._app_inside(scope, receive, send)
+
+    def close(self):
+        self._server.should_exit = True
+        self._thread.join(10)
+
+
+@dataclass
+class Accounts:
+    """The SDK's `OAuthAuthorizationServerProvider`, in memory."""
+
+    life: int = 300
+    clients: dict = field(default_factory=dict)
+    codes: dict = field(default_factory=dict)
+    access: dict = field(default_factory=dict)
+    refresh: dict = field(default_factory=dict)
+    grants: dict = field(default_factory=dict)  # any refresh token there ever was → its grant
+    ended: set = field(default_factory=set)
+    issuer: str = ""
+    rotates: bool = True
+    narrows: bool = True
+    refuses: str = ""
+
+    async def get_client(self, client_id):
+        return self.clients.get(client_id)
+
+    async def register_client(self, client):
+        self.clients[client.client_id] = client
+
+    async def authorize(self, client, params):
+        if self.refuses:
+            return (
+                f"{params.redirect_uri}?{urlencode({'error': self.refuses, 'state': params.state, 'iss': self.issuer})}"
+            )
+        code = secrets.token_urlsafe(32)
+        self.codes[code] = AuthorizationCode(
+            code=code,
+            client_id=client.client_id,
+            scopes=params.scopes or [],
+            expires_at=time.time() + 60,
+            code_challenge=params.code_challenge,
+            redirect_uri=params.redirect_uri,
+            redirect_uri_provided_explicitly=params.redirect_uri_provided_explicitly,
+            resource=params.resource,
+            subject="dana",
+        )
+        return f"{params.redirect_uri}?{urlencode({'code': code, 'state': params.state, 'iss': self.issuer})}"
+
+    async def load_authorization_code(self, client, code):
+        return self.codes.get(code)
+
+    async def exchange_authorization_code(self, client, code):
+        if self.codes.pop(code.code, None) is None:
+            raise TokenError("invalid_grant")
+        return self._tokens(client, code.scopes, code.scopes, code.resource, secrets.token_hex(8))
+
+    async def load_refresh_token(self, client, token):
+        found = self.refresh.get(token)
+        if found is None and token in self.grants:  # used before: somebody has a copy
+            self.end(self.grants[token])
+        return found
+
+    async def exchange_refresh_token(self, client, token, scopes):
+        grant = self.grants[token.token]
+        if grant in self.ended or self.refresh.get(token.token) is None:
+            raise TokenError("invalid_grant")
+        if self.rotates:
+            del self.refresh[token.token]
+        given = scopes if self.narrows else token.scopes
+        return self._tokens(client, given, token.scopes, token.resource, grant, "" if self.rotates else token.token)
+
+    def _tokens(self, client, scopes, all_scopes, resource, grant, old=""):
+        access, fresh = f"at-{secrets.token_urlsafe(24)}", old or f"rt-{secrets.token_urlsafe(24)}"
+        self.access[access] = AccessToken(
+            token=access,
+            client_id=client.client_id,
+            scopes=scopes,
+            expires_at=int(time.time()) + self.life,
+            resource=resource,
+            subject="dana",
+            claims={"grant": grant},
+        )
+        self.refresh[fresh] = RefreshToken(
+            token=fresh, client_id=client.client_id, scopes=all_scopes, resource=resource, subject="dana"
+        )
+        self.grants[fresh] = grant
+        return OAuthToken(
+            access_token=access,
+            expires_in=self.life,
+            scope=" ".join(scopes) or None,
+            refresh_token=None if old else fresh,
+        )
+
+    async def load_access_token(self, token):
+        found = self.access.get(token)
+        return found if found and found.expires_at > time.time() else None
+
+    async def revoke_token(self, token):
+        if isinstance(token, RefreshToken):
+            self.end(self.grants[token.token])
+        else:
+            self.access.pop(token.token, None)
+
+    def end(self, grant):
+        """No token of it is good any more."""
+        self.ended.add(grant)
+        self.refresh = {name: one for name, one in self.refresh.items() if self.grants[name] != grant}
+        self.access = {name: one for name, one in self.access.items() if one.claims["grant"] != grant}
+
+    def live(self):
+        return [token for token, one in self.access.items() if one.expires_at > time.time()]
+
+
+class AuthorizationServer(Listening):
+    """`accounts` is what it knows; `metadata` what it says of itself, which a test may make hostile."""
+
+    def __init__(self, **more):
+        self.accounts = Accounts(**more)
+        super().__init__(self._made)
+        self.accounts.issuer = self.url
+
+    def _made(self, url):
+        registration = ClientRegistrationOptions(enabled=True, valid_scopes=SCOPES)
+        revocation = RevocationOptions(enabled=True)
+        self.metadata = {
+            **build_metadata(AnyHttpUrl(url), None, registration, revocation).model_dump(
+                mode="json", exclude_none=True
+            ),
+            "issuer": url,
+            "authorization_response_iss_parameter_supported": True,
+        }
+        routes = create_auth_routes(self.accounts, AnyHttpUrl(url), None, registration, revocation)
+
+        async def about(request):
+            return JSONResponse(self.metadata)
+
+        return Starlette(routes=[Route("/.well-known/oauth-authorization-server", about), *routes])
+
+    def agreed(self, address):
+        """What a person's browser does: opens the address, agrees, is sent back; returns where to."""
+        answer = httpx.get(address, follow_redirects=False, trust_env=False)
+        assert answer.status_code == 302, answer.text
+        return answer.headers["location"]
+
+
+class Verifier(TokenVerifier):
+    def __init__(self, accounts):
+        self._accounts = accounts
+
+    async def verify_token(self, token):
+        return await self._accounts.load_access_token(token)
+
+
+class NotesServer(Listening):
+    """A protected MCP server: the SDK's own, which checks that tokens are for it."""
+
+    def __init__(self, server: AuthorizationServer, scopes=("notes.read",)):
+        self._scopes, self._of = list(scopes), server
+        super().__init__(self._made)
+        self.resource = f"{self.url}/mcp"
+
+    def _made(self, url):
+        settings = AuthSettings(
+            issuer_url=self._of.url,
+            resource_server_url=f"{url}/mcp",
+            required_scopes=self._scopes,
+            validate_token_resource=True,
+        )
+        server = MCPServer("notes", auth=settings, token_verifier=Verifier(self._of.accounts))
+
+        @server.tool()
+        def whose() -> str:
+            """Whose account this is, and what may be done with it."""
+            token = get_access_token()
+            return f"{token.subject} {' '.join(token.scopes)}"
+
+        return server.streamable_http_app()
+
+    def tokens(self):
+        """Every Authorization header that came to the tools."""
+        return {headers["authorization"] for _, path, headers, _ in self.said if "authorization" in headers}
