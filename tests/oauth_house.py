@@ -20,7 +20,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken, AuthorizationCode, RefreshToken, TokenError, TokenVerifier
 from mcp.server.auth.routes import build_metadata, create_auth_routes
 from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions, RevocationOptions
-from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from mcp.shared.auth import OAuthToken
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -216,6 +216,8 @@ class Verifier(TokenVerifier):
 class NotesServer(Listening):
     """A protected MCP server: the SDK's own, which checks that tokens are for it."""
 
+    demand = ""
+
     def __init__(self, server: AuthorizationServer, scopes=("notes.read",)):
         self._scopes, self._of = list(scopes), server
         super().__init__(self._made)
@@ -236,7 +238,21 @@ class NotesServer(Listening):
             token = get_access_token()
             return f"{token.subject} {' '.join(token.scopes)}"
 
-        return server.streamable_http_app()
+        inside = server.streamable_http_app(host="127.0.0.1")
+
+        async def demanding(scope, receive, send):
+            """`demand`: a scope without which no call is answered (RFC 6750 section 3.1)."""
+            if (
+                scope["type"] != "http"
+                or not self.demand
+                or b"tools/call" not in dict(scope["headers"]).get(b"mcp-method", b"")
+            ):
+                await inside(scope, receive, send)
+                return
+            said = f'Bearer error="insufficient_scope", scope="{self.demand}"'
+            await JSONResponse({"error": "insufficient_scope"}, 403, {"WWW-Authenticate": said})(scope, receive, send)
+
+        return demanding
 
     def tokens(self):
         """Every Authorization header that came to the tools."""

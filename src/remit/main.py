@@ -91,13 +91,14 @@ def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options
 
 
 def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]]:
-    """The tools of the MCP server started by `command`, or at `url`."""
+    """The tools of the MCP server started by `command`, or at `url` (with MCP_SERVER_TOKEN, if it wants one)."""
     import asyncio
+    import os
 
     from remit.domain.catalogue import ServerConfig
     from remit.gateway.mcp import describe
 
-    return asyncio.run(describe(ServerConfig(server, **where), server))
+    return asyncio.run(describe(ServerConfig(server, **where), server, os.environ.get("MCP_SERVER_TOKEN", "")))
 
 
 def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
