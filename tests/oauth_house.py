@@ -6,11 +6,14 @@ are opaque, for one resource, rotated at every refresh; a refresh token used twi
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import secrets
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
 import httpx
@@ -26,6 +29,12 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from remit.domain.caller import CallerKind
+from remit.formats.rfc6749 import authorization_url
+from remit.verbs import connect
+from remit.verbs.apply import apply
+
+REDIRECT = "http://127.0.0.1:8400/callback"
 SCOPES = ["notes.read", "notes.write", "admin"]
 
 
@@ -257,3 +266,45 @@ class NotesServer(Listening):
     def tokens(self):
         """Every Authorization header that came to the tools."""
         return {headers["authorization"] for _, path, headers, _ in self.said if "authorization" in headers}
+
+
+async def oauth_world(resource, store=None, scope=("notes.read",), others="", **settings):
+    """`tests.world` with a real issuer `crm` for this resource, and a purpose `notes` that names its scopes."""
+    from remit.attest.fetch import ask
+    from remit.issuers import Tools, build
+    from remit.verbs.renew import renew
+    from tests.world import EVER, changed, world
+
+    said = {"resource": resource, "allow_private_network": True, **settings}
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
+    files = changed(policies__default_dot_cedar=EVER)
+    files["remit.toml"] += f'[issuers.crm]\nkind = "oauth"\n{lines}{others}'
+    files["purposes/notes.toml"] = (
+        'owner = "olga"\nagents = ["bot"]\nmax_duration = "15m"\nmax_calls = 5\n[[credentials]]\nname = "crm"\n'
+        f'issuer = "crm"\nttl = "10m"\ngrants = {{ scope = {json.dumps(list(scope))} }}\n'
+    )
+    w = await world(store, now=int(time.time() * 1000))
+    made = {}
+
+    async def lend(issuer, lease, until, use):
+        return await renew(w.env, issuer, lease, until, use)
+
+    def issuer(config):
+        if config.kind != "oauth":
+            return w.issuer
+        tools = Tools(w.store, w.env.signer, w.env.sealer, "https://remit.test", os.environ, w.clock, ask, lend)
+        return made.setdefault(repr(config), build(config, tools))
+
+    w.env = replace(w.env, issuer=issuer)
+    await apply(w.env, w.call(CallerKind.OPERATOR, "op"), files)
+    w.files = files
+    return w
+
+
+async def connected_world(theirs, notes, **more):
+    """The same, connected."""
+    w = await oauth_world(notes.resource, **more)
+    op = w.call(CallerKind.OPERATOR, "op")
+    _, attempt = await connect.begin(w.env, op, "crm", REDIRECT)
+    await connect.answer(w.env, op, "crm", await asyncio.to_thread(theirs.agreed, authorization_url(attempt)))
+    return w

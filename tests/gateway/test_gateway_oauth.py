@@ -242,11 +242,12 @@ def test_disconnected_every_session_ends_and_nothing_more_is_minted(gate):
                 break
             await asyncio.sleep(0.1)
         assert gate.theirs.accounts.live() == [] and gate.theirs.accounts.refresh == {}
-        await asyncio.sleep(2)
-        answer = await client.call_tool("whose", {})
-        assert answer.is_error and "connected no more" in answer.content[0].text
 
     talk(gate, conversation)
+    task, _ = gate.agent().task(type="work", parameters={})
+    refused = gate.http("gate").post(f"/v1/tasks/{task}/credentials", json={"credential": "crm"})
+    assert refused.status_code == 503 and "connected no more" in refused.json()["detail"]
+    assert refused.json()["next_step"] == "An operator connects it: remit issuer connect crm"
     code, said = connected(gate, "crm", gate.theirs.agreed)
     assert code == 0, said
 
