@@ -268,7 +268,7 @@ class NotesServer(Listening):
         return {headers["authorization"] for _, path, headers, _ in self.said if "authorization" in headers}
 
 
-async def oauth_world(resource, store=None, scope=("notes.read",), others="", **settings):
+async def oauth_world(resource, store=None, scope=("notes.read",), others="", clock=None, **settings):
     """`tests.world` with a real issuer `crm` for this resource, and a purpose `notes` that names its scopes."""
     from remit.attest.fetch import ask
     from remit.issuers import Tools, build
@@ -292,10 +292,10 @@ async def oauth_world(resource, store=None, scope=("notes.read",), others="", **
     def issuer(config):
         if config.kind != "oauth":
             return w.issuer
-        tools = Tools(w.store, w.env.signer, w.env.sealer, "https://remit.test", os.environ, w.clock, ask, lend)
+        tools = Tools(w.store, w.env.signer, w.env.sealer, w.env.issuer_url, os.environ, w.env.clock, ask, lend)
         return made.setdefault(repr(config), build(config, tools))
 
-    w.env = replace(w.env, issuer=issuer)
+    w.env = replace(w.env, issuer=issuer, clock=clock or w.clock)
     await apply(w.env, w.call(CallerKind.OPERATOR, "op"), files)
     w.files = files
     return w
