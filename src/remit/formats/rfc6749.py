@@ -186,11 +186,9 @@ def answer(status: int, body: bytes, wanted: Sequence[str]) -> TokenAnswer:
     try:
         document = json_input.parse(body, limit=len(body))
     except Refusal as bad:
-        raise BadField("token answer", f"is not JSON (status {status})") from bad
-    if not isinstance(document, Mapping):
-        raise BadField("token answer", "is not an object")
-    if status != 200:
-        error = document.get("error")
+        raise TokenRefused(f"status {status}, no JSON") from bad
+    if status != 200 or not isinstance(document, Mapping):
+        error = document.get("error") if isinstance(document, Mapping) else None
         raise TokenRefused(
             error if isinstance(error, str) and re.fullmatch(r"[a-z_]{1,64}", error) else f"status {status}"
         )

@@ -51,13 +51,13 @@ def parse(body: bytes, *, url: str, metadata_url: str, allow_private: bool) -> P
     if not isinstance(document, Mapping):
         raise BadField("resource_metadata", "is not an object")
     resource = document.get("resource")
-    if resource not in _identifiers(url, metadata_url):
+    if not isinstance(resource, str) or resource not in _identifiers(url, metadata_url):
         raise BadField("resource", f"the metadata at {metadata_url} is for another resource than {url}")
     servers = document.get("authorization_servers")
     if not isinstance(servers, list) or not 0 < len(servers) <= 10:
         raise BadField("authorization_servers", "the resource names no authorization server")
     return ProtectedResource(
-        str(resource),
+        resource,
         tuple(
             oauth_url.checked(one, "authorization_servers", allow_private=allow_private, query=False) for one in servers
         ),

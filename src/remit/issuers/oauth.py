@@ -130,6 +130,9 @@ class OauthIssuer:
         except rfc6749.TokenRefused as refused:
             self._remember(lease.handle)
             raise self._refused(refused.word) from refused
+        except BadField as flaw:
+            said = f"What the authorization server says cannot be used: {flaw.message}."
+            raise IssuerUnavailable(said, next_step=flaw.next_step) from flaw
         except BaseException:
             if not sent:
                 self._remember(lease.handle)
