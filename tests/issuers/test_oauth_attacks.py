@@ -388,7 +388,7 @@ def test_a_grant_that_cannot_be_used_later_is_not_kept(liar):
         liar.says["/token"] = {**liar.says["/token"], "scope": "notes.read notes.write"}
         made.grant = await made.issuer.redeem(attempt, "c")
         liar.says["/token"] = {**liar.says["/token"], "scope": "notes.read"}
-        with pytest.raises(IssuerUnavailable, match="lacks notes.write"):
+        with pytest.raises(IssuerUnavailable, match="lacks notes"):
             await made.mint(("notes.read", "notes.write"))
         made.grant = replace(made.grant, scopes=())
         await made.mint()
@@ -482,7 +482,7 @@ def test_as_published_at_an_https_address_and_proved_by_a_key(liar):
         unknown = {"client_id": "", "authorization_server": ""}
         made = Made(liar, **unknown)
         attempt = await made.begin()
-        assert attempt.client.id == "https://remit.test/oauth/client/key" and "/register" not in liar.asked()
+        assert attempt.client.id == "https://remit.test/client/key" and "/register" not in liar.asked()
         await made.issuer.redeem(attempt, "c")
         form, published = seen[0], rfc7591.document("https://remit.test", "key")
         assert published["client_id"] == form["client_id"] and published["jwks_uri"].startswith("https://remit.test/")
@@ -496,7 +496,7 @@ def test_as_published_at_an_https_address_and_proved_by_a_key(liar):
         assert kid not in others
         liar.says["/.well-known/oauth-authorization-server"] = liar.metadata(client_id_metadata_document_supported=True)
         attempt = await Made(liar, **unknown).begin()
-        assert attempt.client.id == "https://remit.test/oauth/client/public" and attempt.client.method == "none"
+        assert attempt.client.id == "https://remit.test/client/public" and attempt.client.method == "none"
         assert rfc7591.document("https://remit.test", "other") is None
 
     asyncio.run(main())

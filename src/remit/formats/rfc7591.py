@@ -16,7 +16,7 @@ from . import json_input
 from .rfc6749 import Client
 from .rfc8414 import BASIC, KEY, NONE, POST
 
-PATH = "/oauth/client"
+PATH = "/client"
 JWKS = "/.well-known/client-jwks.json"
 METHODS: Mapping[str, str] = {"key": KEY, "public": NONE}
 # RFC 8252 section 7.3: on loopback the server allows any port.

@@ -57,7 +57,7 @@ async def end(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def client_document(house: House, call: Call, asked: Asked) -> Response:
-    """GET /oauth/client/{name}: an OAuth Client ID Metadata Document."""
+    """GET /client/{name}: an OAuth Client ID Metadata Document."""
     found = rfc7591.document(house.url, asked.path["name"])
     if found is None:
         raise Absent(inside="no such client document")

@@ -224,7 +224,7 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.RedirectedRequest,
     ),
     Route("POST", "/v1/issuers/{issuer}/connection/end", OPERATOR, connections.end, body=shapes.ReasonRequest),
-    Route("GET", "/oauth/client/{name}", ANYONE, connections.client_document),
+    Route("GET", "/client/{name}", ANYONE, connections.client_document),
     Route("GET", "/.well-known/client-jwks.json", ANYONE, connections.client_keys),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
