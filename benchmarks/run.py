@@ -19,6 +19,7 @@ FILES = {
     "over_http.py": ("decision.http", "token.issue"),
     "delegation.py": ("chain.verify", "revoke.tree"),
     "log_append.py": ("log.append",),
+    "log_search.py": ("log.search",),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "svid.py": ("svid.issue", "svid.fetch"),

@@ -101,7 +101,7 @@ def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]
     return asyncio.run(describe(ServerConfig(server, **where), server, os.environ.get("MCP_SERVER_TOKEN", "")))
 
 
-def serve(announce: Callable[[str, Path, Path], None], **given: Any) -> None:
+def serve(announce: Callable[[str, Path, Path, str], None], **given: Any) -> None:
     """Run a server until it is told to stop; `announce` is called once it answers."""
     import socket
 
@@ -155,7 +155,7 @@ def _log_to_stderr() -> None:
     )
 
 
-async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path], None]) -> None:
+async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path, str], None]) -> None:
     import asyncio
 
     import uvicorn
@@ -190,24 +190,42 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
             trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
             stack.callback(trusting.cancel)
         server = uvicorn.Server(config)
-        _stopping(server)
+        _stopping(server, house.changes.close)
         (settings.data / "url").write_text(settings.url + "\n")
         listener.listen(2048)
         _settle_memory()
-        announce(settings.url, settings.data, settings.data / "operator.key")
+        announce(settings.url, settings.data, settings.data / "operator.key", await _first_link(house))
         sys.stdout.flush()
         await server.serve(sockets=[listener])
 
 
-def _stopping(server: Any) -> None:
-    """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed."""
+async def _first_link(house: House) -> str:
+    """A one-time link that signs whoever reads this terminal in to the console, as the operator they are."""
+    from remit.domain.caller import Call, Caller, CallerKind
+    from remit.verbs.sign_in import link
+    from remit.web.sessions import link_url
+
+    call = Call(Caller(CallerKind.SYSTEM, "setup"), house.clock())
+    text, _ = await link(house.env, call, "local", (CallerKind.OPERATOR,))
+    return link_url(house, text)
+
+
+def _stopping(server: Any, before: Callable[[], None]) -> None:
+    """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed.
+
+    `before` lets go of whoever would listen for ever.
+    """
     import asyncio
     import signal
     from contextlib import nullcontext
 
+    def stop(number: int) -> None:
+        before()
+        server.handle_exit(number, None)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, stop, number)
     server.capture_signals = nullcontext
 
 
@@ -232,6 +250,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.issuers.keyring import Keyring, RootSealer
     from remit.ports import Env
     from remit.verbs.renew import renew
+    from remit.web.console.live import Changes
     from remit.web.house import House
     from remit.web.metrics import Metrics
     from remit.work.driver import Driver
@@ -275,7 +294,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_name, now, metrics)
+            yield House(env, store, log_name, now, metrics, Changes(store))
         finally:
             await driver.stop()
             for made in issuers.values():

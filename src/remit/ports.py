@@ -100,6 +100,22 @@ class LogWriter(Protocol):
         ...
 
 
+class LogIndex(Protocol):
+    """Where in the log a word stands (`formats.log_words`). It follows the log; nothing is decided by it."""
+
+    async def indexed(self) -> int:
+        """The first place whose event it does not have yet."""
+        ...
+
+    async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
+        """Take in the words of the events at `first` and after; raises `Conflict` if it is not at `first` any more."""
+        ...
+
+    async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
+        """Places below `before` that have all these words, the highest first, and where to go on (0: no more)."""
+        ...
+
+
 class Issuer(Protocol):
     """A system that mints and kills credentials. Both raise `IssuerUnavailable` when it did not answer."""
 

@@ -47,6 +47,20 @@ def test_a_signal_is_forwarded_and_the_task_ended(runner, postgres, number):
     assert runner.left() == []
 
 
+def test_under_nohup_a_hangup_is_nobodys(runner):
+    quick = "import remit_client.running.child as c, sys; c.GRACE = 1; from remit.main import main; main()"
+    words = ["nohup", PYTHON, "-c", quick, *runner.words([], [PYTHON, "-c", READY])[1:]]
+    run = subprocess.Popen(words, env=runner.env, stdin=-3, stdout=-1, stderr=-1, text=True, start_new_session=True)
+    child = int(run.stdout.readline())
+    run.send_signal(signal.SIGHUP)
+    time.sleep(2.5)
+    assert alive(child) and run.poll() is None
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=30)
+    assert run.returncode == 143 and not alive(child)
+    settled(runner)
+
+
 def test_a_command_that_ignores_the_signal_is_killed(runner):
     run = runner.start([], PYTHON, "-c", "import signal; signal.signal(15, signal.SIG_IGN);" + READY)
     child = int(run.stdout.readline())

@@ -13,6 +13,8 @@ import mcp_types as types
 import pytest
 from mcp import Client, MCPError
 from mcp.server.lowlevel.server import Server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.shared.subscriptions import ResourceUpdated
 
 from remit.domain.catalogue import ServerConfig
 from remit.formats import jcs, mcp_proposal
@@ -129,18 +131,43 @@ class Talker:
         return found
 
 
-def talk(running, talker, conversation, *, purpose="all", asks=(), held=None, **options):
+class Caster(Talker):
+    """Of 2026-07-28: who listens is told what is published; `deaf` to what is asked of it."""
+
+    deaf = ()
+
+    def server(self):
+        self.bus = InMemorySubscriptionBus()
+        self.handler = ListenHandler(self.bus)
+
+        async def listen(ctx, params):
+            uris = list(params.notifications.resource_subscriptions or ())
+            self.got.append(("subscribe", *uris))
+            params.notifications.resource_subscriptions = [uri for uri in uris if uri not in self.deaf]
+            try:
+                return await self.handler(ctx, params)
+            finally:
+                self.got.append(("unsubscribe", *uris))
+
+        found = super().server()
+        found.add_request_handler("subscriptions/listen", types.SubscriptionsListenRequestParams, listen)
+        return found
+
+
+def talk(
+    running, talker, conversation, *, purpose="all", asks=(), held=None, mode="legacy", behind="legacy", **options
+):
     async def main():
         remit, relay = AsyncRemit(running.url, agent_dir=running.agent_dir), Relay(asks)
         async with AsyncExitStack() as stack:
             task = await stack.enter_async_context(remit.task(purpose, goal="g"))
-            behind = await stack.enter_async_context(
-                Client(talker.server(), mode="legacy", **relay.callbacks(), read_timeout_seconds=20)
+            there = await stack.enter_async_context(
+                Client(talker.server(), mode=behind, **relay.callbacks(), read_timeout_seconds=20)
             )
             more = {"held": held} if held else {}
-            point = enforcement_point(task, Upstream(ServerConfig(""), behind, relay=relay, **more), 0)
+            point = enforcement_point(task, Upstream(ServerConfig(""), there, relay=relay, **more), 0)
             await point.primed()
-            front = Client(point, mode="legacy", read_timeout_seconds=30, **options)
+            front = Client(point, mode=mode, read_timeout_seconds=30, **options)
             await conversation(await stack.enter_async_context(front), task)
         await remit.close()
 
@@ -320,6 +347,97 @@ def test_an_update_is_a_uri_that_was_subscribed_to_and_nothing_else(running):
     talker = Talker()
     talk(running, talker, conversation, message_handler=told)
     assert ("unsubscribe", "file:///mine") in talker.got and ("subscribe", "file:///one-more") not in talker.got
+
+
+async def published(talker, *uris):
+    for uri in uris:
+        if isinstance(talker, Caster):
+            await talker.bus.publish(ResourceUpdated(uri=uri))
+        else:
+            note = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=uri))
+            await talker.session.send_notification(note)
+    await anyio.sleep(0.1)
+
+
+async def until(said):
+    with anyio.fail_after(10):
+        while not said():
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("talker", [Talker(), Caster()], ids=["2025-11-25", "2026-07-28"])
+def test_who_listens_hears_that_these_have_changed_whatever_the_server_speaks(running, talker):
+    behind = "auto" if isinstance(talker, Caster) else "legacy"
+
+    async def conversation(front, task):
+        assert front.server_capabilities.resources.subscribe
+        mine = ["file:///a", "file:///b"]
+        async with front.listen(resource_subscriptions=mine, resources_list_changed=True) as stream:
+            assert stream.honored.resource_subscriptions == mine and not stream.honored.resources_list_changed
+            await published(talker, "file:///not-mine", "file:///a", "file:///a")
+            assert await anext(stream) == ResourceUpdated(uri="file:///a")
+            await published(talker, "file:///b")
+            assert await anext(stream) == ResourceUpdated(uri="file:///b")
+        await until(lambda: {("unsubscribe", uri) for uri in mine} <= set(talker.got))
+        async with front.listen(resources_list_changed=True) as nothing:  # so it need not wait
+            assert [event async for event in nothing] == []
+
+    talk(running, talker, conversation, mode="auto", behind=behind)
+
+
+def test_a_client_of_2025_11_25_hears_of_a_server_of_2026_07_28(running):
+    changed, talker = [], Caster()
+
+    async def told(message):
+        if isinstance(message, types.ResourceUpdatedNotification):
+            changed.append(str(message.params.uri))
+
+    async def conversation(front, task):
+        await front.session.subscribe_resource("file:///mine")
+        await published(talker, "file:///mine")
+        await until(lambda: changed == ["file:///mine"])
+        await front.session.unsubscribe_resource("file:///mine")
+        await until(lambda: ("unsubscribe", "file:///mine") in talker.got)
+
+    talk(running, talker, conversation, behind="auto", message_handler=told)
+
+
+def test_a_stream_ends_with_its_grant_and_with_what_it_hears_of(running):
+    talker = Caster()
+    talker.deaf = ("file:///deaf",)
+
+    async def conversation(front, task):
+        async with front.listen(resource_subscriptions=["file:///deaf", "file:///b"]) as stream:
+            assert stream.honored.resource_subscriptions == ["file:///b"]
+            talker.handler.close()
+            assert [event async for event in stream] == []
+        with pytest.raises(MCPError, match="At most"):
+            async with front.listen(resource_subscriptions=[f"file:///{n}" for n in range(URIS + 1)]):
+                pass
+        async with front.listen(resource_subscriptions=["file:///b"]) as stream:
+            await task.end("over")
+            await anyio.sleep(2.1)  # what was granted is asked again after two seconds
+            await published(talker, "file:///b")
+            assert [event async for event in stream] == []
+        with pytest.raises(MCPError, match="not found"):
+            async with front.listen(resource_subscriptions=["file:///b"]):
+                pass
+
+    talk(running, talker, conversation, mode="auto", behind="auto")
+
+
+def test_nobody_listens_without_a_grant(running):
+    talker = Caster()
+
+    async def conversation(front, task):
+        assert not front.server_capabilities.resources.subscribe
+        with pytest.raises(MCPError) as error:
+            async with front.listen(resource_subscriptions=["file:///a"]):
+                pass
+        assert error.value.code == types.METHOD_NOT_FOUND
+
+    talk(running, talker, conversation, purpose="plain", mode="auto", behind="auto")
+    assert talker.got == []
 
 
 def test_of_several_servers_the_one_that_is_meant_completes(running):

@@ -22,14 +22,19 @@ from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.identity import Standing, StandingState
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
+from remit.domain.session import Session, SignInLink
 from remit.domain.task import Task
+from remit.formats import log_words
 from remit.formats.record import KIND_OF
+from remit.govern.search import search
 from remit.issuers.keyring import ALGORITHMS, Keyring, RootSealer
 from remit.log import merkle
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
 from remit.store.sqlite import SqliteStore
+from remit.store.tables import LOOKED_AT
+from remit.work.index_log import index_log
 from remit.work.sequence import sequence
 
 CALL = Call(Caller(CallerKind.SYSTEM, "test"), 1_000)
@@ -112,6 +117,21 @@ async def test_compare_and_swap_refuses_the_whole_change(store):
     assert await store.get(Standing, "b") is None
     assert (await store.get(Standing, "a")).reason == "newer"
     assert len(await store.history(0, 100)) == 2
+
+
+@with_store
+async def test_a_session_and_the_link_it_began_by_are_kept(store):
+    link = SignInLink("d1", "dana", (CallerKind.OPERATOR, CallerKind.PERSON), 9)
+    session = Session("d2", "dana", link.roles, "link", 1, 9, 1, ("finance",))
+    because = events.SessionBegan("d2", "dana", ("operator", "person"), ("finance",), "link", 9)
+    await store.commit(Change(because, CALL).put(session, was=None).put(link, was=None))
+    assert await store.get(SignInLink, "d1") == replace(link, version=1)
+    assert await store.find(Session, {"name": "dana", "state": "open"}) == [replace(session, version=1)]
+    ended = replace(session, version=1).ended(2, "left")
+    await store.commit(
+        Change(events.SessionEnded("d2", "dana", "left"), CALL).put(ended, was=replace(session, version=1))
+    )
+    assert await store.find(Session, {"state": "open"}) == []
 
 
 @with_store
@@ -232,6 +252,59 @@ async def test_the_log_is_sequenced_and_cannot_fork(store):
     assert await store.tile(9, 9) == b""
     rows = await store.find(SigningKey, {"use": "log"})
     assert len(rows) == 1
+
+
+@with_store
+async def test_events_are_found_by_all_their_words_the_newest_first(store):
+    keyring = await Keyring.open(store, RootSealer(b"k" * 32), 1)
+    for i in range(300):
+        await store.commit(frozen(f"a{i % 7}", standing(f"a{i}", "some reason"), was=None))
+    while await sequence(store, keyring, "test/log"):
+        pass
+    size, _ = await store.head()
+    assert await store.indexed() == 0
+    steps = [await asyncio.gather(*(index_log(store) for _ in range(3)))]
+    while any(steps[-1]):
+        steps.append(await asyncio.gather(*(index_log(store) for _ in range(3))))
+    assert sum(map(sum, steps)) == await store.indexed() == size
+    with pytest.raises(Conflict):
+        await store.index(3, [[1]])
+    leaves = await store.entries(0, size)
+    for wanted in (
+        ["a3"],
+        ["StandingChanged", "a3"],
+        ["a3", "a4"],
+        ["StandingChanged"],
+        ["nobody"],
+        ["frozen", "a3", "system:test"],
+    ):
+        everywhere = [place for place in range(size - 1, -1, -1) if set(wanted) <= log_words.words(leaves[place])]
+        assert bool(everywhere) == (wanted not in (["a3", "a4"], ["nobody"]))
+        numbers = [log_words.number(word) for word in wanted]
+        assert await store.places(numbers, size, 1000) == (everywhere, 0)
+        found, before = [], size
+        while before:
+            some, before = await store.places(numbers, before, 7)
+            found += some
+        assert found == everywhere
+        if "a3" in wanted:
+            assert (await search(store, wanted, limit=1000)).entries == tuple((p, leaves[p]) for p in everywhere)
+
+
+@with_store
+async def test_a_search_looks_at_so_much_and_goes_on(store):
+    common, rare, end = 1, 2, 2 * LOOKED_AT + 10
+    await store.index(0, [[common, rare] if place in (5, 6) else [common, 3] for place in range(end)])
+    assert await store.places([common, rare], end, 10) == ([6, 5], 0)
+    if not isinstance(store, MemoryStore):
+        found, at = await store.places([common, 3], end, 1)
+        assert (found, at) == ([end - 1], end - 1)
+        # Neither of the two is rare, and nothing has both: an answer comes all the same, and says where to go on.
+        await store.index(end, [[10] if place % 2 else [11] for place in range(2 * LOOKED_AT + 10)])
+        found, at = await store.places([10, 11], 2 * end, 10)
+        assert found == [] and end < at < 2 * end
+        found, at = await store.places([10, 11], at, 10)
+        assert (found, at) == ([], 0)
 
 
 @with_store

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
     "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points."),
     "issuer": ("issuers", "issuer", "Issuers that people connect: list, show, connect, disconnect."),
+    "session": ("sessions", "session", "Signing in to the console: link, list, end."),
     "secret": ("secrets", "secret", "Static secrets in versions; and hand one to a person, once."),
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .api import Api
 from .app import Context
 from .exits import Exit, Failure
+from .output import ago
 
 _FOLDERS = {"agents": ".toml", "purposes": ".toml", "tools": ".toml", "policies": ".cedar"}
 _LIMIT = 4 * 1024 * 1024
@@ -39,11 +41,18 @@ def read_folder(folder: Path) -> dict[str, str]:
 
 @click.command()
 @FOLDER
+@click.option("--replay", type=click.IntRange(1, 10_000), help="Also: which of the newest N decisions would differ.")
 @click.pass_obj
-def plan(obj: Context, folder: Path) -> None:
+def plan(obj: Context, folder: Path, replay: int | None) -> None:
     """Show what applying FOLDER would change, and check every file; changes nothing."""
-    answer = Api(obj.person).post("/v1/catalogue/plan", {"files": read_folder(folder)})
-    obj.out.one(answer, _changes(answer["changes"]))
+    files = read_folder(folder)
+    api = Api(obj.person)
+    answer = api.post("/v1/catalogue/plan", {"files": files})
+    text = _changes(answer["changes"])
+    if replay:
+        answer["replay"] = api.post("/v1/catalogue/replay", {"files": files, "decisions": replay})
+        text += "\n" + _replayed(answer["replay"])
+    obj.out.one(answer, text)
 
 
 @click.command()
@@ -58,6 +67,18 @@ def apply(obj: Context, folder: Path, dry_run: bool) -> None:
     if not dry_run:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
+
+
+def _replayed(found: dict[str, Any]) -> str:
+    lines = [f"Of the newest {found['replayed'] + found['unknown']} decisions, {found['differ']} would differ."]
+    for flip in found["changed"]:
+        lines.append(f"  {ago(flip['at'])}  {flip['was']} → {flip['would_be']}  {flip['agent']} {flip['tool']}")
+        lines += [f"    {sentence}" for sentence in flip["why"]]
+    if found["differ"] > len(found["changed"]):
+        lines.append(f"  and {found['differ'] - len(found['changed'])} more.")
+    if found["unknown"]:
+        lines.append(f"{found['unknown']} cannot be told: a policy asks for arguments, and the log keeps none.")
+    return "\n".join(lines)
 
 
 def _changes(changes: list[str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,41 @@ def log() -> None:
 
 
 @log.command()
+@click.argument("words", nargs=-1)
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The newest N.")
-@click.option("--type", "kind", default="", help="Only events of this type, such as AccessDecided.")
-@click.option("--task", default="", help="Only events of this task.")
 @click.option("--follow", "-f", is_flag=True, help="Keep printing new events.")
 @click.pass_obj
-def show(obj: Context, limit: int, kind: str, task: str, follow: bool) -> None:
-    """Show events, oldest first."""
+def show(obj: Context, words: tuple[str, ...], limit: int, follow: bool) -> None:
+    """Show events that have all of WORDS in them, oldest first.
+
+    \b
+    A word is an event's type, or any name, id or state in it:
+      remit log show invoice-bot deny
+      remit log show AccessDecided tsk_0123456789abcdef
+    """
     import time
 
-    api = Api(obj.person)
-    size = api.get("/v1/log")["size"]
-    start = 0 if kind or task else max(0, size - limit)
-    chosen = [e for e in _entries(api, start, size) if _fits(e[1], kind, task)][-limit:]
+    api, seen = Api(obj.person), -1
     while True:
-        for index, event in chosen:
-            obj.out.one({"index": index, **event}, _line(index, event))
+        for event in reversed(list(islice(_search(api, words, after=seen), limit))):
+            seen = event["index"]
+            obj.out.one(event, _line(seen, event))
         if not follow:
             return
+        limit = 1_000_000
         time.sleep(0.3)
-        start, size = size, api.get("/v1/log")["size"]
-        chosen = [e for e in _entries(api, start, size) if _fits(e[1], kind, task)]
 
 
-def _fits(event: dict[str, Any], kind: str, task: str) -> bool:
-    return (not kind or event["type"] == kind) and (not task or event["data"].get("task") == task)
+def _search(api: Api, words: tuple[str, ...], *, after: int) -> Iterator[dict[str, Any]]:
+    """The newest first, down to the one after `after`."""
+    before = None
+    while before != 0:
+        page = api.get("/v1/log/search", q=" ".join(words), limit=200, **({"before": before} if before else {}))
+        for event in page["items"]:
+            if event["index"] <= after:
+                return
+            yield event
+        before = page["next"]
 
 
 def _line(index: int, event: dict[str, Any]) -> str:
@@ -64,11 +74,6 @@ def _line(index: int, event: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text[:19] + "…" if text.startswith("sha256:") else text
-
-
-def _entries(api: Api, start: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    for index, line in _lines(api, start, end):
-        yield index, json.loads(line)
 
 
 def _lines(api: Api, start: int, end: int) -> Iterator[tuple[int, bytes]]:

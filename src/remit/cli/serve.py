@@ -38,9 +38,10 @@ def up(obj: Context, /, **flags: Any) -> None:
         name: value for name, (value, _) in effective({k: v for k, v in flags.items() if v is not None}).items()
     }
 
-    def announce(url: str, data: Path, operator_key: Path) -> None:
+    def announce(url: str, data: Path, operator_key: Path, sign_in: str) -> None:
         if obj.out.as_json:
-            obj.out.one({"url": url, "data": str(data), "operator_key": str(operator_key)})
+            where = {"url": url, "data": str(data), "operator_key": str(operator_key), "sign_in": sign_in}
+            obj.out.one(where)
             return
         export = "" if data.resolve() == data_dir().resolve() else f"export REMIT_DATA={data}; "
         click.echo(f"Remit is up at   {url}")
@@ -48,7 +49,7 @@ def up(obj: Context, /, **flags: Any) -> None:
         click.echo(f"keys             {data}/root.key seals everything; {operator_key} is yours")
         if settings["workload_api"]:
             click.echo(f"workload API     SPIFFE_ENDPOINT_SOCKET=unix://{Path(settings['workload_api']).resolve()}")
-        click.echo("sign in          the CLI on this machine finds that key by itself")
+        click.echo(f"sign in          {sign_in} (once, 10 min; again: remit session link)")
         click.echo(f"next             {export}remit plan examples/billing && remit apply examples/billing")
 
     obj.parts.serve(announce=announce, **settings)

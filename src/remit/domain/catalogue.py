@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .flow import Json
 from .identity import Agent, Attester, Federation, Person, TrustDomain
 from .purpose import Purpose
+from .session import Provider
 from .tool import Tool
 
 
@@ -54,6 +55,7 @@ class Catalogue:
     trust_domains: Mapping[str, TrustDomain] = field(default_factory=dict)
     attesters: Mapping[str, Attester] = field(default_factory=dict)
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("federation", old.federations, new.federations),
         ("issuer", old.issuers, new.issuers),
         ("server", old.servers, new.servers),
+        ("sign-in provider", old.providers, new.providers),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

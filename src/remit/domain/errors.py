@@ -18,6 +18,7 @@
     │   └── AttestationTooOld     it says itself that it has expired
     ├── Forbidden            403  we know who, and the answer is no
     │   ├── WrongCaller           this kind of caller may not use this route
+    │   ├── NotOurPage            a browser sent what no page of ours asked it to
     │   └── Denied                a decision; carries its reasons
     ├── Held                 403  an approval is all it lacks; carries the approval
     ├── Absent               404  not there, or not yours: the same words for both (law 11)
@@ -198,6 +199,13 @@ class WrongCaller(Forbidden):
 
     code = "RMT-3001"
     title = "Not for this caller"
+
+
+class NotOurPage(Forbidden):
+    """A browser's request that no page of this console made: of another site, or a form of another session."""
+
+    code = "RMT-3004"
+    title = "Not from this console"
 
 
 class Denied(Forbidden):

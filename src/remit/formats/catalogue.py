@@ -17,7 +17,7 @@ from remit.domain.identity import NAME, Agent, Federation, Person, SpiffeId, Tru
 from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
-from . import agent_file, client_attestation, mcp_server, oidc_providers, purpose_file, spiffe, tool_file
+from . import agent_file, client_attestation, mcp_server, oidc_providers, purpose_file, sign_in_file, spiffe, tool_file
 from .references import check_references
 from .toml_source import Section
 
@@ -62,10 +62,12 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     domains = {n: _trust_domain(n, s) for n, s in _entries(settings, "trust_domains")}
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
     servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
+    providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    catalogue = Catalogue(agents, purposes, tools, people, federations, issuers, policies, domains, attesters, servers)
+    systems = (federations, issuers, policies, domains, attesters, servers, providers)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems)
     check_references(catalogue, files)
     return catalogue
 

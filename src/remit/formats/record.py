@@ -32,6 +32,7 @@ from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
+from remit.domain.session import Session, SignInLink
 from remit.domain.task import Task, TaskState
 
 _encode = msgspec.json.Encoder().encode
@@ -154,6 +155,8 @@ KINDS: tuple[Kind, ...] = (
         _never,
         withheld=True,
     ),
+    Kind(SignInLink, "sign_in_links", {}, _never),
+    Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
 )
 KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
 

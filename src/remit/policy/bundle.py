@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -27,6 +27,7 @@ from .reading import PolicyInfo, default_policy, read
 from .slices import Bounded, Path, Slice, Slices
 
 _MEMO = 65_536
+_OF_THE_CALL = {(), ("arguments",), ("origins",), ("resource",)}
 _UNEVALUATED = "A policy could not be evaluated, so this is denied."
 
 
@@ -81,6 +82,13 @@ class Bundle:
             return known
         except Exception:  # whatever it is, it denies (law 3)
             return Deny((Why(Reason.POLICY_ERROR, _UNEVALUATED),))
+
+    def verdict_of_any(self, facts: Facts) -> Decision | None:
+        """The verdict whatever the call's arguments, their origins and its resource are; None when a policy asks."""
+        if any(path[:1] in _OF_THE_CALL for path in self._slices.of(facts).reads):
+            return None
+        some = {name: argument.some for name, argument in self._arguments[facts.action].items() if argument.required}
+        return self.verdict(replace(facts, arguments=some, origins={}))
 
     def explain(self, facts: Facts) -> Explanation:
         """Say how the verdict comes about; nothing is remembered."""

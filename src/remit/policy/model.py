@@ -64,10 +64,11 @@ class Unfit(Exception):
 
 @dataclass(frozen=True)
 class Argument:
-    """How one argument is typed in Cedar and how its JSON value becomes Cedar's."""
+    """How one argument is typed in Cedar, how its JSON value becomes Cedar's, and some value of that type."""
 
     cedar: str
     convert: Callable[[Json], Any]
+    some: Json
     required: bool
 
 
@@ -111,22 +112,22 @@ def arguments_of(tool: Tool) -> Mapping[str, Argument]:
     for name, schema in properties.items():
         typed = _typed(schema) if isinstance(schema, Mapping) else None
         if typed is not None:
-            found[name] = Argument(typed[0], typed[1], name in required)
+            found[name] = Argument(*typed, name in required)
     return found
 
 
-def _typed(schema: Mapping[str, Any]) -> tuple[str, Callable[[Json], Any]] | None:
+def _typed(schema: Mapping[str, Any]) -> tuple[str, Callable[[Json], Any], Json] | None:
     match schema:
         case {"type": "string", "format": "decimal"} | {"type": "number"}:
-            return "decimal", _decimal
+            return "decimal", _decimal, "0"
         case {"type": "string"}:
-            return "String", _text
+            return "String", _text, ""
         case {"type": "integer"}:
-            return "Long", _long
+            return "Long", _long, 0
         case {"type": "boolean"}:
-            return "Bool", _bool
+            return "Bool", _bool, False
         case {"type": "array", "items": {"type": "string"}}:
-            return "Set<String>", _texts
+            return "Set<String>", _texts, []
     return None
 
 

@@ -20,6 +20,7 @@ class MemoryStore:
         self._spent: dict[str, int] = {}
         self._tiles: dict[tuple[int, int], bytes] = {}
         self._head: tuple[int, str] = (0, "")
+        self._words: list[frozenset[int]] = []
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -95,6 +96,22 @@ class MemoryStore:
         self._sequenced += extension.events
         self._tiles.update(extension.tiles)
         self._head = (extension.size, extension.note)
+
+    async def indexed(self) -> int:
+        """See `ports.LogIndex`."""
+        return len(self._words)
+
+    async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
+        """See `ports.LogIndex`."""
+        if first != len(self._words):
+            raise Conflict("The index has moved on.")
+        self._words += [frozenset(found) for found in words]
+
+    async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
+        """See `ports.LogIndex`."""
+        end = min(before, len(self._words))
+        found = [place for place in range(end - 1, -1, -1) if self._words[place].issuperset(words)][:limit]
+        return found, found[-1] if len(found) == limit else 0
 
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""

@@ -24,10 +24,11 @@ from remit.ports import Appended
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
 from .row_cache import RowCache
-from .tables import RowSql, find_sql, row_sql
+from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql
 
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
+_PLACES = PlacesSql(_DIALECT)
 _BATCH = 256
 _MIGRATION_LOCK = 0x52454D4954
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -210,6 +211,46 @@ class PostgresStore:
             )
             sql = "UPDATE log_head SET size = $1, note = $2 WHERE id = 1"
             await connection.execute(sql, extension.size, extension.note)
+
+    async def indexed(self) -> int:
+        """See `ports.LogIndex`."""
+        row = await self._ask(lambda: self._pool.fetchrow("SELECT size FROM log_indexed WHERE id = 1"))
+        return int(row[0]) if row else 0
+
+    async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
+        """See `ports.LogIndex`."""
+        await self._ask(lambda: self._index(first, words))
+
+    async def _index(self, first: int, words: Sequence[Sequence[int]]) -> None:
+        async with self._pool.acquire(timeout=5) as connection, connection.transaction():
+            await connection.execute("INSERT INTO log_indexed (id, size) VALUES (1, 0) ON CONFLICT DO NOTHING")
+            if await connection.fetchval("SELECT size FROM log_indexed WHERE id = 1 FOR UPDATE") != first:
+                raise Conflict("The index has moved on.")
+            rows = [(word, first + i) for i, found in enumerate(words) for word in found]
+            await connection.execute(
+                "INSERT INTO log_words (word, place) SELECT * FROM unnest($1::bigint[], $2::bigint[])"
+                " ON CONFLICT DO NOTHING",
+                [word for word, _ in rows],
+                [place for _, place in rows],
+            )
+            await connection.execute("UPDATE log_indexed SET size = $1 WHERE id = 1", first + len(words))
+
+    async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
+        """See `ports.LogIndex`."""
+        return await self._ask(lambda: self._places(words, before, limit))
+
+    async def _places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
+        async with self._pool.acquire(timeout=5) as connection:
+            rare = [
+                (await connection.fetchval(_PLACES.counted, word, before, COUNTED), word)
+                for word in dict.fromkeys(words)
+            ]
+            rarest, *others = [word for _, word in sorted(rare)]
+            sql = _PLACES.of(1 + len(others))
+            found = [row[0] for row in await connection.fetch(sql, rarest, before, LOOKED_AT, *others, limit)]
+            if len(found) == limit:
+                return found, found[-1]
+            return found, await connection.fetchval(_PLACES.looked, rarest, before, 1, LOOKED_AT - 1) or 0
 
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""

@@ -27,10 +27,11 @@ from remit.ports import Appended
 
 from .migrate import migrate
 from .row_cache import RowCache
-from .tables import RowSql, find_sql, row_sql
+from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql
 
 _DIALECT = sqlite.dialect()
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
+_PLACES = PlacesSql(_DIALECT)
 _BATCH = 512
 Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 
@@ -212,6 +213,29 @@ class SqliteStore:
         """See `ports.LogWriter`."""
         await self._durably(lambda db: _append(db, extension))
 
+    async def indexed(self) -> int:
+        """See `ports.LogIndex`."""
+        row = self._select("SELECT size FROM log_indexed WHERE id = 1", ()).fetchone()
+        return row[0] if row else 0
+
+    async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
+        """See `ports.LogIndex`."""
+        await self._durably(lambda db: _index(db, first, words))
+
+    async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
+        """See `ports.LogIndex`."""
+        rare = [
+            (self._select(_PLACES.counted, (word, before, COUNTED, 0)).fetchone()[0], word)
+            for word in dict.fromkeys(words)
+        ]
+        rarest, *others = [word for _, word in sorted(rare)]
+        sql = _PLACES.of(1 + len(others))
+        found = [row[0] for row in self._select(sql, (rarest, before, LOOKED_AT, 0, *others, limit, 0))]
+        if len(found) == limit:
+            return found, found[-1]
+        lowest = self._select(_PLACES.looked, (rarest, before, 1, LOOKED_AT - 1)).fetchone()
+        return found, lowest[0] if lowest else 0
+
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""
         sql = "SELECT number, leaf, bodies FROM events WHERE number > ? ORDER BY number LIMIT ?"
@@ -261,6 +285,15 @@ def _append(db: sqlite3.Connection, extension: Appended) -> None:
     tiles = [(level, index, hashes) for (level, index), hashes in extension.tiles.items()]
     db.executemany("INSERT OR REPLACE INTO tiles (level, position, hashes) VALUES (?, ?, ?)", tiles)
     db.execute("INSERT OR REPLACE INTO log_head (id, size, note) VALUES (1, ?, ?)", (extension.size, extension.note))
+
+
+def _index(db: sqlite3.Connection, first: int, words: Sequence[Sequence[int]]) -> None:
+    row = db.execute("SELECT size FROM log_indexed WHERE id = 1").fetchone()
+    if (row[0] if row else 0) != first:
+        raise Conflict("The index has moved on.")
+    rows = [(word, first + i) for i, found in enumerate(words) for word in found]
+    db.executemany("INSERT OR IGNORE INTO log_words (word, place) VALUES (?, ?)", rows)
+    db.execute("INSERT OR REPLACE INTO log_indexed (id, size) VALUES (1, ?)", (first + len(words),))
 
 
 def _unavailable(failure: Exception) -> StoreUnavailable:

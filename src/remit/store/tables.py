@@ -70,6 +70,58 @@ log_head = sa.Table(
 )
 
 
+log_words = sa.Table(
+    "log_words",
+    metadata,
+    sa.Column("word", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("place", _BIG, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+log_indexed = sa.Table(
+    "log_indexed",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("size", _BIG, nullable=False),
+)
+COUNTED = 1000  # how exactly it is found out which word is the rarest
+LOOKED_AT = 20_000  # places of the rarest word, for one page of a search
+
+
+class PlacesSql:
+    """Statements over the log's words, as text for one driver. Each begins with a word's places below `before`."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        below = sa.select(log_words.c.place).where(
+            log_words.c.word == _big("word_"), log_words.c.place < _big("before_")
+        )
+        self._newest = below.order_by(log_words.c.place.desc()).limit(sa.bindparam("most_", type_=sa.Integer))
+        some = below.limit(sa.bindparam("most_", type_=sa.Integer)).subquery()
+        self.counted = text(sa.select(sa.func.count()).select_from(some), dialect)
+        self.looked = text(self._newest.offset(sa.bindparam("skip_", type_=sa.Integer)), dialect)
+        self._of: dict[int, str] = {}
+
+    def of(self, words: int) -> str:
+        """Places of so many words together: parameters are the rarest word, `before`, how many of its places to look
+        at, then the other words, then the limit.
+        """
+        if words not in self._of:
+            rarest = self._newest.subquery()
+            statement = sa.select(rarest.c.place)
+            for n in range(words - 1):
+                other = log_words.alias(f"w{n}")
+                statement = statement.where(
+                    sa.exists().where(other.c.word == _big(f"word{n}_"), other.c.place == rarest.c.place)
+                )
+            limit = sa.bindparam("limit_", type_=sa.Integer)
+            self._of[words] = text(statement.order_by(rarest.c.place.desc()).limit(limit), self._dialect)
+        return self._of[words]
+
+
+def _big(name: str) -> sa.BindParameter[int]:
+    return sa.bindparam(name, type_=_BIG)
+
+
 @dataclass(frozen=True)
 class RowSql:
     """Statements for one kind of row, as text for one driver. Parameters are positional, in column order."""

@@ -280,4 +280,6 @@ def _decided(
         origin=word_of(traced.worst),
         carries=word_of(traced.carried),
         chain=situation.above.tasks,
+        calls=task.calls,
+        repeats=situation.above.judged(task).uses.get(access.tool, 0),
     )

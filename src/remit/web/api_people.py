@@ -18,6 +18,8 @@ from remit.domain.lease import Lease, LeaseState
 from remit.domain.purpose import Purpose
 from remit.domain.task import Task
 from remit.domain.tool import Tool
+from remit.govern.enforcement import enforcement
+from remit.govern.replay import replay as replay_decisions
 from remit.verbs import admit as admit_verb
 from remit.verbs import apply as apply_verb
 from remit.verbs.approve import answer as answer_verb
@@ -26,7 +28,6 @@ from remit.verbs.revoke import freeze as freeze_verb
 from remit.verbs.vouch import speak_for
 
 from . import shapes
-from .enforcement import enforcement
 from .house import Asked, House
 from .problems import json_response
 
@@ -48,7 +49,7 @@ async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
     where = {"state": state} if state else {}
     limit = asked.whole("limit", 100, most=500)
     rows = await house.env.store.find(Approval, where, after=asked.query.get("after", ""), limit=limit)
-    seen = [shapes.approval(row) for row in rows if await _may_see(house, call, row)]
+    seen = [shapes.approval(row) for row in rows if await may_see(house, call, row)]
     return _page(seen, rows[-1].id if rows and len(rows) == limit else "")
 
 
@@ -76,12 +77,13 @@ async def _earlier(house: House, row: Approval) -> list[dict[str, str]]:
 
 async def _approval(house: House, call: Call, asked: Asked) -> Approval:
     row = await house.env.store.get(Approval, asked.path["approval"])
-    if row is None or not await _may_see(house, call, row):
+    if row is None or not await may_see(house, call, row):
         raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
     return row
 
 
-async def _may_see(house: House, call: Call, row: Approval) -> bool:
+async def may_see(house: House, call: Call, row: Approval) -> bool:
+    """Who asks, who may answer, who began it and who answers for it; operators, auditors and enforcement points all."""
     match call.caller.kind:
         case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
             return True
@@ -131,7 +133,7 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     keys = await house.env.store.find(Identity, {"agent": agent.name}, limit=100)
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
-    seen = await enforcement(house, agent.name)
+    seen = await enforcement(house.log, agent.name)
     return json_response({**await _agent(house, agent), "enforcement": seen, "identities": identities})
 
 
@@ -246,6 +248,16 @@ async def plan(house: House, call: Call, asked: Asked) -> Response:
     """What these files would change."""
     candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
     return json_response({"digest": candidate.digest, "changes": changes})
+
+
+async def replay(house: House, call: Call, asked: Asked) -> Response:
+    """What these files would have decided, of the newest decisions."""
+    wanted = asked.json(shapes.ReplayRequest)
+    if not 1 <= wanted.decisions <= 10_000:
+        raise BadField("decisions", "must be 1 to 10000")
+    candidate, _, _ = await apply_verb.plan(house.env, wanted.files)
+    found = await replay_decisions(house.env, house.log, candidate, decisions=wanted.decisions, since=wanted.since)
+    return json_response(asdict(found))
 
 
 async def apply(house: House, call: Call, asked: Asked) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -13,7 +14,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from remit.domain.caller import CallerKind
+from remit.domain.caller import Caller, CallerKind
 from remit.domain.errors import (
     Absent,
     BadAttestation,
@@ -26,7 +27,7 @@ from remit.domain.errors import (
     WrongCaller,
 )
 
-from . import client_attestation
+from . import client_attestation, console, sessions
 from .authenticate import NOBODY, authenticate
 from .house import Asked, House
 from .oauth import oauth_error
@@ -42,7 +43,9 @@ def create_app(house: House) -> ASGIApp:
     paths: dict[str, dict[str, _Endpoint]] = {}
     for row in ROUTES:
         paths.setdefault(row.path, {})[row.method] = _Endpoint(house, row)
-    router = Router([StarletteRoute(path, _Methods(methods)) for path, methods in paths.items()], default=_absent)
+    absent = _Absent(house)
+    rows = [StarletteRoute(path, _Methods(methods, absent)) for path, methods in paths.items()]
+    router = Router(rows, default=absent)
     router.redirect_slashes = False
     return router
 
@@ -50,13 +53,14 @@ def create_app(house: House) -> ASGIApp:
 class _Methods:
     """One path: the endpoint for each of its methods. What a path does not answer to is absent there."""
 
-    def __init__(self, endpoints: Mapping[str, _Endpoint]) -> None:
+    def __init__(self, endpoints: Mapping[str, _Endpoint], absent: ASGIApp) -> None:
+        self._absent = absent
         reading = {"HEAD": endpoints["GET"]} if "GET" in endpoints else {}
         self._endpoints = {**endpoints, **reading}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._endpoints.get(scope["method"])
-        await (endpoint or _absent)(scope, receive, send)
+        await (endpoint or self._absent)(scope, receive, send)
 
 
 class _Endpoint:
@@ -66,7 +70,6 @@ class _Endpoint:
         self._house = house
         self._route = route
         self._latency = house.metrics.latency.labels(route.path)
-        self._render = oauth_error if route.path.startswith("/oauth/") else problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -83,12 +86,17 @@ class _Endpoint:
                 self._house.metrics.unauthenticated.labels(refusal.code).inc()
             if refusal.inside:
                 _log.info("refused", route=self._route.path, code=refusal.code, inside=refusal.inside)
-            return self._render(refusal)
+            return await self._render(request, refusal)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as bug:
             _log.error("failed", route=self._route.path, error=type(bug).__name__, exc_info=bug)
             return json_response(_BUG, 500, media="application/problem+json")
+
+    async def _render(self, request: Request, refusal: Refusal) -> Response:
+        if self._route.browser and console.wants_page(request.url.path, request.headers):
+            return await console.refused(self._house, refusal, console.back_to(request))
+        return (oauth_error if self._route.path.startswith("/oauth/") else problem)(refusal)
 
 
 _BUG = {
@@ -120,14 +128,31 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
         tuple(request.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())),
     )
     caller = NOBODY
-    if CallerKind.ANYONE not in route.callers:
+    if route.browser and "authorization" not in request.headers:
+        caller, asked = await _from_browser(house, route, asked, now)
+    elif CallerKind.ANYONE not in route.callers:
         caller = await authenticate(house, asked, now, hook=route.hook)
         if caller is NOBODY:
             raise NoCredentials("This needs credentials.", next_step="Agents: DPoP. People: a bearer key (REMIT_KEY).")
-        if caller.kind not in route.callers:
-            wanted = ", ".join(sorted(kind.value for kind in route.callers))
-            raise WrongCaller(f"This is for: {wanted}. You are: {caller.kind.value}.")
+    if CallerKind.ANYONE not in route.callers and caller.kind not in route.callers:
+        wanted = ", ".join(sorted(kind.value for kind in route.callers))
+        raise WrongCaller(f"This is for: {wanted}. You are: {caller.kind.value}.")
     return await route.handler(house, house.call(caller, asked, now), asked)
+
+
+async def _from_browser(house: House, route: Route, asked: Asked, now: int) -> tuple[Caller, Asked]:
+    """Who a cookie speaks for; what it changes, a page of ours must have asked for."""
+    changes, open_to_all = route.method != "GET", CallerKind.ANYONE in route.callers
+    found = await sessions.browser(house, asked, now)
+    if found is None and not open_to_all:
+        raise sessions.must_be_signed_in()
+    if changes:
+        sessions.check_same_origin(house, asked)
+    if found is None or open_to_all:
+        return NOBODY, replace(asked, browser=found)
+    if changes:
+        sessions.check_form_token(asked, found.form_token)
+    return await sessions.caller(house, found, route.callers), replace(asked, browser=found)
 
 
 def _query(request: Request) -> dict[str, str]:
@@ -155,6 +180,16 @@ async def _read(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _absent(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await problem(Absent())(scope, receive, send)
+class _Absent:
+    """Whatever is not in the table; under the console it is a page."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        page = scope["path"].startswith("/console") and console.wants_page(scope["path"], request.headers)
+        answer = await console.refused(self._house, Absent(), "") if page else problem(Absent())
+        await answer(scope, receive, send)

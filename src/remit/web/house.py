@@ -6,14 +6,19 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
-from remit.ports import Env, LogReader
+from remit.govern.search import Searched
+from remit.ports import Env
 
 from .metrics import Metrics
+
+if TYPE_CHECKING:
+    from .console.live import Changes
+    from .sessions import Browser
 
 T = TypeVar("T")
 _TOKENS = 8192
@@ -21,7 +26,7 @@ _TOKENS = 8192
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, read whole and bounded."""
+    """One request, read whole and bounded; `browser` is the session it came with, at the console's routes."""
 
     method: str
     url: str
@@ -31,6 +36,7 @@ class Asked:
     body: bytes
     limit: int
     chain: tuple[bytes, ...] = ()
+    browser: Browser | None = None
 
     def certificates(self) -> tuple[bytes, ...]:
         """The client's chain (DER, leaf first), whose key this very TLS connection was made with."""
@@ -65,10 +71,11 @@ class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
 
     env: Env
-    log: LogReader
+    log: Searched
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics
+    changes: Changes
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 

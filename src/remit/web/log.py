@@ -6,7 +6,9 @@ from starlette.responses import Response
 
 from remit.domain.caller import Call
 from remit.domain.errors import Absent, BadField, ProofInvalid
-from remit.formats import tlog
+from remit.formats import log_words, tlog
+from remit.govern.search import search as search_log
+from remit.govern.search import shown
 from remit.log import tiles
 from remit.log.merkle import leaf_hash
 
@@ -14,6 +16,7 @@ from .house import Asked, House
 from .problems import json_response, text_response
 
 PAGE = 1000
+WORDS = 8
 
 
 async def checkpoint(house: House, call: Call, asked: Asked) -> Response:
@@ -57,6 +60,16 @@ async def entries(house: House, call: Call, asked: Asked) -> Response:
     limit = asked.whole("limit", PAGE, most=PAGE)
     found = await house.log.entries(start, min(start + limit, size))
     return text_response(b"".join(entry + b"\n" for entry in found), media="application/jsonl")
+
+
+async def search(house: House, call: Call, asked: Asked) -> Response:
+    """Events that have all the words of `?q=`, the newest first; `?since=&until=` in ms, `?before=` a place."""
+    wanted = asked.query.get("q", "").split()
+    if len(wanted) > WORDS or any(len(word) > log_words.LONGEST for word in wanted):
+        raise BadField("q", f"at most {WORDS} words of at most {log_words.LONGEST} characters")
+    at = {name: asked.whole(name, 0, most=2**53) for name in ("before", "since", "until")}
+    found = await search_log(house.log, wanted, limit=asked.whole("limit", 50, most=PAGE), **at)
+    return json_response({"items": [shown(entry) for entry in found.entries], "next": found.next})
 
 
 async def proof(house: House, call: Call, asked: Asked) -> Response:

@@ -75,7 +75,7 @@ async def openapi(house: House, call: Call, asked: Asked) -> Response:
     """This document."""
     from .routes import ROUTES
 
-    return json_response(describe(house.url, ROUTES))
+    return json_response(describe(house.url, [route for route in ROUTES if not route.browser]))
 
 
 _PROBLEM = {

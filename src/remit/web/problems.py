@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from remit.domain.errors import BadCatalogue, BadField, Denied, Held, Refusal, Unauthenticated
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -21,12 +21,12 @@ def json_response(
     value: Any, status: int = 200, *, headers: dict[str, str] | None = None, media: str = "application/json"
 ) -> Response:
     """Render; nothing here is ever cached by anybody."""
-    return Response(msgspec.json.encode(value), status, {**_HEADERS, **(headers or {})}, media_type=media)
+    return Response(msgspec.json.encode(value), status, {**HEADERS, **(headers or {})}, media_type=media)
 
 
 def text_response(value: str | bytes, *, media: str = "text/plain; charset=utf-8", status: int = 200) -> Response:
     """Plain text or bytes."""
-    return Response(value, status, dict(_HEADERS), media_type=media)
+    return Response(value, status, dict(HEADERS), media_type=media)
 
 
 def problem(refusal: Refusal) -> Response:

@@ -19,8 +19,14 @@ from . import api_gateway as gateway
 from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
+from . import api_sessions as people_sessions
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from .console import page, sign_in
+from .console.live import changes
+from .console.page import PEOPLE
+from .console.screens import ACTIONS, SCREENS
 from .house import Asked, House
+from .sessions import FIELD
 
 Handler = Callable[[House, Call, Asked], Awaitable[Response]]
 KIB = 1024
@@ -37,7 +43,8 @@ READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 class Route:
     """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
 
-    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else.
+    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else. `browser`: so does a person's
+    session cookie; what it changes, a page of ours must have asked for.
     """
 
     method: str
@@ -51,6 +58,7 @@ class Route:
     limit: int = 0
     creates: bool = False
     hook: bool = False
+    browser: bool = False
 
     def __post_init__(self) -> None:
         if not self.callers:
@@ -86,6 +94,15 @@ _TOKEN_FORM = (
     "requested_token_type",
 )
 _PAGE = ("after", "limit")
+
+
+def _shown(screen: page.Screen) -> tuple[Route, Route]:
+    """A screen of the console: as JSON, and as a page."""
+    return (
+        Route("GET", f"{screen.path}.json", screen.callers, screen.twin, query=screen.query, browser=True),
+        Route("GET", screen.path, screen.callers, screen.page, query=screen.query, browser=True),
+    )
+
 
 ROUTES: tuple[Route, ...] = (
     # The hot ones first: the table is walked in order.
@@ -202,6 +219,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/tools/{tool}", AGENT | PERSON | ENFORCER | READERS, people.show_tool),
     Route("GET", "/v1/catalogue", READERS, people.show_catalogue),
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
@@ -247,6 +265,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/handover/{handover}", ANYONE, secrets.page),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
+    Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
     Route("GET", "/v1/log/proof/{index}", READERS, log.proof),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
     Route("GET", "/log/key", ANYONE, log.key),
@@ -256,4 +275,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/readyz", ANYONE, ops.readyz),
     Route("GET", "/openapi.json", ANYONE, ops.openapi),
     Route("GET", "/", ANYONE, ops.index),
+    Route("POST", "/v1/sessions/links", PEOPLE, people_sessions.link, body=shapes.LinkRequest, creates=True),
+    Route("GET", "/v1/sessions", PEOPLE, people_sessions.list_sessions, query=_PAGE),
+    Route("POST", "/v1/sessions/{session}/end", PEOPLE, people_sessions.end, body=shapes.ReasonRequest),
+    Route("GET", "/sign-in", ANYONE, sign_in.page, query=("next",), browser=True),
+    Route("GET", "/sign-in/link/{link}", ANYONE, sign_in.offer, browser=True),
+    Route("POST", "/sign-in/link/{link}", ANYONE, sign_in.use, form=("next",), browser=True),
+    Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
+    Route("GET", "/console/changes", PEOPLE, changes, browser=True),
+    Route("GET", "/console/static/{name}", ANYONE, page.static),
+    *(row for screen in SCREENS for row in _shown(screen)),
+    *(Route("POST", a.path, a.callers, a.act, form=(*a.form, FIELD), browser=True) for a in ACTIONS),
 )

@@ -115,6 +115,14 @@ class FilesRequest(Strict, frozen=True):
     files: dict[str, str]
 
 
+class ReplayRequest(Strict, frozen=True):
+    """A catalogue, and of how many of the newest decisions, none made before `since` (ms), it should be asked."""
+
+    files: dict[str, str]
+    decisions: int = 1000
+    since: int = 0
+
+
 class InviteRequest(Strict, frozen=True):
     """How long a join token is good."""
 
@@ -179,6 +187,13 @@ class OpenRequest(Strict, frozen=True):
     """What only the link's holder can show."""
 
     proof: str
+
+
+class LinkRequest(Strict, frozen=True):
+    """Whom a sign-in link is for, as what; empty: the caller, as what they are."""
+
+    name: str = ""
+    roles: tuple[str, ...] = ()
 
 
 class SubjectTokenRequest(Strict, frozen=True):

@@ -8,20 +8,27 @@ from typing import Protocol
 
 import structlog
 
-from remit.ports import Env
+from remit.ports import Env, LogIndex
 
 from .end_leases import end_leases
+from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .rotate_keys import rotate_keys
-from .sequence import Log, sequence
+from .sequence import Log as Sequenced
+from .sequence import sequence
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
 IDLE = 0.5
 SEQUENCE_EVERY = 0.1
+INDEX_EVERY = 0.25
 FORGET_EVERY = 10.0
 KEYS_EVERY = 0.25
 _log = structlog.get_logger("remit.work")
+
+
+class Log(Sequenced, LogIndex, Protocol):
+    """What the passes over the log need of a store."""
 
 
 class Observer(Protocol):
@@ -64,6 +71,9 @@ class Driver:
         async def extend() -> bool:
             return bool(await sequence(log, env.signer, log_name))
 
+        async def index() -> bool:
+            return bool(await index_log(log))
+
         async def tidy() -> bool:
             return bool(await forget(self._clock()))
 
@@ -75,6 +85,7 @@ class Driver:
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
             asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
+            asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]

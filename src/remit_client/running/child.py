@@ -29,6 +29,11 @@ class Stopped(Exception):
         self.number = number
 
 
+def heeded(*numbers: int) -> set[int]:
+    """Of these, what we were not started to ignore, as `nohup` has it. Blocked, ignored signals would be seen too."""
+    return {number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
+
+
 class NotStarted(Exception):
     """The command cannot be run; `code` is what a shell would leave with (126, 127)."""
 
@@ -94,7 +99,7 @@ class Child:
         """Its exit code, or 128 + n when signal n killed it."""
         kill_at = 0.0
         while True:
-            found = signal.sigtimedwait({*FORWARDED, signal.SIGCHLD}, 0.5)
+            found = signal.sigtimedwait({*heeded(*FORWARDED), signal.SIGCHLD}, 0.5)
             if found is not None and found.si_signo != signal.SIGCHLD:
                 if found.si_code != _SI_KERNEL:
                     os.kill(self.pid, found.si_signo)

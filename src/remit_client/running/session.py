@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RemitError
 from ..shapes import Private, Wanted
 from ..sync import Remit, Task
-from .child import FORWARDED, Child, NotStarted, Stopped, keep_memory_private, stoppable
+from .child import FORWARDED, Child, NotStarted, Stopped, heeded, keep_memory_private, stoppable
 from .door import Door
 from .hooks import Hooks
 from .offers import Offers
@@ -142,7 +142,7 @@ def _wait(task: Task, ended: Mapping[str, Any], told: Told) -> None:
         if said and said != last:
             told(f"waiting until dead: {said}")
         last = said
-        stop = signal.sigtimedwait({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, 0.5)
+        stop = signal.sigtimedwait(heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP), 0.5)
         if stop is not None:
             told("Not waiting any longer; Remit goes on killing.")
             return

@@ -8,19 +8,22 @@ granted it, it does not exist.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 import mcp_types as types
 from mcp import MCPError
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from remit_client import Denied, Held, RemitError
 
 from . import results
 from .enforce import RESOURCES, Enforcer
-from .heard import LOGGING, SUBSCRIBE
+from .heard import LOGGING, SUBSCRIBE, URIS, Listener
+from .held import Records
 from .relay import face_of
 from .seat import Seat, catalogue_name
+from .stream import Stream
 from .upstream import FAILURES, Upstream, ours
 
 COMPLETE = "completion/complete"
@@ -29,6 +32,10 @@ METHODS = (COMPLETE, LOGGING, SUBSCRIBE)
 
 class Beside(Enforcer):
     """An enforcer of this too. Nobody waits here for a person: what is held is an error that says so."""
+
+    def __init__(self, records: Records, wait_budget_s: float) -> None:
+        super().__init__(records, wait_budget_s)
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def complete(self, seat: Seat, front: Any, params: types.CompleteRequestParams) -> Any:
         """`completion/complete`: what was typed so far goes to the server, so it is decided; what comes is observed."""
@@ -42,7 +49,7 @@ class Beside(Enforcer):
         typed = {"name": params.argument.name, "value": params.argument.value}
         arguments = {"of": own, "argument": typed["name"], "value": typed["value"], "others": context}
         upstream = await self._permitted(seat, front, server, COMPLETE, arguments)
-        result = await _answer(upstream, upstream.client.session.complete(ref, typed, context or None))
+        result = await _answer(upstream.ask(upstream.client.session.complete(ref, typed, context or None), None))
         if flaw := results.flaw(result, upstream.held):
             raise MCPError(types.INTERNAL_ERROR, flaw)
         try:
@@ -59,32 +66,16 @@ class Beside(Enforcer):
         for server in servers:
             upstream = await self._permitted(seat, front, server, LOGGING, {"level": params.level})
             upstream.relay.heard.level = params.level
-            if upstream.client.protocol_version not in MODERN_PROTOCOL_VERSIONS:  # there it goes with each request
+            if not upstream.modern:  # there it goes with each request
                 request = types.SetLevelRequest(params=types.SetLevelRequestParams(level=params.level))
-                await _answer(upstream, upstream.client.session.send_request(request, types.EmptyResult))
+                await _answer(upstream.ask(upstream.client.session.send_request(request, types.EmptyResult), None))
         return types.EmptyResult()
 
     async def subscribe(self, seat: Seat, front: Any, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """`resources/subscribe` of 2025-11-25. Reading what has changed is decided when it is read."""
-        uri = str(params.uri)
-        server = await self._of_resource(seat, front, uri)
-        upstream = await self._permitted(seat, front, server, SUBSCRIBE, {"uri": uri})
-        name, pin = catalogue_name(server, "resources.subscribe"), upstream.pin_of_method(SUBSCRIBE)
-        session = front.session
-
-        async def tell() -> None:
-            if (await seat.grants()).get(name) != pin:
-                raise Denied("It is not granted any more.", reasons=("tool_unknown",))
-            await session.send_resource_updated(uri)
-
-        if not upstream.relay.heard.listen(uri, _client(seat, front), tell):
-            raise MCPError(types.INVALID_REQUEST, "Too many subscriptions; unsubscribe from others first.")
-        try:
-            request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
-            await _answer(upstream, upstream.client.session.send_request(request, types.EmptyResult))
-        except (MCPError, asyncio.CancelledError):
-            upstream.relay.heard.leave(uri, _client(seat, front))
-            raise
+        uri, session = str(params.uri), front.session
+        told = Listener(lambda: session.send_resource_updated(uri))
+        await self._watch(seat, front, uri, _client(seat, front), told)
         return types.EmptyResult()
 
     async def unsubscribe(self, seat: Seat, front: Any, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -95,9 +86,55 @@ class Beside(Enforcer):
             raise _unknown("resources/unsubscribe")
         for upstream in found:
             if uri in upstream.relay.heard.uris and upstream.relay.heard.leave(uri, _client(seat, front)):
-                request = types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri=uri))
-                await _answer(upstream, upstream.client.session.send_request(request, types.EmptyResult))
+                await _answer(upstream.unwatch(uri))
         return types.EmptyResult()
+
+    async def listen(self, seat: Seat, front: Any, params: Any) -> types.SubscriptionsListenResult:
+        """`subscriptions/listen` of 2026-07-28, for as long as the client reads it.
+
+        Of what can be asked there, resources pass, one grant and one decision each as for `resources/subscribe`; what
+        is not acknowledged does not.
+        """
+        wanted = dict.fromkeys(params.notifications.resource_subscriptions or ())
+        if not [s async for s, _ in self._servers(seat, front, await self._grants(seat), SUBSCRIBE)]:
+            raise _unknown("subscriptions/listen")
+        if len(wanted) > URIS:
+            raise MCPError(types.INVALID_REQUEST, f"At most {URIS} resources for each stream.")
+        stream, heard = Stream(front), dict[str, Upstream]()
+        try:
+            for uri in wanted:
+                with suppress(MCPError):
+                    heard[uri] = await self._watch(seat, front, uri, stream.name, stream.listener(uri))
+            return await stream.run(list(heard))
+        finally:
+            for uri, upstream in heard.items():
+                self._forget(upstream, uri, stream.name)
+
+    async def _watch(self, seat: Seat, front: Any, uri: str, who: str, listener: Listener) -> Upstream:
+        server = await self._of_resource(seat, front, uri)
+        upstream = await self._permitted(seat, front, server, SUBSCRIBE, {"uri": uri})
+        name, pin = catalogue_name(server, "resources.subscribe"), upstream.pin_of_method(SUBSCRIBE)
+
+        async def tell() -> None:
+            if (await seat.grants()).get(name) != pin:
+                raise Denied("It is not granted any more.", reasons=("tool_unknown",))
+            await listener.tell()
+
+        if not upstream.relay.heard.listen(uri, who, Listener(tell, listener.lost)):
+            raise MCPError(types.INVALID_REQUEST, "Too many subscriptions; unsubscribe from others first.")
+        try:
+            await _answer(upstream.watch(uri))
+        except (MCPError, asyncio.CancelledError):
+            self._forget(upstream, uri, who)
+            raise
+        return upstream
+
+    def _forget(self, upstream: Upstream, uri: str, who: str) -> None:
+        """When whoever listened has gone: nobody waits for the server to be told."""
+        if uri in upstream.relay.heard.uris and upstream.relay.heard.leave(uri, who):
+            telling = asyncio.create_task(_quietly(upstream.unwatch(uri)))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     async def _permitted(self, seat: Seat, front: Any, server: str, method: str, arguments: Any) -> Upstream:
         name = catalogue_name(server, method.replace("/", "."))
@@ -134,14 +171,19 @@ class Beside(Enforcer):
         return granted[0]
 
 
-async def _answer(upstream: Upstream, asked: Any) -> Any:
+async def _answer(asked: Awaitable[Any]) -> Any:
     """Of a failure only our own words, and its code where MCP gives that a meaning."""
     try:
-        return await upstream.ask(asked, None)
+        return await asked
     except FAILURES as failure:
         wrong = isinstance(failure, MCPError) and failure.code == types.INVALID_PARAMS
         code = types.INVALID_PARAMS if wrong else types.INTERNAL_ERROR
         raise MCPError(code, f"The server failed: {ours(failure)}.") from failure
+
+
+async def _quietly(asked: Awaitable[Any]) -> None:
+    with suppress(*FAILURES):
+        await asked
 
 
 def _unknown(method: str) -> MCPError:

@@ -233,8 +233,7 @@ class Passing:
         return results.given(result)
 
     async def _send(self, upstream: Upstream, answers: dict[str, Any]) -> Any:
-        modern = upstream.client.protocol_version in MODERN_PROTOCOL_VERSIONS
-        async with upstream.relay.heard.during(await self._logs(upstream), modern) as meta:
+        async with upstream.relay.heard.during(await self._logs(upstream), upstream.modern) as meta:
             return await self._sent(upstream, {**answers, "meta": meta} if meta else answers)
 
     async def _logs(self, upstream: Upstream) -> Logs | None:

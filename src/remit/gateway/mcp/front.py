@@ -86,6 +86,9 @@ def front(
     async def subscribe(ctx: Any, params: Any) -> Any:
         return await enforcer.subscribe(seat_of(ctx), ctx, params)
 
+    async def listen(ctx: Any, params: Any) -> Any:
+        return await enforcer.listen(seat_of(ctx), ctx, params)
+
     async def unsubscribe(ctx: Any, params: Any) -> Any:
         return await enforcer.unsubscribe(seat_of(ctx), ctx, params)
 
@@ -102,6 +105,7 @@ def front(
         on_completion=complete,
         on_subscribe_resource=subscribe,
         on_unsubscribe_resource=unsubscribe,
+        on_subscriptions_listen=listen,
         get_tool_input_schema=schema_of,
     )
     found.add_request_handler(LOGGING, types.SetLevelRequestParams, set_level)

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
@@ -27,6 +28,14 @@ URIS = 64
 LISTENERS = 8
 SEND_IN = 5.0
 Observe = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told that a resource has changed; and `lost`, when nobody will be told of it any more."""
+
+    tell: Callable[[], Awaitable[None]]
+    lost: Callable[[], None] = lambda: None
 
 
 class Logs:
@@ -93,7 +102,7 @@ class Heard:
     def __init__(self) -> None:
         self.level = ""
         self._calls: list[Logs] = []
-        self._listeners: dict[str, dict[str, Callable[[], Awaitable[None]]]] = {}
+        self._listeners: dict[str, dict[str, Listener]] = {}
         self._changed: dict[str, None] = {}
         self._telling: asyncio.Task[None] | None = None
 
@@ -124,12 +133,12 @@ class Heard:
 
     # --- updates ---
 
-    def listen(self, uri: str, who: str, tell: Callable[[], Awaitable[None]]) -> bool:
+    def listen(self, uri: str, who: str, listener: Listener) -> bool:
         """Whether there is room for one more that is told when this resource changes."""
         found = self._listeners.get(uri, {})
         if (not found and len(self._listeners) >= URIS) or (who not in found and len(found) >= LISTENERS):
             return False
-        self._listeners.setdefault(uri, {})[who] = tell
+        self._listeners.setdefault(uri, {})[who] = listener
         return True
 
     def leave(self, uri: str, who: str) -> bool:
@@ -146,21 +155,29 @@ class Heard:
         return self._listeners.keys()
 
     async def noticed(self, message: Any) -> None:
-        """For the SDK's client. However often a server says it, one that is yet to be told is told once."""
-        if not isinstance(message, types.ResourceUpdatedNotification):
-            return
-        uri = str(message.params.uri)
+        """For the SDK's client."""
+        if isinstance(message, types.ResourceUpdatedNotification):
+            self.changed(str(message.params.uri))
+
+    def changed(self, uri: str) -> None:
+        """However often a server says it, one that is yet to be told is told once."""
         if uri in self._listeners:
             self._changed[uri] = None
             if self._telling is None or self._telling.done():
                 self._telling = asyncio.create_task(self._tell())
 
+    def lose(self, uri: str) -> None:
+        """The server will not say any more whether this changes."""
+        for listener in self._listeners.pop(uri, {}).values():
+            listener.lost()
+
     async def _tell(self) -> None:
         while self._changed:
             uri = next(iter(self._changed))
             del self._changed[uri]
-            for who, tell in list(self._listeners.get(uri, {}).items()):
+            for who, listener in list(self._listeners.get(uri, {}).items()):
                 try:
-                    await asyncio.wait_for(tell(), SEND_IN)
+                    await asyncio.wait_for(listener.tell(), SEND_IN)
                 except Exception:  # a client that has gone, or may not know it any more
                     self.leave(uri, who)
+                    listener.lost()

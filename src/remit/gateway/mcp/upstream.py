@@ -17,6 +17,8 @@ import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.subscriptions import ResourceUpdated
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from remit.domain.catalogue import ServerConfig
 from remit.domain.errors import BadField
@@ -123,6 +125,12 @@ class Upstream:
         self._asked_now: asyncio.Task[list[dict[str, Any]]] | None = None
         self._asked_next: asyncio.Task[list[dict[str, Any]]] | None = None
         self._pins: dict[str, tuple[Mapping[str, Any], str]] = {}  # of those very objects
+        self._watches: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def modern(self) -> bool:
+        """Whether the session is of 2026-07-28 or newer."""
+        return self.client.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     def pin(self, tool: Mapping[str, Any]) -> str:
         """Its pin here; empty for what cannot be pinned, and so not be reviewed."""
@@ -209,6 +217,44 @@ class Upstream:
         """Another of the SDK session's requests, on behalf of `front`."""
         with self.relay.answering(front):
             return await self._watched(asked)
+
+    async def watch(self, uri: str) -> None:
+        """From now on `relay.heard` is told when this resource changes: each revision of MCP has its own way."""
+        if not self.modern:
+            request = types.SubscribeRequest(params=types.SubscribeRequestParams(uri=uri))
+            await self.ask(self.client.session.send_request(request, types.EmptyResult), None)
+        elif uri not in self._watches:
+            begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watches[uri] = asyncio.create_task(self._listen(uri, begun))
+            await begun
+
+    async def unwatch(self, uri: str) -> None:
+        """Nobody wants to know any more."""
+        if not self.modern:
+            request = types.UnsubscribeRequest(params=types.UnsubscribeRequestParams(uri=uri))
+            await self.ask(self.client.session.send_request(request, types.EmptyResult), None)
+        elif (watch := self._watches.pop(uri, None)) is not None:
+            watch.cancel()
+
+    async def _listen(self, uri: str, begun: asyncio.Future[None]) -> None:
+        """A stream of its own, in a task of its own: the SDK's scope must be left where it was entered."""
+        try:
+            async with self.client.listen(resource_subscriptions=[uri]) as stream:
+                if uri not in (stream.honored.resource_subscriptions or ()):
+                    raise MCPError(types.INVALID_REQUEST, "it tells nothing of this resource")
+                begun.set_result(None)
+                async for event in stream:
+                    if isinstance(event, ResourceUpdated) and event.uri == uri:
+                        self.relay.heard.changed(uri)
+        except FAILURES as failure:
+            if not begun.done():
+                begun.set_exception(failure)
+        finally:
+            if self._watches.get(uri) is asyncio.current_task():
+                del self._watches[uri]
+                if begun.done() and not begun.cancelled() and begun.exception() is None:
+                    self.relay.heard.lose(uri)
+            begun.cancel()
 
     async def _watched(self, asked: Any) -> Any:
         self.calls += 1

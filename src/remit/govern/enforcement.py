@@ -11,18 +11,17 @@ from collections import Counter
 from typing import Any
 
 from remit.formats import json_input
-
-from .house import House
+from remit.ports import LogReader
 
 LOOKED_AT = 2000  # newest events
 WEAKEST_FIRST = ("hook", "gateway", "credential")
 
 
-async def enforcement(house: House, agent: str) -> dict[str, Any]:
+async def enforcement(log: LogReader, agent: str) -> dict[str, Any]:
     """The grade, what it is made of, and how many events were looked at."""
-    size, _ = await house.log.head()
+    size, _ = await log.head()
     seen: Counter[str] = Counter()
-    found = await house.log.entries(max(0, size - LOOKED_AT), size)
+    found = await log.entries(max(0, size - LOOKED_AT), size)
     name = f'"{agent}"'.encode()
     for leaf in found:
         if name not in leaf:

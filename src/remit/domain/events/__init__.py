@@ -1,0 +1,144 @@
+"""What the log can say: a closed union.
+
+An event carries names, states and digests; never a payload, never a secret (law 10).
+Digest fields are `sha256:<hex>`. Instants are ms. `chain` is the tasks above, the first of all first; their own events
+say who acts in them and for whom.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from .approval import (
+    ApprovalAnswered,
+    ApprovalExpired,
+)
+from .catalogue import (
+    CatalogueApplied,
+)
+from .connection import (
+    ConnectionAnswered,
+    ConnectionBegun,
+    ConnectionEnded,
+    ConnectionEndFailed,
+    ConnectionEnding,
+    ConnectionLost,
+    ConnectionMade,
+    GrantReturned,
+    GrantTaken,
+)
+from .decision import (
+    AccessDecided,
+    IssueDenied,
+)
+from .identity import (
+    AccessKeyCreated,
+    AgentProved,
+    IdentitySuperseded,
+    JoinTokenCreated,
+    StandingChanged,
+    SvidIssued,
+)
+from .keys import (
+    SigningKeyCreated,
+    SigningKeyPromoted,
+    SigningKeyReplaced,
+    SigningKeyRetired,
+)
+from .lease import (
+    IssuerBack,
+    IssuerDown,
+    LeaseEnded,
+    LeaseEnding,
+    LeaseKilledEarly,
+    LeaseKillFailed,
+    LeaseMinted,
+    LeaseOutlives,
+    LeaseReserved,
+)
+from .secret import (
+    EnvelopeRewrapped,
+    HandOverEnded,
+    HandOverOpened,
+    HandOverSent,
+    SecretOverdue,
+    SecretRetired,
+    SecretRetiring,
+    SecretSealed,
+)
+from .session import (
+    SessionBegan,
+    SessionEnded,
+    SessionKept,
+    SignInLinkMade,
+)
+from .task import (
+    DelegationDenied,
+    ObservationsForgotten,
+    ProposalDenied,
+    ResultObserved,
+    TaskDelegated,
+    TaskEnded,
+    TaskProposed,
+    TaskSettled,
+    TaskWaits,
+    TokenIssued,
+)
+
+Event: TypeAlias = (
+    CatalogueApplied
+    | JoinTokenCreated
+    | AgentProved
+    | SvidIssued
+    | IdentitySuperseded
+    | StandingChanged
+    | AccessKeyCreated
+    | SecretSealed
+    | SecretOverdue
+    | SecretRetiring
+    | SecretRetired
+    | EnvelopeRewrapped
+    | HandOverSent
+    | HandOverOpened
+    | HandOverEnded
+    | SigningKeyCreated
+    | SigningKeyPromoted
+    | SigningKeyRetired
+    | SigningKeyReplaced
+    | TaskProposed
+    | TaskDelegated
+    | DelegationDenied
+    | ProposalDenied
+    | TokenIssued
+    | AccessDecided
+    | ResultObserved
+    | ObservationsForgotten
+    | ApprovalAnswered
+    | ApprovalExpired
+    | IssueDenied
+    | LeaseReserved
+    | LeaseMinted
+    | LeaseEnding
+    | LeaseKillFailed
+    | LeaseKilledEarly
+    | LeaseOutlives
+    | IssuerDown
+    | IssuerBack
+    | LeaseEnded
+    | TaskEnded
+    | TaskWaits
+    | TaskSettled
+    | SignInLinkMade
+    | SessionBegan
+    | SessionKept
+    | SessionEnded
+    | ConnectionBegun
+    | ConnectionAnswered
+    | ConnectionMade
+    | GrantTaken
+    | GrantReturned
+    | ConnectionLost
+    | ConnectionEnding
+    | ConnectionEndFailed
+    | ConnectionEnded
+)

@@ -1,0 +1,63 @@
+"""Now: what needs you, what is open, what is live, what was denied, and whether issuers answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from remit.domain.caller import Call, CallerKind
+from remit.domain.identity import Standing
+from remit.domain.lease import IssuerOutage, LeaseState
+from remit.web import shapes
+from remit.web.house import Asked, House
+
+from . import seen
+
+SHOWN = 8
+
+
+async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
+    """Counts stop at a thousand; each has a page that lists what it counts."""
+    open_tasks, _ = await seen.tasks(house, call, {"state": "open"})
+    mine = {task.id for task in open_tasks}
+    waiting = await seen.pending(house, call)
+    yours = [row for row in waiting if seen.waits_for(row, call)]
+    live = await seen.leases(house, call, LeaseState.LIVE, mine)
+    ending = await seen.leases(house, call, LeaseState.ENDING, mine)
+    newest = sorted(open_tasks, key=lambda task: -task.opened_at)[:SHOWN]
+    return {
+        "yours": [shapes.approval(row) for row in yours[:SHOWN]],
+        "counts": {
+            "yours": len(yours),
+            "held": len(waiting),
+            "open": len(open_tasks),
+            "live": len(live),
+            "ending": len(ending),
+        },
+        "tasks": [shapes.task(task) for task in newest],
+        "denied": await seen.denied(house, call, SHOWN),
+        "issuers": await _issuers(house, call),
+        "frozen": await _frozen(house, call),
+    }
+
+
+async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:
+    """Every configured issuer; for operators and auditors."""
+    if call.caller.kind is CallerKind.PERSON:
+        return []
+    _, force = await house.env.in_force()
+    down = {
+        row.issuer: row.since for row in await house.env.store.find(IssuerOutage, {}, limit=1000) if not row.over_at
+    }
+    return [
+        {"name": name, "kind": issuer.kind, "down_since": down.get(name, 0)}
+        for name, issuer in sorted(force.catalogue.issuers.items())
+    ]
+
+
+async def _frozen(house: House, call: Call) -> list[dict[str, Any]]:
+    """Agents that may do nothing; a person sees those they answer for."""
+    _, force = await house.env.in_force()
+    rows = await house.env.store.find(Standing, {"state": "frozen"}, limit=1000)
+    own = {name for name, agent in force.catalogue.agents.items() if agent.owner == call.caller.name}
+    seen_by = [row for row in rows if call.caller.kind is not CallerKind.PERSON or row.agent in own]
+    return [{"agent": row.agent, "since": row.since, "reason": row.reason} for row in seen_by]
