@@ -227,8 +227,9 @@ class NotesServer(Listening):
 
     demand = ""
 
-    def __init__(self, server: AuthorizationServer, scopes=("notes.read",)):
+    def __init__(self, server: AuthorizationServer, scopes=("notes.read",), verifier=None):
         self._scopes, self._of = list(scopes), server
+        self._verifier = verifier or (lambda resource: Verifier(server.accounts))
         super().__init__(self._made)
         self.resource = f"{self.url}/mcp"
 
@@ -239,7 +240,7 @@ class NotesServer(Listening):
             required_scopes=self._scopes,
             validate_token_resource=True,
         )
-        server = MCPServer("notes", auth=settings, token_verifier=Verifier(self._of.accounts))
+        server = MCPServer("notes", auth=settings, token_verifier=self._verifier(f"{url}/mcp"))
 
         @server.tool()
         def whose() -> str:

@@ -452,9 +452,34 @@ def test_what_the_server_cannot_take_back_lives_until_its_end_in_sight(liar):
         liar.says["/revoke"] = (503, {}, b"")
         with pytest.raises(IssuerUnavailable, match="did not confirm"):
             await issuer.kill(wanted.known_as(minted.reference))
-        issuer._revokes = False  # `revoke = false`: a server that takes the whole grant back with one token of it
+        liar.says["/revoke"] = (400, {}, {"error": "unsupported_token_type"})
         with pytest.raises(NotRecallable):
             await issuer.kill(wanted.known_as(minted.reference))
+        liar.honest()
+        liar.said.clear()
+        issuer._said = replace(issuer._said, revoke=False)
+        with pytest.raises(NotRecallable):
+            await issuer.kill(wanted.known_as(minted.reference))
+        assert "/revoke" not in liar.asked()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_takes_all_back_with_one_token_is_found_out_when_it_is_connected(liar):
+    """RFC 7009 section 2.1 lets it; npm's oidc-provider does. Otherwise the first task to end would end the grant."""
+    honest = liar.says["/token"]
+    liar.says["/token"] = lambda headers, form: (
+        (400, {}, {"error": "invalid_grant"}) if "/revoke" in liar.asked() else honest
+    )
+
+    async def main():
+        made = Made(liar)
+        with pytest.raises(BadField, match="whole grant") as refused:
+            await made.issuer.redeem(await made.begin(), "c")
+        assert "revoke = false" in refused.value.next_step
+        liar.said.clear()
+        kept = await Made(liar, revoke=False).connect()
+        assert (await kept.mint()).parts and "/revoke" not in liar.asked()
 
     asyncio.run(main())
 
@@ -549,7 +574,7 @@ def test_a_secret_of_the_catalogue_goes_to_its_own_server_and_is_read_when_used(
         w = await connected(liar, client_secret_file=str(path))
         path.write_text("s3cret/2\n")
         await w.mint()
-        assert seen[0][0][b"authorization"] != seen[1][0][b"authorization"] and "client_secret" not in seen[1][1]
+        assert seen[0][0][b"authorization"] != seen[-1][0][b"authorization"] and "client_secret" not in seen[-1][1]
         path.unlink()
         with pytest.raises(IssuerUnavailable, match="no client secret"):
             await w.mint()

@@ -183,15 +183,9 @@ def proof(client: Client, assertion: str) -> tuple[dict[str, str], dict[str, str
 
 def answer(status: int, body: bytes, wanted: Sequence[str]) -> TokenAnswer:
     """A token endpoint's answer (section 5), or `TokenRefused`. A scope that is not said is the one that was wanted."""
-    try:
-        document = json_input.parse(body, limit=len(body))
-    except Refusal as bad:
-        raise TokenRefused(f"status {status}, no JSON") from bad
-    if status != 200 or not isinstance(document, Mapping):
-        error = document.get("error") if isinstance(document, Mapping) else None
-        raise TokenRefused(
-            error if isinstance(error, str) and re.fullmatch(r"[a-z_]{1,64}", error) else f"status {status}"
-        )
+    document = _object(body)
+    if status != 200 or document is None:
+        raise TokenRefused(error_of(body) or f"status {status}")
     token, refresh = document.get("access_token"), document.get("refresh_token", "")
     if not isinstance(token, str) or not _VISIBLE.match(token):
         raise BadField("access_token", "is not there, or has characters that no token has")
@@ -204,6 +198,20 @@ def answer(status: int, body: bytes, wanted: Sequence[str]) -> TokenAnswer:
         raise BadField("expires_in", "is not a number of seconds")
     given = scopes_of(said.split(), "scope") if isinstance(said, str) and said.strip() else tuple(wanted)
     return TokenAnswer(token, lasts, given, refresh)
+
+
+def error_of(body: bytes) -> str:
+    """The error code in an answer (section 5.2), or nothing."""
+    error = (_object(body) or {}).get("error")
+    return error if isinstance(error, str) and re.fullmatch(r"[a-z_]{1,64}", error) else ""
+
+
+def _object(body: bytes) -> Mapping[str, object] | None:
+    try:
+        document = json_input.parse(body, limit=len(body))
+    except Refusal:
+        return None
+    return document if isinstance(document, Mapping) else None
 
 
 def endpoint_of(server: AuthorizationServer, *, allow_private: bool) -> str:

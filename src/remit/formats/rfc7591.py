@@ -30,7 +30,8 @@ def document(url: str, name: str) -> dict[str, Any] | None:
     if method is None:
         return None
     found: dict[str, Any] = {"client_id": f"{url}{PATH}/{name}", **_about(method, list(LOOPBACK))}
-    return {**found, "client_uri": url, **({"jwks_uri": url + JWKS} if method == KEY else {})}
+    keys = {"jwks_uri": url + JWKS, "token_endpoint_auth_signing_alg": "ES256"} if method == KEY else {}
+    return {**found, "client_uri": url, **keys}
 
 
 def registration(redirect_uri: str, method: str, scopes: Sequence[str]) -> bytes:

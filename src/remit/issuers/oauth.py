@@ -11,26 +11,24 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from secrets import token_urlsafe
 
 import msgspec
 
 from remit.domain.catalogue import IssuerConfig
-from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, Refusal, WrongState
+from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
-from remit.formats import oauth_url, rfc6749
+from remit.formats import rfc6749
 from remit.formats.rfc6749 import Attempt, Client, Grant, TokenAnswer
-from remit.formats.rfc8414 import BASIC, KEY, NONE, POST
+from remit.formats.rfc8414 import BASIC, KEY, POST
 
 from . import Tools
 from .federated import known
 from .oauth_client import ALGORITHM, OauthClient, unusable
+from .oauth_settings import Said
 
-GRANTS = ("authorization_code", "client_credentials")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7a\x7c\x7e]{1,256}\Z")
 _SELF_CONTAINED = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+\Z", re.ASCII)
 LEEWAY = 6_000  # that a resource server may allow for clocks
@@ -43,54 +41,9 @@ class OauthIssuer:
     def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._tools = tools
         self._name = config.name
-        said = config.settings
-        private = said.get("allow_private_network", False)
-        if not isinstance(private, bool):
-            raise BadField("allow_private_network", "must be true or false")
-        grant = said.get("grant", GRANTS[0])
-        if grant not in GRANTS:
-            raise BadField("grant", f"must be {' or '.join(GRANTS)}")
-        longest = said.get("longest_life", 3600)
-        if isinstance(longest, bool) or not isinstance(longest, int) or not 60 <= longest <= 86_400:
-            raise BadField("longest_life", "must be 60 to 86400 seconds")
-        revokes = said.get("revoke", True)
-        if not isinstance(revokes, bool):
-            raise BadField("revoke", "must be true or false")
-        self._own_name, self._longest, self._revokes = grant == GRANTS[1], longest, revokes
-        resource = oauth_url.checked(said.get("resource"), "resource", allow_private=True, query=False)
-        pinned = said.get("authorization_server", "")
-        if pinned:
-            oauth_url.checked(pinned, "authorization_server", allow_private=True, query=False)
-        self._secret = (str(said.get("client_secret_env", "")), str(said.get("client_secret_file", "")))
-        known_client = self._said_client(said)
-        if (known_client or self._own_name) and not pinned:
-            raise BadField(
-                "authorization_server", "is needed with client_id: who we are is known there, and nowhere else"
-            )
-        if self._own_name and not known_client:
-            raise BadField("client_id", "is needed for client_credentials")
-        self._client = OauthClient(tools, resource, str(pinned), known_client, private)
+        self._said = said = Said.of(config)
+        self._client = OauthClient(tools, said.resource, said.server, said.client, said.allow_private)
         self._nothing: OrderedDict[str, None] = OrderedDict()  # handles that were certainly never minted
-
-    def _said_client(self, said: Mapping[str, Json]) -> Client | None:
-        name, method = said.get("client_id", ""), said.get("client_auth", "")
-        secret = any(self._secret)
-        if not name:
-            if method or secret:
-                raise BadField("client_id", "is needed with client_auth or a secret")
-            return None
-        if not isinstance(name, str) or not re.fullmatch(r"[\x21-\x7e]{1,1024}", name):
-            raise BadField("client_id", "must be text without spaces")
-        method = method or (BASIC if secret else KEY if self._own_name else NONE)
-        if method not in (BASIC, POST, KEY, NONE):
-            raise BadField("client_auth", f"must be one of {BASIC}, {POST}, {KEY}, {NONE}")
-        if (method in (BASIC, POST)) is not secret or all(self._secret):
-            raise BadField("client_secret_file", f"{method} takes {'one' if method in (BASIC, POST) else 'no'} secret")
-        if self._secret[1] and not self._secret[1].startswith("/"):
-            raise BadField("client_secret_file", "must be an absolute path")
-        if self._own_name and method == NONE:
-            raise BadField("client_auth", "client_credentials needs proof of who we are")
-        return Client(name, str(method))
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """See `ports.Issuer`."""
@@ -122,7 +75,7 @@ class OauthIssuer:
             return (fresh if grant.refresh_token else grant), (grant, found, now)
 
         try:
-            if self._own_name:
+            if self._said.own_name:
                 _, (grant, found, asked_at) = await use(await self._own_grant())
             else:
                 deadline = lease.mint_until - _IN_FLIGHT
@@ -140,10 +93,7 @@ class OauthIssuer:
         try:
             return self._minted(lease, grant, found, asked_at, wanted)
         except BaseException:
-            if self._can_revoke(grant):
-                await self._client.revoke(
-                    grant.server, self._with_secret(grant.client), found.access_token, "access_token"
-                )
+            if await self._revoked(grant, found.access_token):
                 self._remember(lease.handle)
             raise
 
@@ -155,10 +105,10 @@ class OauthIssuer:
         missing = set(wanted) - set(found.scopes)
         if missing:
             raise unreachable_scope(self._name, sorted(missing))
-        if not _SHORTEST <= found.expires_in <= self._longest:
+        if not _SHORTEST <= found.expires_in <= self._said.longest_life:
             raise IssuerUnavailable(
                 f"Its tokens last {found.expires_in or 'nobody knows how many'} seconds.",
-                next_step=f"At most {self._longest} s: have the server issue shorter ones, or raise longest_life.",
+                next_step=f"At most {self._said.longest_life} s: have it issue shorter ones, or raise longest_life.",
             )
         ends_at = asked_at + found.expires_in * 1000
         where = replace(grant, refresh_token="", scopes=(), server=replace(grant.server, scopes=()))
@@ -172,7 +122,7 @@ class OauthIssuer:
             return
         now = self._tools.clock()
         if not lease.reference:
-            over = lease.mint_until + self._longest * 1000
+            over = lease.mint_until + self._said.longest_life * 1000
             if now < over:
                 raise NotRecallable("It may have been minted, and nobody here has it.", until=over)
             return
@@ -180,9 +130,7 @@ class OauthIssuer:
         grant, token, over = msgspec.json.decode(opened, type=tuple[Grant, str, int])
         if now >= over:
             return
-        if self._can_revoke(grant):
-            await self._client.revoke(grant.server, self._with_secret(grant.client), token, "access_token")
-        if not self._can_revoke(grant):
+        if not await self._revoked(grant, token):
             raise NotRecallable("Its server takes no token back.", until=over)
         if _SELF_CONTAINED.match(token):
             raise NotRecallable("It was revoked, and whoever checks it alone takes it until its end.", until=over)
@@ -201,7 +149,7 @@ class OauthIssuer:
         return Attempt(server, client, resource, redirect_uri, wanted, offered, state, verifier)
 
     async def redeem(self, attempt: Attempt, code: str) -> Grant:
-        """See `ports.Connector`. The access token that comes with it is nobody's: it is thrown away."""
+        """See `ports.Connector`. The access token that comes with it is nobody's: it is revoked, or dies by itself."""
         client = self._with_secret(attempt.client)
         try:
             found = await self._client.token(attempt.server, client, rfc6749.redemption(attempt, code), attempt.scopes)
@@ -210,21 +158,30 @@ class OauthIssuer:
                 f"The authorization server did not take the code: {refused.word}.", next_step="Begin again."
             ) from refused
         grant = Grant(attempt.server, attempt.client, attempt.resource, found.scopes, found.refresh_token)
-        if self._can_revoke(grant):
-            with suppress(Refusal):  # nobody has it, and it dies by itself
-                await self._client.revoke(attempt.server, client, found.access_token, "access_token")
         if not found.refresh_token:
-            raise unusable(
-                "refresh_token", f"{attempt.server.issuer} gave none, so nothing could be minted of it later"
-            )
+            raise unusable("refresh_token", f"{attempt.server.issuer} gave none, so nothing could be minted later")
+        if await self._revoked(grant, found.access_token):
+            grant = await self._survived(grant)
         return grant
+
+    async def _survived(self, grant: Grant) -> Grant:
+        """Whether the grant outlives one token of it: some servers take all back with one (RFC 7009 section 2.1)."""
+        try:
+            form = rfc6749.refreshment(grant, ())
+            found = await self._client.token(grant.server, self._with_secret(grant.client), form, grant.scopes)
+        except rfc6749.TokenRefused as gone:
+            step = "Say revoke = false in its entry, and connect again: tokens then die at their own end."
+            said = f"{grant.server.issuer} takes the whole grant back with one token of it"
+            raise BadField("revoke", said, next_step=step) from gone
+        await self._revoked(grant, found.access_token)
+        return replace(grant, refresh_token=found.refresh_token or grant.refresh_token)
 
     async def withdraw(self, grant: Grant) -> bool:
         """See `ports.Connector`."""
         if not grant.server.revocation_endpoint:
             return False
-        await self._client.revoke(grant.server, self._with_secret(grant.client), grant.refresh_token, "refresh_token")
-        return True
+        client = self._with_secret(grant.client)
+        return await self._client.revoke(grant.server, client, grant.refresh_token, "refresh_token")
 
     # --- inside ---
 
@@ -235,23 +192,17 @@ class OauthIssuer:
             raise unusable("client_auth", f"{server.issuer} takes no {KEY} with {ALGORITHM}")
         return Grant(server, client, resource, (), "")
 
-    def _can_revoke(self, grant: Grant) -> bool:
-        return self._revokes and bool(grant.server.revocation_endpoint)
+    async def _revoked(self, grant: Grant, token: str) -> bool:
+        """False when nobody can take it back."""
+        if not self._said.revoke or not grant.server.revocation_endpoint:
+            return False
+        return await self._client.revoke(grant.server, self._with_secret(grant.client), token, "access_token")
 
     def _with_secret(self, client: Client) -> Client:
         """A secret of the catalogue's is read when it is used, so that it can be replaced."""
         if client != self._client.known or client.method not in (BASIC, POST):
             return client
-        name, path = self._secret
-        try:
-            secret = self._tools.environ.get(name, "") if name else Path(path).read_text().strip()
-        except (OSError, UnicodeDecodeError):
-            secret = ""
-        if not re.fullmatch(r"[\x20-\x7e]{1,1024}", secret):
-            raise IssuerUnavailable(
-                "Remit has no client secret.", next_step=f"Set {name}." if name else f"Put it into {path}."
-            )
-        return replace(client, secret=secret)
+        return replace(client, secret=self._said.secret(self._tools.environ))
 
     def _refused(self, word: str) -> IssuerUnavailable:
         step = "Ask whoever runs it."

@@ -106,17 +106,23 @@ class OauthClient:
         answer = await self._ask("POST", server.token_endpoint, content, {**_FORM, **headers})
         return rfc6749.answer(answer.status, answer.body, wanted)
 
-    async def revoke(self, server: AuthorizationServer, client: Client, token: str, hint: str) -> None:
-        """RFC 7009; returns when the server confirmed it. That the token was not known is as good (section 2.2)."""
+    async def revoke(self, server: AuthorizationServer, client: Client, token: str, hint: str) -> bool:
+        """RFC 7009; True when the server confirmed it (a token that it does not know is as good: section 2.2).
+
+        False when it takes back none of this kind (section 2.2.1).
+        """
         fields, headers = self._proof(server, client)
         content = urlencode({"token": token, "token_type_hint": hint, **fields}).encode()
         answer = await self._ask("POST", server.revocation_endpoint, content, {**_FORM, **headers})
-        if answer.status != 200:
-            raise IssuerUnavailable(
-                "The authorization server did not confirm a revocation.",
-                next_step="It is asked again.",
-                inside=f"{server.revocation_endpoint} answered {answer.status}",
-            )
+        if answer.status == 200:
+            return True
+        if answer.status == 400 and rfc6749.error_of(answer.body) == "unsupported_token_type":
+            return False
+        raise IssuerUnavailable(
+            "The authorization server did not confirm a revocation.",
+            next_step="It is asked again.",
+            inside=f"{server.revocation_endpoint} answered {answer.status}",
+        )
 
     def _proof(self, server: AuthorizationServer, client: Client) -> tuple[dict[str, str], dict[str, str]]:
         assertion = ""

@@ -42,7 +42,7 @@ BAD_SETTINGS = [
     (OWN, "client_id"),
     ({**OWN, "client_id": "x", "client_auth": "none"}, "proof"),
     ({**OWN, "client_id": "x", "client_auth": "tls_client_auth"}, "one of"),
-    ({**OWN, "client_id": "x", "client_auth": "client_secret_basic"}, "takes one secret"),
+    ({**OWN, "client_id": "x", "client_auth": "client_secret_basic"}, "takes a secret"),
     ({**OWN, "client_id": "x", "client_auth": "private_key_jwt", "client_secret_env": "S"}, "takes no secret"),
     ({**OWN, "client_id": "x", "client_secret_file": "s"}, "absolute"),
     ({**SETTINGS, "secret": "x"}, "not a setting"),
