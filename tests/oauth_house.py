@@ -269,7 +269,9 @@ class NotesServer(Listening):
         return {headers["authorization"] for _, path, headers, _ in self.said if "authorization" in headers}
 
 
-async def oauth_world(resource, store=None, scope=("notes.read",), others="", clock=None, **settings):
+async def oauth_world(
+    resource, store=None, scope=("notes.read",), others="", clock=None, url="https://remit.test", **settings
+):
     """`tests.world` with a real issuer `crm` for this resource, and a purpose `notes` that names its scopes."""
     from remit.attest.fetch import ask
     from remit.issuers import Tools, build
@@ -296,7 +298,7 @@ async def oauth_world(resource, store=None, scope=("notes.read",), others="", cl
         tools = Tools(w.store, w.env.signer, w.env.sealer, w.env.issuer_url, os.environ, w.env.clock, ask, lend)
         return made.setdefault(repr(config), build(config, tools))
 
-    w.env = replace(w.env, issuer=issuer, clock=clock or w.clock)
+    w.env = replace(w.env, issuer=issuer, clock=clock or w.clock, issuer_url=url)
     await apply(w.env, w.call(CallerKind.OPERATOR, "op"), files)
     w.files = files
     return w
