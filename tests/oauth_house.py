@@ -42,12 +42,19 @@ class Listening:
     """An ASGI application on a free port, in a thread; `said` are the requests it got: (method, path, headers, body)."""
 
     def __init__(self, make):
-        self.said = []
+        self.said, self._port, self._app_inside = [], 0, None
+        self._make = make
+        self.start()
+
+    def start(self):
+        """At the address it had before, if it had one: what it knows outlives a stop."""
         listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self._app_inside = make(self.url)
-        config = uvicorn.Config(self._app, log_level="error", interface="asgi3")
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", self._port))
+        self._port = listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._app_inside = self._app_inside or self._make(self.url)
+        config = uvicorn.Config(self._app, log_level="error", interface="asgi3", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()

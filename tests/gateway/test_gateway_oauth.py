@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -41,6 +41,9 @@ def connected(server, name, agreeing):
     child = subprocess.Popen(command, env=server.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     address = next((line.strip() for line in child.stderr if line.startswith("http")), "")
     if address:
+        at = parse_qs(urlsplit(address).query)["redirect_uri"][0]
+        for stranger in (f"{at}?code=evil&state=guessed", f"{at}?code=evil", f"{at}x?state=", at):
+            assert httpx.get(stranger, trust_env=False).status_code == 404  # and it goes on listening
         httpx.get(agreeing(address), trust_env=False)
     out, errors = child.communicate(timeout=30)
     return child.returncode, out + errors
@@ -248,8 +251,14 @@ def test_disconnected_every_session_ends_and_nothing_more_is_minted(gate):
     refused = gate.http("gate").post(f"/v1/tasks/{task}/credentials", json={"credential": "crm"})
     assert refused.status_code == 503 and "connected no more" in refused.json()["detail"]
     assert refused.json()["next_step"] == "An operator connects it: remit issuer connect crm"
+    nobody = gate.cli("issuer", "connect", "crm", "--seconds", "1")
+    assert nobody.returncode == 5 and "nobody answered" in nobody.stderr
+    begun = json.loads(gate.cli("issuer", "connect", "crm", "--no-input", "--json").stdout)
+    wrong = gate.cli("issuer", "connect", "crm", "--paste", stdin="http://127.0.0.1:1/callback?code=x&state=guessed\n")
+    assert wrong.returncode == 1 and "state" in wrong.stderr and begun["asked"] == ["notes.read"]
     code, said = connected(gate, "crm", gate.theirs.agreed)
     assert code == 0, said
+    assert "crm" in gate.cli("issuer", "list").stdout
 
     async def again(client, task):
         return (await client.call_tool("whose", {})).content[0].text

@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -311,6 +312,11 @@ def test_inside_addresses_are_not_asked_unless_the_catalogue_says_so(liar):
     with pytest.raises(IssuerUnavailable, match="could not be asked"):
         begin(liar, allow_private_network=False)
     assert not liar.said
+    for inside in ("127.0.0.1:1", "10.0.0.1", "169.254.169.254", "[::1]:1", "localhost:1"):
+        alone = SimpleNamespace(url="https://as.example", resource=f"https://{inside}/mcp")
+        with pytest.raises(IssuerUnavailable) as refused:
+            begin(alone, allow_private_network=False)
+        assert "address" in refused.value.inside, refused.value.inside
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -446,6 +452,11 @@ def test_what_the_server_cannot_take_back_lives_until_its_end_in_sight(liar):
         with pytest.raises(IssuerUnavailable):
             await issuer.mint(replace(wanted, handle="remit_refused"))
         await issuer.kill(replace(wanted, handle="remit_refused"))
+        liar.says["/token"] = (502, {}, b"<html>bad gateway")
+        with pytest.raises(IssuerUnavailable):
+            await issuer.mint(replace(wanted, handle="remit_unknown"))
+        with pytest.raises(NotRecallable):
+            await issuer.kill(replace(wanted, handle="remit_unknown"))
         with pytest.raises(WrongState, match="too late"):
             await issuer.mint(replace(wanted, handle="remit_late", mint_until=now + 100))
         await issuer.kill(replace(wanted, handle="remit_late"))

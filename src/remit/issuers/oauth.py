@@ -81,7 +81,8 @@ class OauthIssuer:
                 deadline = lease.mint_until - _IN_FLIGHT
                 grant, found, asked_at = await self._tools.renew(self._name, lease.id, deadline, use)
         except rfc6749.TokenRefused as refused:
-            self._remember(lease.handle)
+            if not refused.word.startswith("status"):  # what stands in front of it may not know what it did
+                self._remember(lease.handle)
             raise self._refused(refused.word) from refused
         except BadField as flaw:
             said = f"What the authorization server says cannot be used: {flaw.message}."
