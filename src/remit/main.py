@@ -245,6 +245,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
 
     from remit.attest import Attestors
     from remit.attest.fetch import ask
+    from remit.attest.sign_in import SignIns
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
@@ -289,12 +290,13 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             issuer_url=settings.url,
             svid_ttl=settings.svid_ttl * 1000,
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
+            notifier=_notifier(),
         )
         log_name = f"{settings.trust_domain}/log"
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(os.environ))
         finally:
             await driver.stop()
             for made in issuers.values():
@@ -302,6 +304,15 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
                     await made.close()
     finally:
         await store.close()
+
+
+def _notifier() -> Any:
+    from importlib.util import find_spec
+
+    from remit.notify import AppriseNotifier
+    from remit.ports import NoNotifier
+
+    return AppriseNotifier() if find_spec("apprise") else NoNotifier()
 
 
 async def _open_store(settings: Settings) -> Any:

@@ -1,4 +1,4 @@
-"""One guarded request: for keys, metadata and tokens at addresses that an attacker may have chosen.
+"""One guarded request: for keys, metadata, codes and tokens, at addresses that an attacker may have chosen.
 
 https only (http to loopback when a federation allows private networks); no user info, no redirects; the host is
 resolved once, every address is checked, and the checked address is the one connected to, so a name cannot
@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import httpx
 
@@ -36,14 +37,38 @@ class Peer:
     check: Callable[[bytes], None]
 
 
+@dataclass(frozen=True)
+class Form:
+    """Fields to POST, with HTTP Basic authentication if `basic` is set (RFC 6749 section 2.3.1)."""
+
+    fields: Mapping[str, str] = field(repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+
+
 async def fetch(
-    url: str, *, allow_private: bool = False, resolve: Resolve | None = None, peer: Peer | None = None
+    url: str,
+    *,
+    allow_private: bool = False,
+    resolve: Resolve | None = None,
+    peer: Peer | None = None,
+    form: Form | None = None,
 ) -> bytes:
     """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
-    answer = await ask("GET", url, allow_private=allow_private, resolve=resolve, peer=peer)
+    method, content, headers = _posted(form) if form else ("GET", b"", {})
+    answer = await ask(
+        method, url, content=content, headers=headers, allow_private=allow_private, resolve=resolve, peer=peer
+    )
     if answer.status != 200:
         raise _refused(f"status {answer.status}")
     return answer.body
+
+
+def _posted(form: Form) -> tuple[str, bytes, dict[str, str]]:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if form.basic:
+        name, secret = (quote_plus(part) for part in form.basic)
+        headers["Authorization"] = "Basic " + b64encode(f"{name}:{secret}".encode()).decode()
+    return "POST", urlencode(form.fields).encode(), headers
 
 
 async def ask(

@@ -13,15 +13,18 @@ from starlette.responses import Response
 from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
+from . import api_approvals as approvals
 from . import api_connections as connections
 from . import api_egress as egress
+from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
-from .console import page, sign_in
+from . import shapes_approvals as asks
+from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
@@ -92,6 +95,9 @@ _TOKEN_FORM = (
     "audience",
     "resource",
     "requested_token_type",
+    "scope",
+    "request_details",
+    "request_context",
 )
 _PAGE = ("after", "limit")
 
@@ -182,17 +188,39 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/v1/approvals",
         AGENT | PERSON | ENFORCER | READERS,
-        people.list_approvals,
-        query=(*_PAGE, "state"),
+        approvals.list_approvals,
+        query=(*_PAGE, "state", "task", "tool"),
     ),
+    Route("GET", "/v1/approvals/stats", PERSON | READERS, approvals.stats),
     Route(
         "GET",
         "/v1/approvals/{approval}",
         AGENT | PERSON | ENFORCER | READERS,
-        people.show_approval,
+        approvals.show_approval,
         query=("wait",),
     ),
-    Route("POST", "/v1/approvals/{approval}/answer", PERSON, people.answer, body=shapes.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/answer", PERSON, approvals.answer, body=asks.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/challenge", PERSON, approvals.challenge, body=asks.ChallengeRequest),
+    Route("POST", "/v1/approvals/{approval}/questions", PERSON, approvals.question, body=asks.QuestionRequest),
+    Route("POST", "/v1/approvals/{approval}/hand-on", PERSON, approvals.hand_on, body=asks.HandOnRequest),
+    Route("GET", "/v1/standing-yeses", PERSON | READERS, approvals.standing_yeses, query=("task", "usable")),
+    Route(
+        "POST",
+        "/v1/standing-yeses/{standing}/end",
+        PERSON | OPERATOR,
+        approvals.take_back,
+        body=shapes.ReasonRequest,
+    ),
+    Route("GET", "/v1/passkeys", PERSON, approvals.list_passkeys),
+    Route("POST", "/v1/passkeys/invitation", PERSON, approvals.invite_passkey),
+    Route("POST", "/v1/passkeys", PERSON, approvals.register_passkey, body=asks.PasskeyRequest, creates=True),
+    Route("POST", "/v1/passkeys/{passkey}/remove", PERSON | OPERATOR, approvals.remove_passkey),
+    Route("GET", "/v1/away", PERSON, approvals.show_away),
+    Route("POST", "/v1/away", PERSON, approvals.go_away, body=asks.AwayRequest, creates=True),
+    Route("POST", "/v1/away/end", PERSON, approvals.come_back),
+    Route("GET", "/v1/freezes", PERSON | READERS, freezes.list_freezes),
+    Route("POST", "/v1/freezes", PERSON | OPERATOR, freezes.freeze, body=asks.FreezeRequest, creates=True),
+    Route("POST", "/v1/freezes/end", PERSON | OPERATOR, freezes.unfreeze, body=asks.FreezeRequest),
     Route(
         "POST",
         "/v1/subject-tokens",
@@ -212,7 +240,6 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.InviteRequest,
         creates=True,
     ),
-    Route("POST", "/v1/agents/{agent}/freeze", OPERATOR, people.freeze, body=shapes.FreezeRequest),
     Route("GET", "/v1/purposes", AGENT | PERSON | READERS, people.list_purposes),
     Route("GET", "/v1/purposes/{purpose}", AGENT | PERSON | READERS, people.show_purpose),
     Route("GET", "/v1/tools", AGENT | PERSON | ENFORCER | READERS, people.list_tools),
@@ -281,9 +308,13 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sign-in", ANYONE, sign_in.page, query=("next",), browser=True),
     Route("GET", "/sign-in/link/{link}", ANYONE, sign_in.offer, browser=True),
     Route("POST", "/sign-in/link/{link}", ANYONE, sign_in.use, form=("next",), browser=True),
+    Route("GET", "/sign-in/with/{provider}", ANYONE, sign_in_oidc.begin, query=("next",), browser=True),
+    Route(
+        "GET", "/sign-in/callback", ANYONE, sign_in_oidc.callback, query=("code", "state", "iss", "error"), browser=True
+    ),
     Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     *(row for screen in SCREENS for row in _shown(screen)),
-    *(Route("POST", a.path, a.callers, a.act, form=(*a.form, FIELD), browser=True) for a in ACTIONS),
+    *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

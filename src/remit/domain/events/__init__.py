@@ -11,7 +11,18 @@ from typing import TypeAlias
 
 from .approval import (
     ApprovalAnswered,
+    ApprovalEscalated,
     ApprovalExpired,
+    ApprovalHandedOn,
+    ApprovalQuestioned,
+    CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
+    PasskeyRegistered,
+    PasskeyRemoved,
+    StandingYesEnded,
+    WentAway,
 )
 from .catalogue import (
     CatalogueApplied,
@@ -31,12 +42,12 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
-    StandingChanged,
     SvidIssued,
 )
 from .keys import (
@@ -83,6 +94,8 @@ from .task import (
     TaskSettled,
     TaskWaits,
     TokenIssued,
+    TransactionTokenDenied,
+    TransactionTokenIssued,
 )
 
 Event: TypeAlias = (
@@ -91,7 +104,9 @@ Event: TypeAlias = (
     | AgentProved
     | SvidIssued
     | IdentitySuperseded
-    | StandingChanged
+    | Froze
+    | FreezeReached
+    | Unfroze
     | AccessKeyCreated
     | SecretSealed
     | SecretOverdue
@@ -110,11 +125,24 @@ Event: TypeAlias = (
     | DelegationDenied
     | ProposalDenied
     | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
+    | PasskeyRegistered
+    | PasskeyRemoved
     | ApprovalAnswered
     | ApprovalExpired
+    | ApprovalEscalated
+    | ApprovalHandedOn
+    | ApprovalQuestioned
+    | WentAway
+    | CameBack
+    | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted
