@@ -16,8 +16,9 @@ import pytest
 
 from remit.attest.fetch import ask
 from remit.domain.catalogue import IssuerConfig
-from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.errors import BadCatalogue, BadField, IssuerUnavailable, NotRecallable, WrongState
 from remit.formats import rfc6749, rfc7591, rfc8414, rfc9728
+from remit.formats.catalogue import parse
 from remit.formats.rfc6749 import authorization_url
 from remit.issuers import Tools, build
 from remit.issuers.keyring import Keyring, RootSealer
@@ -673,3 +674,26 @@ def test_pkce_is_as_in_rfc_7636_appendix_b():
     assert query["code_challenge"] == ["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"] and query["p"] == ["1"]
     assert query["prompt"] == ["consent"] and url.startswith("https://as.example/a?p=1&response_type=code&")
     assert verifier not in repr(attempt) and "state='s'" not in repr(attempt)
+
+
+def test_an_http_tool_elsewhere_is_not_given_the_token():
+    """Its origin, byte for byte: a look-alike, another port or scheme of it is refused when the catalogue is read."""
+    for origin, good in (
+        ("https://api.example", True),
+        ("https://api.example:8443", False),
+        ("https://api.example.evil.example", False),
+        ("https://evil.example", False),
+    ):
+        files = {
+            "remit.toml": '[people.olga]\n[issuers.api]\nkind = "oauth"\nresource = "https://api.example/v1"\n',
+            "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
+            "purposes/p.toml": 'owner = "olga"\nagents = ["bot"]\nmax_duration = "1h"\nmax_calls = 9\n'
+            '[[grants]]\ntool = "look"\n[[credentials]]\nname = "api"\nissuer = "api"\nttl = "5m"\n'
+            'grants = { scope = ["read"] }\n',
+            "tools/look.toml": f'effect = "read"\n[http]\norigin = "{origin}"\nmethod = "GET"\npath = "/v1/x"\ncredential = "api"\n',
+        }
+        if good:
+            assert parse(files).issuers["api"].kind == "oauth"
+            continue
+        with pytest.raises(BadCatalogue, match="is for https://api"):
+            parse(files)
