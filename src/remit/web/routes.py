@@ -14,6 +14,7 @@ from remit.domain.caller import Call, CallerKind
 
 from . import api_agents as agents
 from . import api_approvals as approvals
+from . import api_connections as connections
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -255,6 +256,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
+    Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),
+    Route("GET", "/v1/issuers/{issuer}/connection", READERS, connections.show),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection",
+        OPERATOR,
+        connections.begin,
+        body=shapes.ConnectRequest,
+        creates=True,
+    ),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection/answer",
+        OPERATOR,
+        connections.answer,
+        body=shapes.RedirectedRequest,
+    ),
+    Route("POST", "/v1/issuers/{issuer}/connection/end", OPERATOR, connections.end, body=shapes.ReasonRequest),
+    Route("GET", "/client/{name}", ANYONE, connections.client_document),
+    Route("GET", "/.well-known/client-jwks.json", ANYONE, connections.client_keys),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
     Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),
