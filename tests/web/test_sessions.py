@@ -200,6 +200,62 @@ def test_pages_are_given_to_browsers_and_json_to_everything_else(server):
     assert httpx.get(f"{server.url}/console/tasks").json()["code"] == "RMT-2001"
 
 
+def test_every_page_keeps_others_out_and_is_small(server):
+    http = signed_in(server, "olga", "person", "operator")
+    paths = [
+        r.path for r in ROUTES if r.browser and r.method == "GET" and "{" not in r.path and r.path != "/console/changes"
+    ]
+    for path in [*paths, "/console/approvals/none", "/console/none"]:
+        answer = http.get(path)
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy, path
+        if not path.endswith(".json"):
+            assert answer.status_code == 303 or answer.headers["x-frame-options"] == "DENY", path
+            assert "<style" not in answer.text and " style=" not in answer.text and " onclick" not in answer.text
+            assert len(re.findall(r"<script", answer.text)) <= 1
+    page = http.get("/console").text
+    weighs = len(page) + sum(
+        len(http.get(p).content) for p in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page)
+    )
+    assert weighs < 100 * 1024
+    script = next(p for p in re.findall(r'src="([^"]+)"', page))
+    assert http.get(script).text.count("\n") <= 300
+
+
+def test_streams_are_bounded_and_a_server_that_stops_lets_them_go(tmp_path):
+    import time
+    from contextlib import ExitStack
+
+    with process(tmp_path / "data") as running:
+        server = furnished(running)
+        http = signed_in(server, "olga")
+        with ExitStack() as stack:
+            asks = {"headers": {"Accept": "text/event-stream"}, "timeout": 5}
+            streams = [stack.enter_context(http.stream("GET", "/console/changes", **asks)) for _ in range(12)]
+            assert {one.status_code for one in streams} == {200}
+            assert http.get("/console/changes", **asks).status_code == 429
+            streams.pop().close()
+            time.sleep(0.3)
+            streams.append(stack.enter_context(http.stream("GET", "/console/changes", **asks)))
+            assert streams[-1].status_code == 200
+            assert http.get("/console/changes").status_code == 400  # not asked for as a stream
+            started = time.monotonic()
+            running.child.terminate()
+            running.child.wait(20)
+            assert time.monotonic() - started < 3
+
+
+def test_a_stream_ends_with_its_session(server):
+    http = signed_in(server, "frank")
+    with http.stream("GET", "/console/changes", headers={"Accept": "text/event-stream"}, timeout=5) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 1000"
+        for one in server.http("frank").get("/v1/sessions").json()["items"]:
+            assert server.http("frank").post(f"/v1/sessions/{one['id']}/end", json={}).is_success
+        assert not any(line.startswith("data") for line in lines)  # and it comes to an end
+
+
 def test_files_are_kept_for_ever_under_the_name_of_what_is_in_them(server):
     page = httpx.get(f"{server.url}/sign-in").text
     for path in re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page):
