@@ -283,6 +283,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             issuer_url=settings.url,
             svid_ttl=settings.svid_ttl * 1000,
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
+            notifier=_notifier(),
         )
         log_name = f"{settings.trust_domain}/log"
         await _furnish(env, settings.data, now())
@@ -296,6 +297,15 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
                     await made.close()
     finally:
         await store.close()
+
+
+def _notifier() -> Any:
+    from importlib.util import find_spec
+
+    from remit.notify import AppriseNotifier
+    from remit.ports import NoNotifier
+
+    return AppriseNotifier() if find_spec("apprise") else NoNotifier()
 
 
 async def _open_store(settings: Settings) -> Any:

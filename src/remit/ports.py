@@ -11,7 +11,7 @@ from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop
 from remit.domain.change import Change, R
-from remit.domain.errors import Busy, StoreUnavailable
+from remit.domain.errors import Busy, StoreUnavailable, Unavailable
 from remit.domain.flow import Json
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Attester, Federation, TrustDomain
@@ -230,6 +230,22 @@ class IdentityProviders(Protocol):
         ...
 
 
+class Notifier(Protocol):
+    """Sends messages to people, who have to come here to do anything about them."""
+
+    async def send(self, address: str, title: str, body: str) -> None:
+        """Return when it was taken, within a bounded time; `Unavailable` when it was not. Words are text, no markup."""
+        ...
+
+
+class NoNotifier:
+    """What there is where nothing can send."""
+
+    async def send(self, address: str, title: str, body: str) -> None:
+        """See `Notifier`."""
+        raise Unavailable("Nothing here can send messages.", next_step="pip install 'remit[notify]'")
+
+
 @dataclass(frozen=True, slots=True)
 class InForce:
     """One revision of the catalogue, compiled. Immutable, so it may be cached by digest."""
@@ -268,6 +284,7 @@ class Env:
     issuer_url: str
     svid_ttl: int = 3_600_000
     rotation: Rotation = field(default_factory=Rotation)
+    notifier: Notifier = field(default_factory=NoNotifier)
 
     async def above(self, hops: Sequence[Hop]) -> Above:
         """The tasks of these hops, which are above some other, and all that is frozen."""
@@ -295,10 +312,12 @@ class Env:
 
     def signed(self, token: rfc9068.AccessToken) -> str:
         """The token's text. Sign only what an event explains (law 4)."""
+        return rfc9068.encode(token, self.token_key())
+
+    def token_key(self) -> jws.SigningKey:
+        """The key that signs tokens now."""
         kid = self.signer.signing("token")
-        return rfc9068.encode(
-            token, jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
-        )
+        return jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
 
     async def read_by(self, task: Task) -> Sequence[Observation]:
         """Everything an open task has read, in order; of a hand-off, everything that any part of it has read."""

@@ -378,8 +378,8 @@ def test_a_passkey_with_an_attestation_is_not_taken_and_nobody_has_many(run):
 @pytest.mark.parametrize(
     ("url", "found"),
     [
-        ("http://127.0.0.1:7450", ("localhost", "http://localhost:7450")),  # people come by the name
-        ("http://127.0.0.2:7450", "is an address"),
+        ("http://127.0.0.1:7450", ("localhost", "http://localhost:7450")),
+        ("http://192.168.1.5:7450", "is an address"),
         ("https://[::1]:7450", "is an address"),
         ("http://remit.example", "over https only"),
         ("https://remit.example:8443", ("remit.example", "https://remit.example:8443")),

@@ -616,3 +616,24 @@ def test_a_hand_off_that_has_read_too_much_is_refused(run, monkeypatch):
             await decide(w.env, bot, Access(task.id, "list", LIST))
 
     run(main())
+
+
+def test_what_is_bound_to_a_key_is_opened_by_that_key_alone(run):
+    async def main():
+        w = await house()
+        _, call = await w.proved()
+        task = await w.task(call, "lead")
+        _, other = await w.proved("other")
+        _, twin = await w.proved("other")
+        text = await hand(w, call, task, jkt=other.caller.jkt)
+        assert read(w, text).jkt == other.caller.jkt
+        with pytest.raises(Absent):
+            await accept(w, twin, text)
+        assert (await accept(w, other, text)).jkt == other.caller.jkt
+        before = (await w.store.get(Task, task.id)).lent
+        for stranger in (call.caller.jkt, "nothing"):
+            await refused("not_its_key", hand(w, call, task, jkt=stranger))
+            assert last(w, "DelegationDenied")["reasons"] == ["not_its_key"]
+        assert (await w.store.get(Task, task.id)).lent == before
+
+    run(main())

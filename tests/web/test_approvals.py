@@ -130,11 +130,6 @@ def test_an_answer_with_a_key_says_that_it_is_one(here, tmp_path):
     assert here.cli("approval", "verify", str(log), approval, "--signed").returncode == 1
 
 
-def test_a_server_at_an_address_says_how_to_get_passkeys(server):
-    answer = server.http("frank").post("/v1/passkeys/invitation")
-    assert answer.status_code == 400 and "--public-url http://localhost" in answer.text
-
-
 def test_one_request_carries_all_that_the_page_shows(here):
     bot, task, token, first = held(here, {"to": "ann", "amount": "1.00"}, "send")
     assert here.cli("deny", first, "--as", "frank", "--note", "who is that?").returncode == 0

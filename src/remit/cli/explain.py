@@ -41,6 +41,10 @@ REASONS = {
     Reason.TOO_DEEP: "A purpose in the chain allows fewer hand-offs one under the other: its max_depth.",
     Reason.FAN_OUT_SPENT: "The task was handed on as often as the rule's fan_out allows.",
     Reason.DELEGATION_LOOP: "The agent acts in this chain already, and the rule does not say again = true.",
+    Reason.NOT_ITS_KEY: "This is no key that the receiver has proved: it is somebody else, or must prove itself again.",
+    Reason.TRANSACTION_LOOP: "This workload has carried the transaction already.",
+    Reason.NOT_ITS_WORKLOAD: "The credential's grants.transaction does not name this workload, or not for this hop.",
+    Reason.CREDENTIAL_ENDED: "The credential that began the transaction has ended.",
 }
 
 

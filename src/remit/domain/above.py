@@ -45,7 +45,7 @@ class Branch:
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """What one task handed to one agent. `task` is the id the child will have, so it can be opened once. Times in ms;
-    what is not used by `expires_at` is lost.
+    what is not used by `expires_at` is lost. `jkt`, unless empty, is the one key of that agent that may open it.
     """
 
     parent: str
@@ -57,6 +57,7 @@ class Delegation:
     duration: int
     max_calls: int
     expires_at: int
+    jkt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

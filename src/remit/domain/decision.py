@@ -44,6 +44,10 @@ class Reason(Enum):
     TOO_DEEP = "too_deep"
     FAN_OUT_SPENT = "fan_out_spent"
     DELEGATION_LOOP = "delegation_loop"
+    NOT_ITS_KEY = "not_its_key"
+    TRANSACTION_LOOP = "transaction_loop"
+    NOT_ITS_WORKLOAD = "not_its_workload"
+    CREDENTIAL_ENDED = "credential_ended"
 
 
 @dataclass(frozen=True, slots=True)

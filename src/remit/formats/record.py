@@ -30,6 +30,7 @@ from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
+from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
@@ -146,6 +147,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(Passkey, "passkeys", {"person": lambda r: r.person}, _never),
     Kind(Away, "aways", {"stand_in": lambda r: r.to}, _never),
+    Kind(Notice, "notices", {}, lambda r: r.due),
     Kind(
         Lease,
         "leases",

@@ -13,6 +13,7 @@ from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
+from remit.domain.transaction import TransactionRule
 
 from .http_tool import check_apart
 
@@ -64,6 +65,10 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         _check_purpose(catalogue, purpose, at)
         _check_servers(catalogue, purpose, at)
         _check_http(catalogue, purpose, at)
+    groups = {group for person in catalogue.people.values() for group in person.groups}
+    for route in catalogue.notifications.values():
+        for name in route.whom:
+            _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
     check_apart(catalogue.tools)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:
@@ -112,6 +117,8 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         at.need("issuer", credential.issuer, catalogue.issuers)
         if names.count(credential.name) > 1:
             at.fail(credential.name, f"credential {credential.name!r} is there twice")
+        for name in TransactionRule.named(credential.grants):
+            at.need("agent", name, catalogue.agents)
 
 
 def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:

@@ -36,6 +36,7 @@ _BY_POLICY = frozenset(
         Reason.NEEDS_APPROVAL,
         Reason.APPROVED,
         Reason.APPROVAL_REFUSED,
+        Reason.NOBODY_ANSWERED,
         Reason.WATCHED,
     )
 )
@@ -134,7 +135,8 @@ def _was(decided: _Decided) -> str:
     """What the policies said, before anybody was asked; empty when they were not asked."""
     if not _BY_POLICY & set(decided.reasons):
         return ""
-    asked = {Reason.APPROVED.value, Reason.APPROVAL_REFUSED.value} & set(decided.reasons)
+    asked = {reason.value for reason in (Reason.APPROVED, Reason.APPROVAL_REFUSED, Reason.NOBODY_ANSWERED)}
+    asked &= set(decided.reasons)
     return "hold" if asked else decided.decision
 
 

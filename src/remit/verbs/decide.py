@@ -20,6 +20,7 @@ from remit.domain.decision import Access, Decision, Deny, Hold, Permit, Reason, 
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.flow import Label
 from remit.domain.identity import Identity, stale
+from remit.domain.notice import notice
 from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
 from remit.domain.origin import word as word_of
 from remit.domain.purpose import Profile
@@ -172,6 +173,8 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
             change = change.put(agreed.used(call.now), was=agreed)
     elif agreed is not None and agreed.version == 0:
         change = change.check(situation.task).put(agreed, was=None)
+        if isinstance(agreed, Approval) and situation.force.catalogue.notifications:
+            change = change.put(notice(agreed, call.now), was=None)
     await env.store.commit(change)
     return verdict
 

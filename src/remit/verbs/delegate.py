@@ -29,7 +29,9 @@ ROUNDS = 24
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is to be handed over; `duration` (ms) and `max_calls` 0 ask for as much as may be handed on."""
+    """What is to be handed over; `duration` (ms) and `max_calls` 0 ask for as much as may be handed on. `jkt`, unless
+    empty, is the key that the giver believes to be the receiver's: it must be, and nobody else can open it.
+    """
 
     agent: str
     purpose: str
@@ -37,6 +39,7 @@ class Part:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     duration: int = 0
     max_calls: int = 0
+    jkt: str = ""
 
 
 async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str, Delegation]:
@@ -58,6 +61,10 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
         identity = await env.store.get(Identity, task.jkt)
         why = _own_flaw(force, task, above, identity, call.now) or above.flaw(force.catalogue, call.now)
         why = why or _refusal(force, task, above, part)
+        if part.jkt and not why:
+            receiver = force.catalogue.agents[part.agent]
+            flaw = stale(await env.store.get(Identity, part.jkt), receiver, call.now)
+            why = Why(Reason.NOT_ITS_KEY, f"This is no key that {receiver.name} has proved.") if flaw else None
         found = why or _handed(env, force, task, above, part, call.now)
         if isinstance(found, Why):
             because = events.DelegationDenied(
@@ -134,6 +141,7 @@ def _handed(env: Env, force: InForce, task: Task, above: Above, part: Part, now:
         duration=min(longest, task.deadline - now),
         max_calls=most,
         expires_at=min(now + DELEGATION_TTL, task.deadline),
+        jkt=part.jkt,
     )
 
 

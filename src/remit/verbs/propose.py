@@ -107,7 +107,7 @@ async def propose(
 
 def _handed(call: Call, proposal: Proposal, delegation: Delegation) -> Proposal:
     """What was handed over; what the receiver says beside it may only ask for less."""
-    if delegation.agent != call.caller.name:
+    if delegation.agent != call.caller.name or delegation.jkt not in ("", call.caller.jkt):
         raise Absent(inside=f"delegation {delegation.task} of {delegation.agent} used by {call.caller}")
     if call.now >= delegation.expires_at:
         raise Denied("The delegation has expired.", reasons=(Reason.TASK_EXPIRED.value,))

@@ -83,7 +83,8 @@ async def opened(house: House, call: Call, proposal: Proposal, subject_token: st
 async def delegated(house: House, call: Call, asked: Asked) -> Response:
     """Hand part of the task to another agent, which opens it with the token in the answer."""
     wanted = asked.json(shapes.DelegationRequest)
-    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+    much = (wanted.duration_ms, wanted.max_calls)
+    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
     text, found = await delegate(house.env, call, own_task(call, asked), part)
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)

@@ -94,6 +94,9 @@ _TOKEN_FORM = (
     "audience",
     "resource",
     "requested_token_type",
+    "scope",
+    "request_details",
+    "request_context",
 )
 _PAGE = ("after", "limit")
 

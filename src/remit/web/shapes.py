@@ -49,7 +49,7 @@ class ProposeRequest(Strict, frozen=True):
 
 
 class DelegationRequest(Strict, frozen=True):
-    """Part of a task, for another agent; 0 asks for as much as may be handed on."""
+    """Part of a task, for another agent, or for one key of it, `jkt`; 0 asks for as much as may be handed on."""
 
     agent: str
     purpose: str
@@ -57,6 +57,7 @@ class DelegationRequest(Strict, frozen=True):
     parameters: dict[str, Any] = {}
     duration_ms: int = 0
     max_calls: int = 0
+    jkt: str = ""
 
 
 class CallRequest(Strict, frozen=True):

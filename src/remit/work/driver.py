@@ -13,6 +13,7 @@ from remit.ports import Env, LogIndex
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
+from .notify import notify
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
@@ -73,6 +74,9 @@ class Driver:
         async def tidy() -> bool:
             return bool(await forget(self._clock()))
 
+        async def tell() -> bool:
+            return bool(await notify(env, self._clock()))
+
         async def keys() -> bool:
             return await rotate_keys(env, self._clock())
 
@@ -82,6 +86,7 @@ class Driver:
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
             asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
+            asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 

@@ -6,6 +6,7 @@ from remit.domain import events
 from remit.domain.approval import Approval
 from remit.domain.caller import Call
 from remit.domain.change import Change
+from remit.domain.notice import notice
 from remit.ports import Env
 
 from .kill_leases import attempt
@@ -23,7 +24,9 @@ async def tend_approvals(env: Env, call: Call) -> None:
 async def _escalate(env: Env, call: Call, approval: Approval) -> None:
     after = approval.escalated(call.now)
     because = events.ApprovalEscalated(approval.id, approval.task, after.asked[-1])
-    await attempt(env, Change(because, call).put(after, was=approval))
+    change = Change(because, call).put(after, was=approval)
+    _, force = await env.in_force()
+    await attempt(env, change.put(notice(after, call.now), was=None) if force.catalogue.notifications else change)
 
 
 async def expire(env: Env, call: Call, approval: Approval) -> None:

@@ -16,6 +16,9 @@ from .approval import (
     ApprovalHandedOn,
     ApprovalQuestioned,
     CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
     PasskeyRegistered,
     PasskeyRemoved,
     StandingYesEnded,
@@ -80,6 +83,8 @@ from .task import (
     TaskSettled,
     TaskWaits,
     TokenIssued,
+    TransactionTokenDenied,
+    TransactionTokenIssued,
 )
 
 Event: TypeAlias = (
@@ -109,6 +114,8 @@ Event: TypeAlias = (
     | DelegationDenied
     | ProposalDenied
     | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
@@ -122,6 +129,9 @@ Event: TypeAlias = (
     | WentAway
     | CameBack
     | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted

@@ -99,6 +99,31 @@ class CameBack:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeSent:
+    """This route took the message that somebody is asked. That anybody read it is not said."""
+
+    approval: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFailed:
+    """These routes did not take it; it is tried again."""
+
+    approval: str
+    routes: tuple[str, ...]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeEnded:
+    """Nothing is owed any more: every route took it, none is for those who are asked, or nobody is asked any more."""
+
+    approval: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class StandingYesEnded:
     """It covers nothing any more, and so many of it were left."""
 

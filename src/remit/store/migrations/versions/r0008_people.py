@@ -13,11 +13,17 @@ from remit.formats.record import encode, pack
 
 revision = "0008"
 down_revision = "0007"
-TABLES = {"frozen": (), "standing_yeses": ("task", "usable"), "passkeys": ("person",), "aways": ("stand_in",)}
+TABLES = {
+    "frozen": (),
+    "standing_yeses": ("task", "usable"),
+    "passkeys": ("person",),
+    "aways": ("stand_in",),
+    "notices": (),
+}
 
 
 def upgrade() -> None:
-    """Create four tables; an agent that is frozen stays frozen, and the log says why the row changed."""
+    """Create five tables; an agent that is frozen stays frozen, and the log says why the row changed."""
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     positive = sa.text("due > 0")
     for table, columns in TABLES.items():
