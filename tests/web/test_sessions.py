@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -12,7 +15,7 @@ import pytest
 from remit.domain.caller import CallerKind
 from remit.web.routes import ROUTES
 from remit.web.sessions import ours
-from tests.server import furnished, process
+from tests.server import REMIT, furnished, process
 
 OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 
@@ -66,6 +69,25 @@ def test_behind_tls_the_cookie_is_this_hosts_alone(tmp_path):
         cookie = answer.headers["set-cookie"]
         assert cookie.startswith("__Host-remit=ses_") and "domain" not in cookie.lower()
         assert {"secure", "httponly", "path=/", "samesite=lax"} <= {p.strip().lower() for p in cookie.split(";")}
+
+
+def test_a_link_is_printed_on_a_terminal_and_nowhere_else(tmp_path):
+    """What is not a terminal may be a service's log, and who reads it would be the operator for ten minutes."""
+    told = {}
+    for where in ("terminal", "file"):
+        master, slave = pty.openpty() if where == "terminal" else os.pipe()
+        command = [REMIT, "up", "--data", str(tmp_path / where), "--port", "0"]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("REMIT_")}
+        child = subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env=env)
+        os.close(slave)
+        told[where] = b""
+        while b"\nnext " not in told[where]:
+            told[where] += os.read(master, 4096)
+        child.terminate()
+        assert child.wait(20) == 0
+        os.close(master)
+    assert b"/sign-in/link/link_" in told["terminal"]
+    assert b"/sign-in/" not in told["file"] and b"remit session link" in told["file"]
 
 
 def test_looking_at_a_link_uses_nothing_up_and_of_twenty_who_press_one_is_let_in(server):
