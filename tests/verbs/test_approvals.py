@@ -57,6 +57,17 @@ async def asked(rule="", **more):
     return w, call, task, await held(w, call, task)
 
 
+def test_it_begins_with_what_would_happen_in_the_tools_own_words(run):
+    async def main():
+        _, _, _, approval = await asked()
+        assert approval.shown.sentence.startswith("bot asks: pay (customer=acme")
+        said = 'says = "pay {amount} EUR to {customer}"\n' + FILES["tools/pay.toml"]
+        _, _, _, approval = await asked(**{"tools/pay.toml": said})
+        assert approval.shown.sentence == "bot asks to pay 120.00 EUR to acme, once. This cannot be undone."
+
+    run(main())
+
+
 async def enrolled(w, name, **more):
     device = Device(ORIGIN, **more)
     invited = await enrol.invitation(w.env, w.person(name))
