@@ -14,7 +14,7 @@ from remit.domain.change import Change, R
 from remit.domain.errors import Busy, StoreUnavailable, Unavailable
 from remit.domain.flow import Json
 from remit.domain.freeze import Frozen
-from remit.domain.identity import Attester, Federation, TrustDomain
+from remit.domain.identity import Attestation, Attester, Federation, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
@@ -26,6 +26,7 @@ from remit.formats import jwk, jws, rfc6749, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
+from remit.formats.client_id_metadata import ClientDocument
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
 
@@ -249,6 +250,10 @@ class Attestor(Protocol):
 
     async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
         """A client attestation of this attester, or `BadToken`; `Unavailable` when its keys cannot be had."""
+        ...
+
+    async def client(self, rule: Attestation) -> ClientDocument:
+        """The document of the client that this rule names, as it is now; `AddressRefused` or `BadField`."""
         ...
 
     async def caller(self, request: Checked) -> Mapping[str, Json]:

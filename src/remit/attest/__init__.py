@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from remit.domain.flow import Json
-from remit.domain.identity import Attester, Federation, TrustDomain
+from remit.domain.identity import Attestation, Attester, Federation, TrustDomain
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
+from remit.formats.client_id_metadata import ClientDocument
+from remit.formats.client_id_metadata import parse as parse_client
 from remit.formats.spiffe import TrustBundle
 
 from .aws import AwsCallers
+from .fetch import fetch
 from .oidc import OidcAttestor
 from .spiffe import Bundles
 
@@ -32,6 +35,10 @@ class Attestors:
     async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
         """See `ports.Attestor`."""
         return await self._oidc.attestation(attester, token, audience, now)
+
+    async def client(self, rule: Attestation) -> ClientDocument:
+        """See `ports.Attestor`."""
+        return parse_client(await fetch(rule.client, allow_private=rule.allow_private_network), client=rule.client)
 
     async def caller(self, request: Checked) -> Mapping[str, Json]:
         """See `ports.Attestor`."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from .caller import Caller
+from .chain import Principal, PrincipalKind
 from .flow import Json
-from .identity import Agent, Attester, Federation, Person, TrustDomain
+from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
 from .purpose import Purpose
 from .session import Provider
@@ -59,6 +60,27 @@ class Catalogue:
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
+
+    def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
+        """Whether the purpose lets this person, or anybody, ask for it."""
+        if not purpose.initiators:
+            return True
+        person = self.people.get(begun_by.name) if begun_by.kind is PrincipalKind.PERSON else None
+        return person is not None and not {person.name, *person.groups}.isdisjoint(purpose.initiators)
+
+    def client(self, client_id: str) -> tuple[Agent, Attestation] | None:
+        """The agent as which this client acts, and the rule that says so; no catalogue names one twice."""
+        for agent in self.agents.values():
+            for rule in agent.attestations:
+                if rule.method == "client_metadata" and rule.client == client_id:
+                    return agent, rule
+        return None
+
+    @property
+    def bearer_gateways(self) -> tuple[str, ...]:
+        """Where some person's client may come with a token that is bound to no key."""
+        rules = [rule for agent in self.agents.values() for rule in agent.attestations if rule.bearer]
+        return tuple(sorted({gateway for rule in rules for gateway in rule.gateways}))
 
     def person(self, caller: Caller) -> Person | None:
         """The person who calls, with the groups that their identity provider gave them besides."""

@@ -111,6 +111,13 @@ class ProofInvalid(Malformed):
     title = "The proof does not hold"
 
 
+class BadGrant(Malformed):
+    """An authorization code that is not good, for whoever shows it; which part was wrong is for the operator."""
+
+    code = "RMT-1007"
+    title = "The authorization code is not good"
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 

@@ -66,6 +66,8 @@ class Attestation:
     and a table is conditions on the claims inside an object. `aws`: the same, on what STS says of the caller.
     `spiffe`: the `spiffe_id` of another trust domain. `unix`: `selectors`, as SPIRE writes them, which must all hold.
     `client_attestation`: the `attester`, the `client` it must name, and which of its pinned keys (`key`, a thumbprint).
+    `client_metadata`: the `client`, an address; the `gateways` it may have tokens for; `redirect_uris`, if not
+    all that its document names; `bearer`, whether it may have a token without a key.
     `rule` is a digest of all that: an identity counts only while the rule that proved it is still written.
     """
 
@@ -78,6 +80,10 @@ class Attestation:
     client: str = ""
     key: str = ""
     rule: str = ""
+    gateways: tuple[str, ...] = ()
+    redirect_uris: tuple[str, ...] = ()
+    bearer: bool = False
+    allow_private_network: bool = False
 
     @property
     def kind(self) -> str:

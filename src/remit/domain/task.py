@@ -17,6 +17,8 @@ from .errors import WrongState
 from .flow import Label
 from .scope import Scope
 
+GOAL_LIMIT = 4096
+
 
 class TaskState(Enum):
     """Only OPEN lets anything happen (law 1)."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from remit.domain.errors import BadField
 from remit.domain.identity import Agent, Attestation, Attester, Federation, SpiffeId, Tier
 
-from . import aws_caller, claim_conditions, client_attestation, oidc_providers
+from . import aws_caller, claim_conditions, client_attestation, client_id_metadata, oidc_providers
 from .toml_source import Section, revision
 
 _SELECTORS = (
@@ -31,6 +31,7 @@ _NEEDS: Mapping[str, str] = {
     "join_token": "nothing else",
     "oidc": "'federation' and at least one condition in [attestations.claims]",
     "client_attestation": "'attester' and 'client', the client id it must name",
+    "client_metadata": "'client_id', the address of its document, and 'gateways'",
     "aws": "[attestations.claims] with account, and id, role or user",
     "spiffe": "'spiffe_id', of a trust domain in remit.toml",
     "unix": '\'selectors\', such as ["unix:uid:1000", "unix:path:/usr/bin/agent"]',
@@ -58,6 +59,10 @@ def read(name: str, s: Section, federations: Mapping[str, Federation], attesters
 
 def _attestation(s: Section, federations: Mapping[str, Federation]) -> Attestation:
     method = s.word("method", _NEEDS)
+    if method == "client_metadata":
+        attestation = client_id_metadata.read(s)
+        s.done()
+        return dataclasses.replace(attestation, rule=revision(attestation))
     federation, claims = s.text("federation", ""), claim_conditions.read(s.table("claims"))
     spiffe_id, selectors = s.text("spiffe_id", "", limit=2048), s.texts("selectors", ())
     attester, client = s.text("attester", ""), s.text("client", "", limit=2048)

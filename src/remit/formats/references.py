@@ -45,6 +45,7 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
     """Raise `BadCatalogue` for the first mention of something that is not there."""
     for tool in catalogue.tools.values():
         _check_tool(tool, _File(f"tools/{tool.name}.toml", files))
+    clients: set[str] = set()
     for agent in catalogue.agents.values():
         at = _File(f"agents/{agent.name}.toml", files)
         at.need("person", agent.owner, catalogue.people)
@@ -56,6 +57,10 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         for attestation in agent.attestations:
             if attestation.federation:
                 at.need("federation", attestation.federation, catalogue.federations)
+            if attestation.method == "client_metadata":
+                if attestation.client in clients:
+                    at.fail(attestation.client, f"client {attestation.client!r} is named twice; it acts as one agent")
+                clients.add(attestation.client)
             if attestation.attester:
                 at.need("attester", attestation.attester, catalogue.attesters)
             if attestation.spiffe_id:

@@ -1,7 +1,8 @@
 """Whose request this is: an access token of Remit's for this gateway alone, and a proof by the key it is bound to.
 
-RFC 9068, 9449 and 9728. A bearer token is refused whoever holds it: every token of Remit's is bound to a key, and
-RFC 9449 section 7.1 forbids to take one without its proof. The token goes no further than this room.
+RFC 9068, 9449 and 9728. A token that is bound to a key is refused without that key's proof, whoever holds it (RFC 9449
+section 7.1). One that is bound to none, of a person's own client, is taken only where the catalogue says so. The token
+goes no further than this room.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PROOFS = 200_000
 
 @dataclass(frozen=True)
 class Caller:
-    """`key` is the thumbprint of the key that the token and the proof share."""
+    """`key` is the thumbprint of the key that the token and the proof share; empty for a bearer token."""
 
     agent: str
     task: str
@@ -68,22 +69,27 @@ class Callers:
         """Return when a fresh proof counts: serve no earlier."""
         await asyncio.sleep(max(0.0, self.since / 1000 - time.time()))
 
-    async def caller(self, method: str, headers: Mapping[str, str], now: int, url: str = "") -> Caller:
+    async def caller(
+        self, method: str, headers: Mapping[str, str], now: int, url: str = "", *, bearer: bool = False
+    ) -> Caller:
         """Return who asks; raises `Unauthenticated` for any flaw, `RemitError` when Remit does not answer.
 
-        `url` is what was called, when that is below the resource.
+        `url` is what was called, when that is below the resource. `bearer`: a token without a key is taken, as such.
 
-        1. The scheme is DPoP. 2. Signed by Remit, for exactly this resource, in time (RFC 9068 section 4).
+        1. The scheme is DPoP, or Bearer where that may be.
+        2. Signed by Remit, for exactly this resource, in time (RFC 9068 section 4).
         3. One fresh proof for this method and URL, by the token's key, never seen before (RFC 9449 section 4.3):
            what was signed before this process started may have been seen by the one before it.
         4. The lease behind the token is live: looked up at least once a second while it is used.
         """
         scheme, _, text = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "dpop" or not text.strip():
+        if not text.strip() or scheme.lower() not in ("dpop", *(["bearer"] if bearer else [])):
             step = f"Exchange the task's token at {self._desk.url}/oauth/token for the resource {self.resource}."
             raise NoCredentials("Use `Authorization: DPoP …` with a token for this gateway.", next_step=step)
         text = text.strip()
         token = await self._token(text, now)
+        if scheme.lower() == "bearer":
+            return await self._bearer(text, token)
         proof = headers.get("dpop", "")
         if not proof or "," in proof:
             raise BadProof("Exactly one DPoP header is needed.")
@@ -98,6 +104,14 @@ class Callers:
             raise BadToken("The token names no task.", next_step="Exchange a task's token.")
         await self._live(text)
         return Caller(token.client, token.task, token.jkt)
+
+    async def _bearer(self, text: str, token: rfc9068.AccessToken) -> Caller:
+        if token.jkt:
+            raise BadToken("The token is bound to a key.", next_step="Use `Authorization: DPoP …` (RFC 9449).")
+        if not token.task:
+            raise BadToken("The token names no task.", next_step="Authorize again.")
+        await self._live(text)
+        return Caller(token.client, token.task, "")
 
     async def _token(self, text: str, now: int) -> rfc9068.AccessToken:
         known = self._known.get(sha256(text.encode("utf-8", "replace")).hexdigest())

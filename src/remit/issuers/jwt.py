@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from remit.domain.catalogue import IssuerConfig
+from remit.domain.consent import has_key
 from remit.domain.errors import BadField, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
@@ -51,13 +52,14 @@ class JwtIssuer:
         if not task.jkt:
             raise WrongState("The task has no key to bind a token to.")
         scope = lease.grants.get("scope", ())
+        jkt = task.jkt if has_key(task.jkt) else ""
         token = AccessToken(
             issuer=self._tools.issuer_url,
             subject=str(task.initiator) if task.initiator.name != task.agent else f"agent:{task.agent}",
             audience=text_of(lease.grants, "audience"),
             client=task.agent,
             jti=lease.handle,
-            jkt=task.jkt,
+            jkt=jkt,
             issued_at=lease.reserved_at,
             expires_at=lease.expires_at,
             task=task.id,
@@ -67,7 +69,7 @@ class JwtIssuer:
         )
         kid = self._tools.signer.signing("token")
         key = SigningKey(kid, "ES256", lambda data: self._tools.signer.sign("token", data, kid).value)
-        return Minted({"access_token": encode(token, key), "token_type": "DPoP"})
+        return Minted({"access_token": encode(token, key), "token_type": "DPoP" if jkt else "Bearer"})
 
     async def kill(self, lease: Lease) -> None:
         """See the module: the lease's state is the kill."""

@@ -17,13 +17,12 @@ from remit.domain.decision import Reason, Why
 from remit.domain.errors import Absent, BadField, Busy, Conflict, Denied
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
-from remit.domain.task import Task
+from remit.domain.task import GOAL_LIMIT, Task
 from remit.formats import rfc8693
 from remit.formats.jcs import digest
 from remit.ports import Env, InForce
 
 DELEGATION_TTL = 300_000
-GOAL_LIMIT = 4096
 ROUNDS = 24
 
 

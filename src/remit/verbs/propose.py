@@ -16,11 +16,9 @@ from remit.domain.errors import Absent, BadField, Denied, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Identity, stale
 from remit.domain.purpose import Purpose
-from remit.domain.task import Task
+from remit.domain.task import GOAL_LIMIT, Task
 from remit.formats.jcs import digest
 from remit.ports import Env, InForce
-
-GOAL_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,13 @@ async def propose(
     proposal: Proposal,
     initiator: Principal | None = None,
     delegation: Delegation | None = None,
+    task_id: str = "",
 ) -> Task:
     """Open a task. `initiator` is the person a verified subject token named; None is the agent's own goal.
 
     `delegation` is what a verified delegation token hands to this agent: the proposal is then exactly that, or asks for
-    less time or fewer calls. It opens one task, whose id it names: a second one raises `Replayed`.
+    less time or fewer calls. It opens one task, whose id it names: a second one raises `Replayed`. `task_id` is the id
+    of a task that was named before it is opened; empty for a fresh one.
 
     A purpose that does not exist and one that is not this agent's are the same answer (law 11).
     """
@@ -58,7 +58,7 @@ async def propose(
     parameters = _checked(purpose, proposal)
     identity = await env.store.get(Identity, call.caller.jkt)
 
-    above, chain = await _chain(env, agent.name, initiator, delegation)
+    above, chain = await _chain(env, agent.name, initiator, delegation, task_id)
     task_id, begun_by = chain.hops[-1].task, chain.initiator
     over = above.flaw(force.catalogue, call.now)
     if over is not None:
@@ -125,11 +125,11 @@ def _handed(call: Call, proposal: Proposal, delegation: Delegation) -> Proposal:
 
 
 async def _chain(
-    env: Env, agent: str, initiator: Principal | None, delegation: Delegation | None
+    env: Env, agent: str, initiator: Principal | None, delegation: Delegation | None, task_id: str
 ) -> tuple[Above, Chain]:
     if delegation is None:
         begun_by = initiator or Principal(PrincipalKind.AGENT, agent)
-        return await env.above(()), Chain(begun_by, (Hop(agent, env.new_id("tsk")),))
+        return await env.above(()), Chain(begun_by, (Hop(agent, task_id or env.new_id("tsk")),))
     parent = await env.store.get(Task, delegation.parent)
     if parent is None:
         raise Absent(inside=f"task {delegation.parent} of a delegation")
@@ -164,17 +164,10 @@ def _refusals(
     flaw = stale(identity, agent, now, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
     if flaw:
         found.append(Why(Reason.IDENTITY_STALE, flaw))
-    if purpose.initiators and not _may_begin(force, purpose, begun_by):
+    if not force.catalogue.may_begin(purpose, begun_by):
         asked = ", ".join(purpose.initiators)
         found.append(Why(Reason.OUT_OF_SCOPE, f"Only {asked} may begin {purpose.name}."))
     return found
-
-
-def _may_begin(force: InForce, purpose: Purpose, begun_by: Principal) -> bool:
-    person = force.catalogue.people.get(begun_by.name)
-    if begun_by.kind is not PrincipalKind.PERSON or person is None:
-        return False
-    return person.name in purpose.initiators or bool(set(person.groups) & set(purpose.initiators))
 
 
 def _as_refusals(verdict: Decision) -> list[Why]:

@@ -115,6 +115,8 @@ async def identify(env: Env, call: Call, jkt: str) -> Identity:
     _, force = await env.in_force()
     agent = force.catalogue.agents.get(identity.agent) if identity else None
     flaw = stale(identity, agent, call.now) if agent else "no agent of that key is registered"
+    if identity is not None and identity.method == "client_metadata":
+        flaw = "a person's client acts in the tasks that a person agreed to, and begins none"
     if identity is None or flaw:
         raise NotAttested("This key proves no agent.", next_step="Attest first: POST /v1/attest.", inside=flaw)
     return identity

@@ -17,7 +17,8 @@ async def servers(house: House, call: Call, asked: Asked) -> Response:
     """The MCP servers of the catalogue in force; what they are started with names credentials, and holds none."""
     head, force = await house.env.in_force()
     found = force.catalogue.servers
-    return json_response({"catalogue": head.digest, "items": [asdict(found[name]) for name in sorted(found)]})
+    items = [asdict(found[name]) for name in sorted(found)]
+    return json_response({"catalogue": head.digest, "items": items, "bearer": list(force.catalogue.bearer_gateways)})
 
 
 async def task_tools(house: House, call: Call, asked: Asked) -> Response:

@@ -12,11 +12,13 @@ from typing import Any
 from starlette.responses import Response
 
 from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.consent import has_key
 from remit.domain.errors import (
     Absent,
     AttestationTooOld,
     BadAttestation,
     BadField,
+    BadGrant,
     BadProof,
     BadToken,
     ChallengeWanted,
@@ -26,7 +28,7 @@ from remit.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from remit.domain.identity import Identity
+from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
 from remit.domain.transaction import Transaction
@@ -39,13 +41,13 @@ from remit.verbs.propose import Proposal
 from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token, identify, vouch
 
-from . import client_attestation, txn_token
+from . import authorization_code, client_attestation, txn_token
 from .api_agents import opened
 from .house import Asked, House, spent_proof
 from .problems import json_response
 
 JWT_SPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
-_METHODS = ["private_key_jwt", "spiffe_jwt", "spiffe_x509", *client_attestation.METHODS]
+_METHODS = ["none", "private_key_jwt", "spiffe_jwt", "spiffe_x509", *client_attestation.METHODS]
 _ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
     (BadProof, "invalid_dpop_proof", 400),
     (BadAttestation, "invalid_client_attestation", 401),
@@ -54,6 +56,7 @@ _ERRORS: tuple[tuple[type[Refusal], str, int], ...] = (
     (Unauthenticated, "invalid_client", 401),
     (Denied, "access_denied", 403),
     (Absent, "invalid_grant", 400),
+    (BadGrant, "invalid_grant", 400),
     (Forbidden, "unauthorized_client", 403),
     (Unavailable, "temporarily_unavailable", 503),
     (Refusal, "invalid_request", 400),
@@ -98,8 +101,10 @@ async def token(house: House, call: Call, asked: Asked) -> Response:
             return await _accept(house, call, fields, asked, handed)
         by = await (client_attestation.client(house, call, fields, asked) if attested else house.proof(asked, call.now))
         answer = await _exchange(house, call, fields, by.jkt)
+    elif grant == authorization_code.GRANT:
+        return await authorization_code.redeemed(house, call, fields, asked)
     else:
-        raise BadField("grant_type", f"must be client_credentials or {form.TOKEN_EXCHANGE}")
+        raise BadField("grant_type", f"must be client_credentials, {authorization_code.GRANT} or {form.TOKEN_EXCHANGE}")
     if attested:  # for its next request
         answer.headers[client_attestation.CHALLENGE] = client_attestation.fresh(house, call.now)
     return answer
@@ -270,12 +275,13 @@ async def _active(house: House, call: Call, text: str) -> dict[str, Any] | None:
         "sub": token.subject,
         "aud": token.audience,
         "client_id": token.client,
-        "token_type": "DPoP",
+        "token_type": "DPoP" if token.jkt else "Bearer",
         "iat": token.issued_at // 1000,
         "exp": token.expires_at // 1000,
         "jti": token.jti,
-        "cnf": {"jkt": token.jkt},
     }
+    if token.jkt:
+        body["cnf"] = {"jkt": token.jkt}
     if token.task:
         body |= {"txn": token.task, "authorization_details": list(token.details)}
     return body
@@ -284,21 +290,24 @@ async def _active(house: House, call: Call, text: str) -> dict[str, Any] | None:
 async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None:
     """The token, if everything behind it is alive: task, lease, agent and key."""
     token = await _parsed(house, text, now)
-    if not token.jkt or now >= token.expires_at:
-        return None
-    identity = await house.env.store.get(Identity, token.jkt)
-    if identity is None or identity.agent != token.client or now >= identity.expires_at:
+    if now >= token.expires_at:
         return None
     _, force = await house.env.in_force()
-    purpose = None
+    agent = force.catalogue.agents.get(token.client)
+    purpose, jkt = None, token.jkt
     above = await house.env.above(())
     if token.task:
         task = await house.env.store.get(Task, token.task)
         if task is None or not task.open_at(now):
             return None
+        if not jkt and token.audience != house.url and not has_key(task.jkt):
+            jkt = task.jkt  # a bearer token is good for a task without a key alone
         above = await house.env.above(task.chain.hops[:-1])
         purpose = force.catalogue.purposes.get(task.purpose)
-    frozen = above.frozen.of(force.catalogue.agents.get(token.client), purpose)
+    identity = await house.env.store.get(Identity, jkt) if jkt else None
+    if agent is None or stale(identity, agent, now):
+        return None
+    frozen = above.frozen.of(agent, purpose)
     if frozen is not None or above.flaw(force.catalogue, now) is not None:
         return None
     if token.audience != house.url:
@@ -357,8 +366,8 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
             "introspection_endpoint": f"{at}/oauth/introspect",
             "revocation_endpoint": f"{at}/oauth/revoke",
             "jwks_uri": f"{at}/.well-known/jwks.json",
-            "grant_types_supported": ["client_credentials", form.TOKEN_EXCHANGE],
-            "response_types_supported": [],
+            "grant_types_supported": ["client_credentials", authorization_code.GRANT, form.TOKEN_EXCHANGE],
+            **authorization_code.metadata(house),
             "token_endpoint_auth_methods_supported": _METHODS,
             **client_attestation.metadata(at),
             "token_endpoint_auth_signing_alg_values_supported": ["ES256", "EdDSA"],

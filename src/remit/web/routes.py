@@ -5,6 +5,8 @@ The authorisation matrix in the tests is a golden file made from it; a change he
 
 from __future__ import annotations
 
+from remit.formats import authorization_request
+
 from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
@@ -15,9 +17,21 @@ from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
-from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import (
+    authorization_code,
+    authzen,
+    authzen_requests,
+    client_attestation,
+    log,
+    oauth,
+    oidc,
+    ops,
+    published,
+    shapes,
+    spiffe,
+)
 from . import shapes_approvals as asks
-from .console import page, sign_in, sign_in_oidc
+from .console import authorize, page, sign_in, sign_in_oidc
 from .console.live import changes
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
@@ -38,6 +52,7 @@ _TOKEN_FORM = (
     "scope",
     "request_details",
     "request_context",
+    *authorization_code.FIELDS,
 )
 _PAGE = ("after", "limit")
 
@@ -68,6 +83,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/access/v1/requests/{request}", AGENT | ENFORCER, authzen_requests.status),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
+    Route("GET", "/oauth/authorize", PERSON, authorize.ask, query=authorization_request.FIELDS, browser=True),
+    Route("POST", "/oauth/authorize", PERSON, authorize.answer, form=(FIELD,), browser=True),
     Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),

@@ -38,6 +38,7 @@ from .connection import (
     GrantReturned,
     GrantTaken,
 )
+from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -169,4 +170,7 @@ Event: TypeAlias = (
     | ConnectionEnding
     | ConnectionEndFailed
     | ConnectionEnded
+    | ConsentGiven
+    | ConsentRedeemed
+    | ConsentReplayed
 )

@@ -55,6 +55,7 @@ class Pool:
         self._desk = desk
         self._only = only
         self._servers: dict[str, ServerConfig] = {}
+        self.bearer: frozenset[str] = frozenset()
         self._asked_at = -SERVERS_FOR
         self._open: dict[Key, _Open] = {}
         self._failing: dict[Key, _Failing] = {}
@@ -66,6 +67,7 @@ class Pool:
             answer = await self._desk.ask("GET", "/v1/servers")
             found = [_config(item) for item in member(answer, "items", list)]
             self._servers = {c.name: c for c in found if not self._only or c.name in self._only}
+            self.bearer = frozenset(str(one) for one in member(answer, "bearer", list))
             self._asked_at = time.monotonic()
         return self._servers
 

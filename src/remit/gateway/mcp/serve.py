@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,7 +78,7 @@ class Gateway:
         if path == urlsplit(self._resource).path:
             await self._mcp(scope, receive, send)
         elif scope["method"] == "GET" and path in (METADATA, METADATA + urlsplit(self._resource).path):
-            await _json(self._described())(scope, receive, send)
+            await _json(await self._described())(scope, receive, send)
         elif scope["method"] == "GET" and path == "/healthz":
             await _json({"status": "ok"})(scope, receive, send)
         else:
@@ -89,7 +90,9 @@ class Gateway:
             headers.pop("authorization", None)  # two of one kind: neither is meant
         try:
             self._spoken = self._only or tuple(sorted(await self.pool.servers()))
-            caller = await self.callers.caller(scope["method"], headers, time.time_ns() // 1_000_000)
+            caller = await self.callers.caller(
+                scope["method"], headers, time.time_ns() // 1_000_000, bearer=self._bearer
+            )
         except RemitError as error:
             await _json({"error": "temporarily_unavailable", "error_description": str(error)}, 503)(
                 scope, receive, send
@@ -113,16 +116,25 @@ class Gateway:
         said = f'DPoP algs="{" ".join(ALGORITHMS[:2])}", resource_metadata="{self._metadata}"'
         if refusal.code != "RMT-2001":
             said += f', error="{error}"'
+        if self._bearer:
+            said += f', Bearer resource_metadata="{self._metadata}"'
         body = {"error": error, "error_description": refusal.message, "next_step": refusal.next_step}
         return _json(body, 401, {"WWW-Authenticate": said})
 
-    def _described(self) -> dict[str, Any]:
+    @property
+    def _bearer(self) -> bool:
+        """Whether the catalogue lets some person's client come here without a key."""
+        return self._resource in self.pool.bearer
+
+    async def _described(self) -> dict[str, Any]:
         """RFC 9728 section 2."""
+        with suppress(RemitError):
+            await self.pool.servers()
         return {
             "resource": self._resource,
             "authorization_servers": [self._desk.url],
             "bearer_methods_supported": ["header"],
-            "dpop_bound_access_tokens_required": True,
+            "dpop_bound_access_tokens_required": not self._bearer,
             "dpop_signing_alg_values_supported": list(ALGORITHMS[:2]),
             "resource_name": "Remit MCP gateway",
         }

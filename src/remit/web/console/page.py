@@ -86,8 +86,9 @@ def render(
     title: str,
     model: Mapping[str, Any],
     status: int = 200,
+    goes_to: str = "",
 ) -> Response:
-    """A page. `call` and `asked` are None where nobody is known."""
+    """A page. `call` and `asked` are None where nobody is known; `goes_to` is an origin where its forms may end."""
     from .screens import SCREENS
 
     browser = asked.browser if asked else None
@@ -106,7 +107,10 @@ def render(
             menu=[one for one in SCREENS if one.nav and one.callers & frozenset(kinds)],
         )
     )
-    return Response(text, status, dict(HEADERS), media_type="text/html; charset=utf-8")
+    headers = dict(HEADERS)
+    if goes_to:  # browsers hold the redirect after a form to this too
+        headers["Content-Security-Policy"] = POLICY.replace("form-action 'self'", f"form-action 'self' {goes_to}")
+    return Response(text, status, headers, media_type="text/html; charset=utf-8")
 
 
 def onward(path: str) -> Response:

@@ -1,0 +1,21 @@
+"""What people agreed to for clients of theirs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Create one table."""
+    big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    positive = sa.text("due > 0")
+    op.create_table(
+        "consents",
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("version", big, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("due", big, nullable=False),
+    )
+    op.create_index("consents_due", "consents", ["due"], sqlite_where=positive, postgresql_where=positive)
