@@ -18,6 +18,7 @@ from remit.domain.above import Branch
 from remit.domain.approval import Approval, Away
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
+from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
@@ -131,6 +132,25 @@ async def test_a_session_and_the_link_it_began_by_are_kept(store):
         Change(events.SessionEnded("d2", "dana", "left"), CALL).put(ended, was=replace(session, version=1))
     )
     assert await store.find(Session, {"state": "open"}) == []
+
+
+@with_store
+async def test_what_a_person_agreed_to_is_kept(store):
+    texts = (
+        "d3",
+        "https://c.example/c",
+        "bot",
+        "r",
+        "doc",
+        "https://c.example/b",
+        "ch",
+        "https://g.example/mcp",
+        "dana",
+    )
+    consent = Consent(*texts, "work", "rev", "gateway", "goal", "tsk_1", 600_000, 60_000, {"customer": "acme"})
+    because = events.ConsentGiven("d3", consent.client, "bot", "work", consent.resource, "tsk_1", "doc", 60_000)
+    await store.commit(Change(because, CALL).put(consent, was=None))
+    assert await store.get(Consent, "d3") == replace(consent, version=1)
 
 
 @with_store

@@ -127,9 +127,11 @@ def link_url(house: House, text: str) -> str:
 
 def ours(path: str) -> str:
     """A path of the console to go on to, or its first page: never another host's, whatever the spelling."""
-    plain = path.isascii() and path.isprintable() and "\\" not in path and " " not in path and len(path) <= 2048
-    inside = path == "/console" or path.startswith(("/console/", "/console?", "/oauth/authorize?"))
-    return path if plain and inside and "//" not in path.partition("?")[0] else "/console"
+    authorizes = path.startswith("/oauth/authorize?")  # which has addresses in it
+    plain = path.isascii() and path.isprintable() and "\\" not in path and " " not in path
+    short = len(path) <= (2048 if authorizes else 1024)
+    inside = path == "/console" or path.startswith(("/console/", "/console?")) or authorizes
+    return path if plain and short and inside and "//" not in path.partition("?")[0] else "/console"
 
 
 def must_be_signed_in() -> NoCredentials:
