@@ -10,14 +10,11 @@ from types import SimpleNamespace
 from urllib.parse import unquote
 
 import httpx
-import httpx2
 import pytest
-from mcp import Client
-from mcp.client.auth import OAuthClientProvider
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
+from mcp.shared.auth import AuthorizationCodeResult
 
 from remit_client import AgentKey
+from tests.docs.howtos import fenced
 from tests.server import furnished, process
 
 from .gates import NOTES, catalogue, described, free_port, gateway, tool
@@ -143,17 +140,10 @@ def test_the_official_sdks_client_signs_a_person_in_and_calls_tools(gate):
     async def back():
         return AuthorizationCodeResult(**{n: answered.said[n] for n in ("code", "state", "iss")})
 
-    async def main():
-        described = OAuthClientMetadata(redirect_uris=[BACK], client_name="Example IDE")
-        auth = OAuthClientProvider(gate.resource, described, storage, to_browser, back, gate.clients["ide"])
-        async with (
-            httpx2.AsyncClient(auth=auth, timeout=30) as http,
-            Client(streamable_http_client(gate.resource, http_client=http)) as client,
-        ):
-            assert [tool.name for tool in (await client.list_tools()).tools] == ["read_note"]
-            return (await client.call_tool("read_note", {"name": "a"})).content[0].text
-
-    assert asyncio.run(main()) == "note a REMIT=False"
+    names = {}
+    exec(fenced("gateway.md", "python")[0], names)
+    found = asyncio.run(names["read"](gate.resource, gate.clients["ide"], BACK, storage, to_browser, back))
+    assert found.content[0].text == "note monday REMIT=False"
     assert storage.tokens.refresh_token is None and storage.tokens.expires_in <= 600
     task = next(one for one in gate.http("dana").get("/v1/tasks").json()["items"] if one["goal"] == "File the notes")
     assert (task["agent"], task["initiator"], task["purpose"]) == ("ide", "person:dana", "work")
