@@ -168,6 +168,21 @@ def test_a_code_is_over_in_a_minute_and_with_what_it_was_given_under():
     run(test)
 
 
+def test_whoever_agreed_must_still_be_here():
+    async def test(w):
+        everybody = {**WITH, "purposes/work.toml": WORK.replace('initiators = ["billing"]\n', "")}
+        await apply(w.env, w.call(CallerKind.OPERATOR, "op"), everybody)
+        text, _ = await agreed(w)
+        gone = {name: text for name, text in everybody.items() if name != "purposes/asked.toml"}
+        gone["remit.toml"] = WITH["remit.toml"].replace('[people.dana]\ngroups = ["billing"]\n', "")
+        await apply(w.env, w.call(CallerKind.OPERATOR, "op"), gone)
+        with pytest.raises(BadGrant) as flaw:
+            await redeem(w.env, w.call(), text, shown())
+        assert "no longer here" in flaw.value.inside
+
+    run(test)
+
+
 def test_without_a_key_and_without_leave_there_is_nothing():
     async def test(w):
         text, _ = await agreed(w, client=KEYED)

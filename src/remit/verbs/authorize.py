@@ -177,7 +177,8 @@ async def is_replayed(env: Env, consent: Consent) -> bool:
 async def _flaw(env: Env, row: Consent, shown: Shown, now: int) -> str:
     """Why this code is not good for who shows it; for the operator, and empty when it is."""
     _, force = await env.in_force()
-    known, purpose = force.catalogue.client(row.client), force.catalogue.purposes.get(row.purpose)
+    catalogue = force.catalogue
+    known, purpose = catalogue.client(row.client), catalogue.purposes.get(row.purpose)
     challenge = base64url.encode(sha256(shown.verifier.encode()).digest())
     if now >= row.expires_at:
         return "it is over"
@@ -191,6 +192,8 @@ async def _flaw(env: Env, row: Consent, shown: Shown, now: int) -> str:
         return "another resource"
     if known is None or known[1].rule != row.rule or purpose is None or purpose.revision != row.purpose_revision:
         return "its client or its purpose has changed"
+    if row.person not in catalogue.people:
+        return "whoever agreed is no longer here"
     return "" if shown.jkt or known[1].bearer else "no key was proved, and its entry allows no bearer token"
 
 

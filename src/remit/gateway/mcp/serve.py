@@ -114,10 +114,10 @@ class Gateway:
         """RFC 6750 section 3 and RFC 9449 section 7.1, with where to learn the rest (RFC 9728 section 5.1)."""
         error = "invalid_dpop_proof" if "proof" in refusal.message.lower() else "invalid_token"
         said = f'DPoP algs="{" ".join(ALGORITHMS[:2])}", resource_metadata="{self._metadata}"'
-        if refusal.code != "RMT-2001":
-            said += f', error="{error}"'
+        flaw = f', error="{error}"' if refusal.code != "RMT-2001" else ""
+        said += flaw
         if self._bearer:
-            said += f', Bearer resource_metadata="{self._metadata}"'
+            said += f', Bearer resource_metadata="{self._metadata}"{flaw}'
         body = {"error": error, "error_description": refusal.message, "next_step": refusal.next_step}
         return _json(body, 401, {"WWW-Authenticate": said})
 

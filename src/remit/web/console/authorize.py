@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.responses import RedirectResponse, Response
 
 from remit.domain.caller import Call
-from remit.domain.errors import Absent, BadField, WrongState
+from remit.domain.errors import Absent, AddressRefused, BadField, Unavailable, WrongState
 from remit.domain.identity import Agent, Attestation
 from remit.formats import authorization_request, client_id_metadata, oauth_url
 from remit.formats.authorization_request import FIELDS, AuthorizationRequest, Unanswerable
@@ -37,6 +37,11 @@ class _Client:
     rule: Attestation
     document: ClientDocument
     redirect_uri: str
+
+    @property
+    def shown(self) -> str:
+        """What a yes is bound to: the client's document and its entry here, as the person was shown both (law 7)."""
+        return f"{self.document.digest} {self.rule.rule} {self.agent.name}"
 
 
 async def ask(house: House, call: Call, asked: Asked) -> Response:
@@ -61,8 +66,8 @@ async def answer(house: House, call: Call, asked: Asked) -> Response:
         return _back(house, client, given, error=error.error, error_description=error.says)
     if said.get("answer") != "yes":
         return _back(house, client, given, error="access_denied", error_description="the person said no")
-    if said.get("document") != client.document.digest:
-        raise WrongState("What the program says of itself has changed.", next_step="Begin again in the program.")
+    if said.get("shown") != client.shown:
+        raise WrongState("What you were shown of the program has changed.", next_step="Begin again in the program.")
     parameters = {
         name.removeprefix(PARAMETER): text for name, text in said.items() if name.startswith(PARAMETER) and text
     }
@@ -89,7 +94,12 @@ async def _client(house: House, call: Call, given: Mapping[str, str]) -> _Client
     known = force.catalogue.client(given.get("client_id", ""))
     if known is None or not authorize.offers(force.catalogue, *known, call.caller.name):
         raise Absent(inside=f"client {given.get('client_id', '')[:200]!r} for {call.caller}")
-    document = await house.env.attestor.client(known[1])
+    try:
+        document = await house.env.attestor.client(known[1])
+    except AddressRefused as refused:
+        step = "Try again; if it stays so, ask whoever makes the program."
+        said = "What the program says of itself cannot be had."
+        raise Unavailable(said, next_step=step, inside=refused.inside) from refused
     redirect_uri = client_id_metadata.checked_redirect(given.get("redirect_uri", ""), document, known[1])
     return _Client(*known, document, redirect_uri)
 
@@ -133,7 +143,7 @@ def _page(
         "host": urlsplit(client.document.client).netloc,
         "client": client.document.client,
         "calls_itself": client.document.name,
-        "document": client.document.digest,
+        "shown": client.shown,
         "back": urlsplit(client.redirect_uri).netloc,
         "loopback": client_id_metadata.is_loopback(client.redirect_uri),
         "agent": client.agent.name,
