@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.responses import Response
 
-from remit.domain.caller import Call
+from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent, BadField, ProofInvalid
+from remit.domain.task import Task
 from remit.formats import log_words, tlog
 from remit.govern.search import search as search_log
 from remit.govern.search import shown
 from remit.log import tiles
 from remit.log.merkle import leaf_hash
 
+from . import api_agents
 from .house import Asked, House
 from .problems import json_response, text_response
 
@@ -73,15 +79,29 @@ async def search(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def proof(house: House, call: Call, asked: Asked) -> Response:
-    """A receipt that one event is under the newest checkpoint."""
+    """A receipt that one event is under the newest checkpoint; for people, of events of tasks they may see."""
+    return text_response((await receipt(house, call, asked))[2])
+
+
+async def receipt(house: House, call: Call, asked: Asked) -> tuple[int, bytes, str]:
+    """Where an event is, its bytes, and the receipt for it; `Absent` for what is not there and what is not theirs."""
     if not asked.path["index"].isdecimal() or len(asked.path["index"]) > 15:
         raise BadField("index", "must be a whole number")
     index = int(asked.path["index"])
     size, note = await house.log.head()
-    if index >= size:
-        raise Absent(inside=f"index {index} of {size}")
+    found = await house.log.entries(index, index + 1) if index < size else ()
+    if not found or not await may_see(house, call, json.loads(found[0])):
+        raise Absent(inside=f"index {index} of {size} for {call.caller}")
     path = await tiles.with_tiles(lambda read: tiles.inclusion_proof(index, size, read), house.log.tile)
-    return text_response(tlog.write_proof(index, path, note))
+    return index, found[0], tlog.write_proof(index, path, note)
+
+
+async def may_see(house: House, call: Call, entry: Mapping[str, Any]) -> bool:
+    """The log is its readers'; people see what happened in tasks that they may see."""
+    if call.caller.kind is not CallerKind.PERSON:
+        return True
+    task = await house.env.store.get(Task, str(entry["data"].get("task", "")))
+    return task is not None and await api_agents.may_see(house, call, task)
 
 
 async def status(house: House, call: Call, asked: Asked) -> Response:

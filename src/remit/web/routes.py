@@ -245,7 +245,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
-    Route("GET", "/v1/log/proof/{index}", READERS, log.proof),
+    Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
     Route("GET", "/log/key", ANYONE, log.key),
     Route("GET", "/log/tile/{tile:path}", READERS, log.tile),

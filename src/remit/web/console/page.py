@@ -22,6 +22,8 @@ from remit.web import sessions
 from remit.web.house import Asked, House
 from remit.web.problems import json_response
 
+from .drawing import drawn
+
 PEOPLE = frozenset({CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR})
 Read = Callable[[House, Call, Asked], Awaitable[dict[str, Any]]]
 Act = Callable[[House, Call, Asked], Awaitable[Response]]
@@ -176,15 +178,25 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset, "link": link}
+    environment.globals |= {"asset": asset, "link": link, "drawn": drawn}
     environment.filters |= {
         "exact": exact,
         "iso": iso,
         "ago": ago,
         "seen": seen,
+        "commands": commands,
         "path": lambda text: quote(str(text), safe=""),
     }
     return environment
+
+
+def commands(text: str) -> Markup:
+    """One of our own sentences; what stands between backticks is to be typed."""
+    parts = [
+        seen(part) if n % 2 == 0 else Markup("<code>{}</code>").format(seen(part))
+        for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def link(path: str, **query: object) -> str:

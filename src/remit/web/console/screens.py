@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from . import now, tasks
+from remit.domain.caller import CallerKind
+
+from . import log, now, tasks
 from .page import Action, Screen
+
+PERSON = frozenset({CallerKind.PERSON})
+OPERATOR = frozenset({CallerKind.OPERATOR})
+READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 SCREENS: tuple[Screen, ...] = (
     Screen("/console", now.read, "now.html", "Now", nav="Now", key="n"),
@@ -16,6 +22,7 @@ SCREENS: tuple[Screen, ...] = (
         key="t",
         query=("q", "state", "agent", "purpose", "after"),
     ),
-    Screen("/console/tasks/{task}", tasks.one, "task.html", "Task"),
+    Screen("/console/tasks/{task}", tasks.one, "task.html", "Task", query=("before",)),
+    Screen("/console/log/{index}", log.one, "event.html", "Event"),
 )
-ACTIONS: tuple[Action, ...] = ()
+ACTIONS: tuple[Action, ...] = (Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),)
