@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import log, now, tasks
+from . import agents, log, now, tasks
 from .page import Action, Screen
 
 PERSON = frozenset({CallerKind.PERSON})
@@ -23,6 +23,8 @@ SCREENS: tuple[Screen, ...] = (
         query=("q", "state", "agent", "purpose", "after"),
     ),
     Screen("/console/tasks/{task}", tasks.one, "task.html", "Task", query=("before",)),
+    Screen("/console/agents", agents.read, "agents.html", "Agents", nav="Agents", key="e", query=("q", "after")),
+    Screen("/console/agents/{agent}", agents.one, "agent.html", "Agent"),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
 )
 ACTIONS: tuple[Action, ...] = (Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),)
