@@ -38,6 +38,10 @@ class Reader(Protocol):
         """Rows whose indexed columns equal `where`, in key order, keys greater than `after`."""
         ...
 
+    async def count(self, kind: type[R], where: Mapping[str, str], *, limit: int = 1000) -> int:
+        """How many rows `find` would find, counted up to `limit`."""
+        ...
+
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """Rows whose own clock has come (see `formats.record`), the longest due first."""
         ...

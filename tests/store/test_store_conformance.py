@@ -178,6 +178,17 @@ async def test_a_chain_of_changes_in_one_batch(store):
 
 
 @with_store
+async def test_rows_are_counted_up_to_a_limit(store):
+    for n in range(7):
+        standing = Standing(f"a{n}", StandingState.FROZEN if n < 5 else StandingState.ACTIVE, 1, "r")
+        await store.commit(Change(events.StandingChanged(f"a{n}", "frozen", "r"), CALL).put(standing, was=None))
+    counted = [await store.count(Standing, {"state": word}) for word in ("frozen", "active", "other")]
+    assert [*counted, await store.count(Standing, {}), await store.count(Standing, {}, limit=3)] == [5, 2, 0, 7, 3]
+    with pytest.raises(ValueError, match="reason"):
+        await store.count(Standing, {"reason": "r"})
+
+
+@with_store
 async def test_find_pages_in_key_order(store):
     for i in range(7):
         state = StandingState.FROZEN if i % 2 else StandingState.ACTIVE

@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "purpose": ("nouns", "purpose", "Purposes: list, show."),
     "tool": ("tools", "tool", "Tools: list, show, pin, diff, import."),
     "task": ("nouns", "task", "Tasks: list, show, end."),
-    "lease": ("nouns", "lease", "Leases: list."),
+    "lease": ("nouns", "lease", "Leases: list, end."),
     "approval": ("people", "approval", "Approvals: list, show, wait."),
     "approve": ("people", "approve", "Say yes to exactly what an approval shows."),
     "deny": ("people", "deny", "Say no to what an approval shows."),

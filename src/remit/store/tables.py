@@ -155,15 +155,27 @@ def row_sql(kind: Kind, dialect: Dialect) -> RowSql:
 
 def find_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
     """Rows by indexed columns: parameters are the values of `where`, then `after`, then the limit."""
+    table = ROWS[kind.table]
+    statement = sa.select(table.c.key, table.c.body).where(
+        *_equal(kind, where), table.c.key > sa.bindparam("after_", type_=sa.Text)
+    )
+    return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
+
+
+def count_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
+    """How many such rows there are: parameters are the values of `where`, then what to count to."""
+    some: sa.Select[tuple[int]] = (
+        sa.select(sa.literal_column("1", sa.Integer)).select_from(ROWS[kind.table]).where(*_equal(kind, where))
+    )
+    most = sa.bindparam("limit_", type_=sa.Integer)
+    return text(sa.select(sa.func.count()).select_from(some.limit(most).subquery()), dialect)
+
+
+def _equal(kind: Kind, where: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
     unknown = set(where) - set(kind.columns)
     if unknown:
         raise ValueError(f"{kind.table} cannot be found by {', '.join(sorted(unknown))}")
-    table = ROWS[kind.table]
-    conditions = [table.c[name] == sa.bindparam(f"{name}_") for name in where]
-    statement = sa.select(table.c.key, table.c.body).where(
-        *conditions, table.c.key > sa.bindparam("after_", type_=sa.Text)
-    )
-    return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
+    return [ROWS[kind.table].c[name] == sa.bindparam(f"{name}_") for name in where]
 
 
 def text(statement: sa.sql.expression.ClauseElement, dialect: Dialect) -> str:

@@ -201,6 +201,7 @@ ROUTES: tuple[Route, ...] = (
         creates=True,
     ),
     Route("GET", "/v1/leases", READERS, people.list_leases, query=(*_PAGE, "state")),
+    Route("POST", "/v1/leases/{lease}/end", PERSON | OPERATOR, agents.end_credential, body=shapes.ReasonRequest),
     Route("GET", "/v1/agents", PERSON | READERS, people.list_agents),
     Route("GET", "/v1/agents/{agent}", PERSON | READERS, people.show_agent),
     Route(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, log, now, tasks
+from . import agents, leases, log, now, tasks
 from .page import Action, Screen
 
 PERSON = frozenset({CallerKind.PERSON})
@@ -25,6 +25,19 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/tasks/{task}", tasks.one, "task.html", "Task", query=("before",)),
     Screen("/console/agents", agents.read, "agents.html", "Agents", nav="Agents", key="e", query=("q", "after")),
     Screen("/console/agents/{agent}", agents.one, "agent.html", "Agent"),
+    Screen(
+        "/console/leases",
+        leases.read,
+        "leases.html",
+        "Leases",
+        nav="Leases",
+        key="c",
+        query=("state", "issuer", "after"),
+    ),
+    Screen("/console/leases/{lease}", leases.one, "lease.html", "Lease"),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
 )
-ACTIONS: tuple[Action, ...] = (Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),)
+ACTIONS: tuple[Action, ...] = (
+    Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),
+    Action("/console/leases/{lease}/end", leases.end, ("reason",), PERSON | OPERATOR),
+)
