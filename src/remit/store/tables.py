@@ -164,7 +164,7 @@ def find_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
 
 def count_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
     """How many such rows there are: parameters are the values of `where`, then what to count to."""
-    some: sa.Select[tuple[int]] = (
+    some: sa.Select[int] = (
         sa.select(sa.literal_column("1", sa.Integer)).select_from(ROWS[kind.table]).where(*_equal(kind, where))
     )
     most = sa.bindparam("limit_", type_=sa.Integer)
