@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -71,11 +71,16 @@ async def entries(house: House, call: Call, asked: Asked) -> Response:
 async def search(house: House, call: Call, asked: Asked) -> Response:
     """Events that have all the words of `?q=`, the newest first; `?since=&until=` in ms, `?before=` a place."""
     wanted = asked.query.get("q", "").split()
-    if len(wanted) > WORDS or any(len(word) > log_words.LONGEST for word in wanted):
-        raise BadField("q", f"at most {WORDS} words of at most {log_words.LONGEST} characters")
+    check_words(wanted)
     at = {name: asked.whole(name, 0, most=2**53) for name in ("before", "since", "until")}
     found = await search_log(house.log, wanted, limit=asked.whole("limit", 50, most=PAGE), **at)
     return json_response({"items": [shown(entry) for entry in found.entries], "next": found.next})
+
+
+def check_words(wanted: Sequence[str]) -> None:
+    """Raise `BadField` when there are too many words, or too long ones."""
+    if len(wanted) > WORDS or any(len(word) > log_words.LONGEST for word in wanted):
+        raise BadField("q", f"at most {WORDS} words of at most {log_words.LONGEST} characters")
 
 
 async def proof(house: House, call: Call, asked: Asked) -> Response:

@@ -21,7 +21,9 @@ from . import api_secrets as secrets
 from . import api_sessions as people_sessions
 from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from .console import page, sign_in
+from .console.export import export
 from .console.live import changes
+from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
 from .house import Asked, House
@@ -264,6 +266,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
+    Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(*a.form, FIELD), browser=True) for a in ACTIONS),
 )

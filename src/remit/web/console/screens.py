@@ -35,9 +35,21 @@ SCREENS: tuple[Screen, ...] = (
         query=("state", "issuer", "after"),
     ),
     Screen("/console/leases/{lease}", leases.one, "lease.html", "Lease"),
+    Screen(
+        "/console/log",
+        log.read,
+        "log.html",
+        "Log",
+        nav="Log",
+        key="l",
+        callers=READERS,
+        query=(*log.FILTERS, "before"),
+    ),
+    Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
 )
 ACTIONS: tuple[Action, ...] = (
     Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),
+    Action("/console/log/verify", log.verify, ("checkpoint",), READERS),
     Action("/console/leases/{lease}/end", leases.end, ("reason",), PERSON | OPERATOR),
 )
