@@ -38,8 +38,13 @@ class SignedIn:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def post(self, path: str, form: dict[str, str] | None = None, **more: str) -> httpx.Response:
-        """A form, with the token that stands in this session's pages."""
-        token = re.search(r'name="form_token" value="([0-9a-f]+)"', self.page("/console"))
-        assert token is not None
-        return self.http.post(path, data={"form_token": token[1], **(form or {}), **more})
+    @property
+    def token(self) -> str:
+        """What stands in this session's forms."""
+        found = re.search(r'name="form_token" value="([0-9a-f]+)"', self.page("/console"))
+        assert found is not None
+        return found[1]
+
+    def post(self, path: str, **form: str) -> httpx.Response:
+        """A form, with its token."""
+        return self.http.post(path, data={"form_token": self.token, **form})

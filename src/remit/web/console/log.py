@@ -19,7 +19,7 @@ from remit.log.merkle import leaf_hash, verify_consistency
 from remit.web import log
 from remit.web.house import Asked, House
 
-from .page import render
+from .page import answered
 
 PAGE = 50
 TYPES = tuple(sorted(kind.__name__ for kind in get_args(events.Event)))
@@ -85,7 +85,7 @@ async def verify(house: House, call: Call, asked: Asked) -> Response:
     """Whether the log here goes on from a checkpoint that somebody kept."""
     pasted = form.one(form.parse(asked.body), "checkpoint").replace("\r\n", "\n").strip() + "\n"
     model = {**await checks(house, call, asked), "pasted": pasted, "found": await extends(house, pasted)}
-    return render(house, call, asked, "verify.html", "Check a checkpoint", model)
+    return answered(house, call, asked, "verify.html", "Check a checkpoint", model)
 
 
 async def extends(house: House, pasted: str) -> dict[str, Any]:

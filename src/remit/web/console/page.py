@@ -109,6 +109,13 @@ def render(
     return Response(text, status, dict(HEADERS), media_type="text/html; charset=utf-8")
 
 
+def answered(house: House, call: Call, asked: Asked, template: str, title: str, model: dict[str, Any]) -> Response:
+    """What a form asked for and changed nothing by: as a page, or as JSON to whoever wants that."""
+    if wants_page(asked.url, asked.headers):
+        return render(house, call, asked, template, title, model)
+    return json_response(model)
+
+
 def onward(path: str) -> Response:
     """Send the browser on to one of our own pages (RFC 9110 section 15.4.4)."""
     return RedirectResponse(path, 303, {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, leases, log, now, tasks
+from . import agents, catalogue, leases, log, now, playground, tasks
 from .page import Action, Screen
 
 PERSON = frozenset({CallerKind.PERSON})
@@ -35,6 +35,17 @@ SCREENS: tuple[Screen, ...] = (
         query=("state", "issuer", "after"),
     ),
     Screen("/console/leases/{lease}", leases.one, "lease.html", "Lease"),
+    Screen("/console/catalogue", catalogue.read, "catalogue.html", "Catalogue", nav="Catalogue", key="p", query=("q",)),
+    Screen("/console/purposes/{purpose}", catalogue.purpose, "purpose.html", "Purpose"),
+    Screen("/console/tools/{tool}", catalogue.tool, "tool.html", "Tool"),
+    Screen(
+        "/console/playground",
+        playground.read,
+        "playground.html",
+        "Playground",
+        callers=READERS,
+        query=playground.QUERY,
+    ),
     Screen(
         "/console/log",
         log.read,
@@ -50,6 +61,7 @@ SCREENS: tuple[Screen, ...] = (
 )
 ACTIONS: tuple[Action, ...] = (
     Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),
+    Action("/console/playground", playground.attempt, playground.FIELDS, READERS),
     Action("/console/log/verify", log.verify, ("checkpoint",), READERS),
     Action("/console/leases/{lease}/end", leases.end, ("reason",), PERSON | OPERATOR),
 )
