@@ -50,8 +50,8 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     given = {name: asked.query.get(name, "") for name in QUERY}
     _, force = await house.env.in_force()
     tools = force.catalogue.tools
-    tool = tools.get(given["tool"] or min(tools, default=""))
-    example = json.dumps(_example(tool)) if tool else "{}"
+    chosen = given["tool"] or "".join(sorted(tools)[:1])
+    example = json.dumps(_example(tools[chosen])) if chosen in tools else "{}"
     return await _shown(house, {**given, "arguments": example, "decisions": "200"}, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, catalogue, leases, log, now, playground, tasks
+from . import agents, catalogue, leases, log, now, playground, settings, tasks
 from .page import Action, Screen
 
 PERSON = frozenset({CallerKind.PERSON})
@@ -58,6 +58,7 @@ SCREENS: tuple[Screen, ...] = (
     ),
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
+    Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
 )
 ACTIONS: tuple[Action, ...] = (
     Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),
