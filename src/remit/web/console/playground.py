@@ -59,7 +59,9 @@ def _example(tool: Tool) -> dict[str, Any]:
     """Arguments of the right types, to be made the right ones."""
     some = {"integer": 1, "boolean": False, "array": [], "object": {}}
     properties: Any = tool.schema.get("properties", {})
-    return {name: some.get(schema.get("type"), "1") for name, schema in properties.items() if isinstance(schema, dict)}
+    return {
+        name: some.get(str(schema.get("type")), "1") for name, schema in properties.items() if isinstance(schema, dict)
+    }
 
 
 async def attempt(house: House, call: Call, asked: Asked) -> Response:
