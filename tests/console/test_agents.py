@@ -47,6 +47,17 @@ def test_what_was_granted_and_never_used_is_said_first(server):
     assert task not in str(shown(http)["tasks"]) and shown(http)["leases"] == []
 
 
+def test_no_name_that_an_agent_makes_up_counts_as_use(server):
+    lead, http = server.agent("lead"), server.http("olga")
+    answer = lead.token({"type": "whole", "goal": "pretend", "parameters": {"customer": "acme"}})
+    task, token = answer.json()["authorization_details"][0]["task"], answer.json()["access_token"]
+    for strange in ("permitted lead list", "permitted:lead:list", "used other", "used:other"):
+        assert lead.call(task, token, strange, {})["decision"] == "deny"
+    eventually(lambda: shown(http, "lead"), lambda it: it["last_use"])
+    assert [one["last_permit"] for one in shown(http, "lead")["access"]] == [0]
+    assert shown(http, "other")["last_use"] == 0
+
+
 def test_what_an_agent_did_is_for_its_owner_and_the_logs_readers(server):
     _, token = server.agent().task(goal="olga's alone")
     assert token

@@ -19,7 +19,7 @@ from remit.domain.approval import Approval
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, StoreUnavailable
-from remit.domain.identity import Standing, StandingState
+from remit.domain.identity import JoinToken, Standing, StandingState
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
@@ -178,14 +178,18 @@ async def test_a_chain_of_changes_in_one_batch(store):
 
 
 @with_store
-async def test_rows_are_counted_up_to_a_limit(store):
+async def test_rows_are_tallied_by_a_column_among_some(store):
     for n in range(7):
-        standing = Standing(f"a{n}", StandingState.FROZEN if n < 5 else StandingState.ACTIVE, 1, "r")
-        await store.commit(Change(events.StandingChanged(f"a{n}", "frozen", "r"), CALL).put(standing, was=None))
-    counted = [await store.count(Standing, {"state": word}) for word in ("frozen", "active", "other")]
-    assert [*counted, await store.count(Standing, {}), await store.count(Standing, {}, limit=3)] == [5, 2, 0, 7, 3]
-    with pytest.raises(ValueError, match="reason"):
-        await store.count(Standing, {"reason": "r"})
+        name = f"bot{n % 2}"
+        row = JoinToken(f"d{n}", name, 9)
+        await store.commit(Change(events.JoinTokenCreated(name, row.digest, 9), CALL).put(row, was=None))
+    assert dict(await store.tally(JoinToken, {}, "agent")) == {"bot0": 4, "bot1": 3}
+    assert dict(await store.tally(JoinToken, {"agent": "bot1"}, "agent")) == {"bot1": 3}
+    assert sum((await store.tally(JoinToken, {}, "agent", limit=3)).values()) == 3
+    assert dict(await store.tally(JoinToken, {"agent": "nobody"}, "agent")) == {}
+    for where, by in (({"digest": "d1"}, "agent"), ({}, "digest")):
+        with pytest.raises(ValueError, match="digest"):
+            await store.tally(JoinToken, where, by)
 
 
 @with_store

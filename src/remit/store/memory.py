@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from remit.domain.change import Change, R
@@ -35,9 +36,10 @@ class MemoryStore:
         rows = [put for put in self._where(KIND_OF[kind], where) if put.key > after]
         return [decode(kind, put.body) for put in sorted(rows, key=lambda put: put.key)[: min(limit, 1000)]]
 
-    async def count(self, kind: type[R], where: Mapping[str, str], *, limit: int = 1000) -> int:
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
         """See `ports.Reader`."""
-        return min(limit, len(self._where(KIND_OF[kind], where)))
+        at = list(KIND_OF[kind].columns).index(by)
+        return Counter(put.columns[at] for put in self._where(KIND_OF[kind], where)[:limit])
 
     def _where(self, known: Kind, where: Mapping[str, str]) -> list[EncodedPut]:
         names = list(known.columns)

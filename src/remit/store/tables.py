@@ -162,13 +162,12 @@ def find_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
     return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
 
 
-def count_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
-    """How many such rows there are: parameters are the values of `where`, then what to count to."""
-    some: sa.Select[int] = (
-        sa.select(sa.literal_column("1", sa.Integer)).select_from(ROWS[kind.table]).where(*_equal(kind, where))
-    )
-    most = sa.bindparam("limit_", type_=sa.Integer)
-    return text(sa.select(sa.func.count()).select_from(some.limit(most).subquery()), dialect)
+def tally_sql(kind: Kind, where: tuple[str, ...], by: str, dialect: Dialect) -> str:
+    """How many of such rows have which value: parameters are the values of `where`, then how many rows to look at."""
+    conditions = _equal(kind, (*where, by))[:-1]
+    table, most = ROWS[kind.table], sa.bindparam("limit_", type_=sa.Integer)
+    some = sa.select(table.c[by].label("value")).where(*conditions).limit(most).subquery()
+    return text(sa.select(some.c.value, sa.func.count()).group_by(some.c.value), dialect)
 
 
 def _equal(kind: Kind, where: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:

@@ -25,9 +25,9 @@ class FaultyStore:
         """See `ports.Reader`."""
         return await self.inner.find(kind, where, after=after, limit=limit)
 
-    async def count(self, kind: type[R], where: Mapping[str, str], *, limit: int = 1000) -> int:
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
         """See `ports.Reader`."""
-        return await self.inner.count(kind, where, limit=limit)
+        return await self.inner.tally(kind, where, by, limit=limit)
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""

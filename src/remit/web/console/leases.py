@@ -23,6 +23,7 @@ from . import seen
 from .page import onward
 
 PAGE = 100
+COUNTED = 1000
 EVENTS = 100
 STATES = tuple(state.value for state in LeaseState)
 ALIVE = (LeaseState.LIVE, LeaseState.RESERVED, LeaseState.ENDING)
@@ -51,8 +52,13 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
 
 async def _leases(house: House, call: Call, where: dict[str, str], after: str) -> tuple[list[Lease], str]:
     if call.caller.kind is not CallerKind.PERSON:
-        rows = await house.env.store.find(Lease, where, after=after, limit=PAGE)
-        return list(rows), rows[-1].key if len(rows) == PAGE else ""
+        # By state alone: an issuer's own may be few among very many, and a page looks at a bounded number of them.
+        state = {"state": where["state"]}
+        limit = COUNTED if "issuer" in where else PAGE
+        rows = await house.env.store.find(Lease, state, after=after, limit=limit)
+        fitting = [row for row in rows if row.issuer == where.get("issuer", row.issuer)]
+        last = fitting[PAGE - 1] if len(fitting) > PAGE else rows[-1] if len(rows) == limit else None
+        return fitting[:PAGE], last.key if last else ""
     found: list[Lease] = []
     for task in await _tasks(house, call, where):
         found += await house.env.store.find(Lease, {"task": task.id, **where}, limit=PAGE)
@@ -66,17 +72,19 @@ async def _tasks(house: House, call: Call, where: dict[str, str]) -> list[Task]:
 
 
 async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:
-    """How many are alive at each issuer, up to a thousand; for operators and auditors."""
+    """How many are alive at each issuer, of the first thousand in each state; for operators and auditors."""
     if call.caller.kind is CallerKind.PERSON:
         return []
     store = house.env.store
     _, force = await house.env.in_force()
     found = []
+    tallies = {state.value: await store.tally(Lease, {"state": state.value}, "issuer") for state in ALIVE}
+    more = {word: sum(tally.values()) >= COUNTED for word, tally in tallies.items()}
     for name, issuer in sorted(force.catalogue.issuers.items()):
         down = await store.get(IssuerOutage, name)
-        counts = {s.value: await store.count(Lease, {"state": s.value, "issuer": name}) for s in ALIVE}
+        counts = {word: tally.get(name, 0) for word, tally in tallies.items()}
         since = down.since if down and not down.over_at else 0
-        found.append({"name": name, "kind": issuer.kind, "down_since": since, **counts})
+        found.append({"name": name, "kind": issuer.kind, "down_since": since, "more": more, **counts})
     return found
 
 

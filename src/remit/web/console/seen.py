@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,20 +11,37 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
 from remit.formats import json_input
+from remit.govern.search import search
 from remit.web import api_agents, api_people
 from remit.web.house import House
 
 COUNTED = 1000
+BEGUN = 100
 LOOKED_AT = 2000  # newest events
 
 
 async def tasks(
     house: House, call: Call, where: Mapping[str, str], after: str = "", limit: int = COUNTED
 ) -> tuple[list[Task], str]:
-    """Tasks of the caller's among the next `limit` in key order, and where to go on; empty at the end."""
+    """Tasks of the caller's among the next `limit` in key order, and where to go on; empty at the end.
+
+    What a person began comes first, however many tasks there are: the newest hundred.
+    """
     rows = await house.env.store.find(Task, where, after=after, limit=limit)
-    mine = [row for row in rows if await api_agents.may_see(house, call, row)]
-    return mine, rows[-1].id if len(rows) == limit else ""
+    mine = {row.id: row for row in rows if await api_agents.may_see(house, call, row)}
+    if call.caller.kind is CallerKind.PERSON and not after:
+        mine |= {row.id: row for row in await _begun(house, call, where)}
+    return list(mine.values()), rows[-1].id if len(rows) == limit else ""
+
+
+async def _begun(house: House, call: Call, where: Mapping[str, str]) -> list[Task]:
+    """The newest tasks that this person began, of those that fit."""
+    words = ["TaskProposed", str(call.caller), *(where[name] for name in ("agent", "purpose") if name in where)]
+    found = await search(house.log, words, limit=BEGUN)
+    rows = [await house.env.store.get(Task, json.loads(leaf)["data"]["task"]) for _, leaf in found.entries]
+    state = where.get("state", "")
+    fitting = [row for row in rows if row is not None and row.state.value == (state or row.state.value)]
+    return [row for row in fitting if await api_agents.may_see(house, call, row)]
 
 
 async def pending(house: House, call: Call) -> list[Approval]:
