@@ -220,8 +220,8 @@ def test_what_ends_it(run, what):
 
 def test_held_for_another_reason_is_asked_again(run):
     async def main():
-        w, call, task = await house()
-        await agreed(w, call, task, count=5)
+        w, call, task = await house("standing = 9")
+        await agreed(w, call, task, count=9)
         for _ in range(6):
             assert isinstance(await send(w, call, task), Permit)
         found = await send(w, call, task)  # the sixth call: a policy that nobody was shown holds it too
