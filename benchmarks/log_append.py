@@ -12,9 +12,9 @@ from pathlib import Path
 from measure import emit, timed
 
 from remit.domain import events
+from remit.domain.approval import Away
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.identity import Standing, StandingState
 from remit.store.sqlite import SqliteStore
 from remit.testing.postgres import NoPostgres, PostgresServer
 
@@ -23,8 +23,8 @@ CALL = Call(Caller(CallerKind.SYSTEM, "bench"), 1)
 
 def change(key: str) -> Change:
     """An event and a row."""
-    because = events.StandingChanged(key, "frozen", "r" * 100)
-    return Change(because, CALL).put(Standing(key, StandingState.FROZEN, 1, "r" * 100), was=None)
+    because = events.WentAway(key, "gina", 9, "r" * 100)
+    return Change(because, CALL).put(Away(key, "gina", 1, 9, "r" * 100), was=None)
 
 
 async def measure(store, subject: str) -> None:

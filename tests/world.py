@@ -57,7 +57,7 @@ agents = ["bot"]
 max_duration = "15m"
 max_calls = 5
 max_sensitivity = "confidential"
-approval_ttl = "10m"
+approval = { ttl = "10m" }
 [parameters.customer]
 pattern = "[a-z]+"
 [[grants]]

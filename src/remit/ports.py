@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop
 from remit.domain.change import Change, R
-from remit.domain.errors import Busy, StoreUnavailable
+from remit.domain.errors import Busy, StoreUnavailable, Unavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Attester, Federation, Standing, TrustDomain
+from remit.domain.freeze import Frozen
+from remit.domain.identity import Attester, Federation, TrustDomain
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.origin import Observation
+from remit.domain.passkey import Passkey
+from remit.domain.session import Provider
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats import jwk, jws, rfc6749, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
+
+T = TypeVar("T")
 
 
 class Reader(Protocol):
@@ -143,6 +148,58 @@ class Issuer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What an address answered; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Ask(Protocol):
+    """One guarded request to an address that an attacker may have chosen, in bounded time and memory."""
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        allow_private: bool = False,
+    ) -> Answer:
+        """Whatever was answered, redirects too, which nobody follows; or `AddressRefused`."""
+        ...
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """An issuer that mints of a grant which a person gives it, once, at an authorization server."""
+
+    async def invite(self, redirect_uri: str, scopes: Sequence[str]) -> rfc6749.Attempt:
+        """Find the authorization server and say who we are to it; nothing is granted yet."""
+        ...
+
+    async def redeem(self, attempt: rfc6749.Attempt, code: str) -> rfc6749.Grant:
+        """The grant for a code, which this uses up."""
+        ...
+
+    async def withdraw(self, grant: rfc6749.Grant) -> bool:
+        """True when the server confirmed that the grant is gone; False when it cannot be told (no RFC 7009)."""
+        ...
+
+
+class Renew(Protocol):
+    """Lends a grant to one mint at a time, and keeps what became of it before anything else may happen."""
+
+    async def __call__(
+        self, issuer: str, lease: str, until: int, use: Callable[[rfc6749.Grant], Awaitable[tuple[rfc6749.Grant, T]]]
+    ) -> T:
+        """`use` raises `rfc6749.TokenRefused("invalid_grant")` when the server knows the grant no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """Raw signature bytes by the key `kid` under `algorithm` (`ES256`: r‖s, `EdDSA`: RFC 8032)."""
 
@@ -208,6 +265,46 @@ class Attestor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Authorization:
+    """One sign-in at an identity provider, in the browser that began it: kept sealed there, good once."""
+
+    state: str
+    nonce: str
+    verifier: str
+    redirect_uri: str
+
+
+class IdentityProviders(Protocol):
+    """Where people prove who they are (OpenID Connect Core 1.0 section 3.1)."""
+
+    async def address(self, provider: Provider, asked: Authorization, now: int) -> str:
+        """Where the browser goes to; `Unavailable` when the provider's metadata cannot be had."""
+        ...
+
+    async def claims(
+        self, provider: Provider, asked: Authorization, code: str, iss: str, now: int
+    ) -> Mapping[str, Json]:
+        """Verified claims of the ID token that this code stands for, or `BadToken`; `iss` as the browser brought it."""
+        ...
+
+
+class Notifier(Protocol):
+    """Sends messages to people, who have to come here to do anything about them."""
+
+    async def send(self, address: str, title: str, body: str) -> None:
+        """Return when it was taken, within a bounded time; `Unavailable` when it was not. Words are text, no markup."""
+        ...
+
+
+class NoNotifier:
+    """What there is where nothing can send."""
+
+    async def send(self, address: str, title: str, body: str) -> None:
+        """See `Notifier`."""
+        raise Unavailable("Nothing here can send messages.", next_step="pip install 'remit[notify]'")
+
+
+@dataclass(frozen=True, slots=True)
 class InForce:
     """One revision of the catalogue, compiled. Immutable, so it may be cached by digest."""
 
@@ -245,23 +342,40 @@ class Env:
     issuer_url: str
     svid_ttl: int = 3_600_000
     rotation: Rotation = field(default_factory=Rotation)
+    notifier: Notifier = field(default_factory=NoNotifier)
 
     async def above(self, hops: Sequence[Hop]) -> Above:
-        """The tasks of these hops, which are above some other."""
+        """The tasks of these hops, which are above some other, and all that is frozen."""
         links: list[Link] = []
         for hop in hops:
             task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
             if task is None or branch is None:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
-            links.append(Link(task, branch, await self.store.get(Standing, hop.agent)))
-        return Above(tuple(links))
+            links.append(Link(task, branch))
+        return Above(tuple(links), await self.frozen())
+
+    async def frozen(self) -> Frozen:
+        """Everything that is frozen now; a change that relies on it checks it."""
+        return await self.store.get(Frozen, "frozen") or Frozen()
+
+    async def passkeys(self, person: str) -> Sequence[Passkey]:
+        """Those that answer for this person."""
+        rows = await self.store.find(Passkey, {"person": person}, limit=1000)
+        return [row for row in rows if not row.removed_at]
+
+    @property
+    def passkey_secret(self) -> bytes:
+        """What says that a challenge is ours, at every replica."""
+        return self.sealer.derive(b"passkey challenges")
 
     def signed(self, token: rfc9068.AccessToken) -> str:
         """The token's text. Sign only what an event explains (law 4)."""
+        return rfc9068.encode(token, self.token_key())
+
+    def token_key(self) -> jws.SigningKey:
+        """The key that signs tokens now."""
         kid = self.signer.signing("token")
-        return rfc9068.encode(
-            token, jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
-        )
+        return jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
 
     async def read_by(self, task: Task) -> Sequence[Observation]:
         """Everything an open task has read, in order; of a hand-off, everything that any part of it has read."""

@@ -15,6 +15,7 @@ from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
 from .protocol import Agent, Work
+from .transactions import transaction
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 from .within import enter, leave
 
@@ -76,6 +77,14 @@ class AsyncRemit:
         """An open task of this agent; leaving its block does not end it."""
         return AsyncTask(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
 
+    async def transaction(
+        self, subject: str, *, domain: str, scope: str, details: Mapping[str, Any] | None = None
+    ) -> str:
+        """A transaction token for this workload's next hop, sent in the `Txn-Token` header. `subject` is the access
+        token that was sent to it, which is then the first hop, or the transaction token that was; scope only narrows.
+        """
+        return await self.run(transaction(self.agent, subject, domain, scope, details))
+
     async def whoami(self) -> dict[str, Any]:
         """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""
         return await self.run(self.agent.whoami())
@@ -131,14 +140,22 @@ class AsyncTask:
         return self._work.id
 
     async def __aenter__(self) -> AsyncTask:
-        if self._ours_to_end:
-            try:
-                await self._remit.run(self._work.open(*self._proposal))
-            except BaseException:
-                await self._finish()
-                raise
+        try:
+            await self.open()
+        except BaseException:
+            await self._finish()
+            raise
         self._around = enter(self)
         return self
+
+    async def open(self) -> None:
+        """Propose it, unless it is open already; `async with` does this, and ends it too."""
+        if self._ours_to_end and not self._work.id:
+            await self._remit.run(self._work.open(*self._proposal))
+
+    def at_remit(self, url: str) -> bool:
+        """Whether an address is one of the server that this task is at."""
+        return url.startswith(self._remit.agent.url + "/")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -188,13 +205,16 @@ class AsyncTask:
         goal: str,
         duration_s: float = 0,
         max_calls: int = 0,
+        bound_to: str = "",
         **parameters: Any,
     ) -> str:
         """Hand part of this task to another agent; send it the text, which is good once, for that agent alone.
 
-        Its calls, `max_calls` or as many as may be handed on, are taken from this task.
+        Its calls, `max_calls` or as many as may be handed on, are taken from this task. `bound_to` is the thumbprint of
+        the key that you believe to be that agent's: `Denied` if it is not, and no other key of it can open this.
         """
         part = {"agent": agent, "purpose": purpose, "goal": goal, "parameters": parameters, "max_calls": max_calls}
+        part["jkt"] = bound_to
         return await self._remit.run(self._work.delegate({**part, "duration_ms": int(duration_s * 1000)}))
 
     async def hook_key(self) -> str:

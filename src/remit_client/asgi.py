@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ import anyio
 import httpx
 
 from .dpop import safe_origin
-from .verify import Caller, Key, Unverified, caller, key_id
+from .verify import Caller, Key, Unverified, caller, key_id, transaction
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -44,7 +44,7 @@ class RemitASGI:
         safe_origin(issuer)
         self._app, self._issuer, self._audience = app, issuer.rstrip("/"), audience
         self._origin = (origin or audience).rstrip("/")
-        self._tools = [(*row.split(" ", 1), word) for row, word in tools.items()]
+        self._tools = _rows(tools)
         self._keys = _Keys(f"{self._issuer}/.well-known/jwks.json", ca)
         self._spent: set[tuple[str, str]] = set()
         self._until: list[tuple[float, tuple[str, str]]] = []
@@ -62,7 +62,7 @@ class RemitASGI:
         except Unverified:
             await _refuse(send, 401, b"invalid_token", "A token from Remit for this server is needed, and its proof.")
             return
-        word = self._word(scope["method"], scope["path"])
+        word = _word(self._tools, scope["method"], scope["path"])
         if word is None or word not in found.scope:
             await _refuse(send, 403, b"insufficient_scope", "This task's token is not for this.")
             return
@@ -95,15 +95,42 @@ class RemitASGI:
         self._spent.add(found.proof)
         heapq.heappush(self._until, (found.spent_until, found.proof))
 
-    def _word(self, method: str, path: str) -> str | None:
-        for wanted, template, word in self._tools:
-            theirs, ours = path.split("/"), template.split("/")
-            fits = len(theirs) == len(ours) and all(
-                a == b or (b[:1] == "{" and a not in ("", ".", "..")) for a, b in zip(theirs, ours, strict=True)
-            )
-            if wanted == method and fits:
-                return word
-        return None
+
+class TransactionASGI:
+    """For a server further inside a call graph: only calls that are part of a task get in, by their `Txn-Token` header.
+
+    `scope["remit_txn"]` is the `Transaction`. It tells what the call is for, and not who sends it: this stands behind
+    whatever authenticates workloads to each other, such as mutual TLS, and never in its place.
+    """
+
+    def __init__(self, app: App, *, issuer: str, domain: str, tools: Mapping[str, str], ca: Any = True) -> None:
+        safe_origin(issuer)
+        self._app, self._issuer, self._domain = app, issuer.rstrip("/"), domain
+        self._tools = _rows(tools)
+        self._keys = _Keys(f"{self._issuer}/.well-known/jwks.json", ca)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI 3."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"txn-token"]
+        try:
+            if len(given) != 1:
+                raise Unverified("not exactly one Txn-Token")
+            keys = await self._keys.with_one_named(key_id(given[0]))
+            found = transaction(given[0], keys=keys, issuer=self._issuer, domain=self._domain, now=time.time())
+        except Unverified:
+            await _refuse(send, 401, b"invalid_token", "Exactly one valid Txn-Token of this trust domain is needed.")
+            return
+        word = _word(self._tools, scope["method"], scope["path"])
+        if word is None or word not in found.scope:
+            await _refuse(send, 403, b"insufficient_scope", "This transaction is not for this.")
+            return
+        await self._app({**scope, "remit_txn": found}, receive, send)
 
 
 class _Keys:
@@ -142,6 +169,21 @@ class _Keys:
                 if len(got) > KEYS_LARGEST:
                     raise ValueError("too large")
         return {str(one["kid"]): Key(one) for one in json.loads(got)["keys"]}
+
+
+def _rows(tools: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    return [(row.partition(" ")[0], row.partition(" ")[2], word) for row, word in tools.items()]
+
+
+def _word(tools: Sequence[tuple[str, str, str]], method: str, path: str) -> str | None:
+    for wanted, template, word in tools:
+        theirs, ours = path.split("/"), template.split("/")
+        fits = len(theirs) == len(ours) and all(
+            a == b or (b[:1] == "{" and a not in ("", ".", "..")) for a, b in zip(theirs, ours, strict=True)
+        )
+        if wanted == method and fits:
+            return word
+    return None
 
 
 async def _refuse(send: Send, status: int, error: bytes, detail: str) -> None:

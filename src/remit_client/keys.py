@@ -85,6 +85,11 @@ class AgentKey:
         finally:
             draft.unlink()
 
+    @property
+    def private(self) -> ec.EllipticCurvePrivateKey:
+        """The key itself, for a library that signs with it in this process."""
+        return self._private
+
     def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
         """A compact JWS (RFC 7515) with ES256."""
         parts = [b64(json.dumps(p, separators=(",", ":")).encode()) for p in ({"alg": "ES256", **header}, claims)]

@@ -136,13 +136,14 @@ class Agent:
         """Open what another agent handed over (RFC 8693); this agent proves itself as the actor."""
         yield from self.prove()
         fields = {"grant_type": EXCHANGE, "subject_token": delegation, "subject_token_type": JWT}
-        return (yield from self.ask_token({**self._client(), **fields}))
+        return (yield from self.ask_token({**self.client(), **fields}))
 
-    def _client(self) -> dict[str, str]:
+    def client(self) -> dict[str, str]:
+        """What says at the token endpoint who asks (RFC 7523)."""
         return {"client_assertion_type": ASSERTION, "client_assertion": self.key.assertion(self.name, self.url)}
 
     def _granted(self, details: Mapping[str, Any] | None, subject_token: str) -> Talk[Any]:
-        fields = {"grant_type": "client_credentials", **self._client()}
+        fields = {"grant_type": "client_credentials", **self.client()}
         if details is not None:
             fields["authorization_details"] = json.dumps([details], allow_nan=False)
         if subject_token:

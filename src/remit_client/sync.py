@@ -15,6 +15,7 @@ from .answers import Permit, Secret
 from .dpop import DPoPAuth
 from .errors import RemitError
 from .protocol import Agent, Work
+from .transactions import transaction
 from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
 from .within import enter, leave
 
@@ -75,6 +76,12 @@ class Remit:
     def adopt(self, purpose: str, task_id: str) -> Task:
         """An open task of this agent; leaving its block does not end it."""
         return Task(self, Work(self.agent, purpose, "", {}, task_id), "", 0, 0)
+
+    def transaction(self, subject: str, *, domain: str, scope: str, details: Mapping[str, Any] | None = None) -> str:
+        """A transaction token for this workload's next hop, sent in the `Txn-Token` header. `subject` is the access
+        token that was sent to it, which is then the first hop, or the transaction token that was; scope only narrows.
+        """
+        return self.run(transaction(self.agent, subject, domain, scope, details))
 
     def whoami(self) -> dict[str, Any]:
         """Who this agent is to Remit: name, key, how and when it was proved, until when; and its open tasks."""
@@ -193,13 +200,16 @@ class Task:
         goal: str,
         duration_s: float = 0,
         max_calls: int = 0,
+        bound_to: str = "",
         **parameters: Any,
     ) -> str:
         """Hand part of this task to another agent; send it the text, which is good once, for that agent alone.
 
-        Its calls, `max_calls` or as many as may be handed on, are taken from this task.
+        Its calls, `max_calls` or as many as may be handed on, are taken from this task. `bound_to` is the thumbprint of
+        the key that you believe to be that agent's: `Denied` if it is not, and no other key of it can open this.
         """
         part = {"agent": agent, "purpose": purpose, "goal": goal, "parameters": parameters, "max_calls": max_calls}
+        part["jkt"] = bound_to
         return self._remit.run(self._work.delegate({**part, "duration_ms": int(duration_s * 1000)}))
 
     def hook_key(self) -> str:

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from .keys import b64
 
 LARGEST = 8 * 1024  # a token, in characters
+TXN_TYP = "txntoken+jwt"
+ACTORS = 17  # the longest chain
 PROOF_AGE = 60
 LEEWAY = 5  # seconds another's clock may differ
 
@@ -40,6 +42,27 @@ class Caller:
     scope: frozenset[str]
     proof: tuple[str, str]
     spent_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One call of a task: for `subject`, acted by `actors` (who acts now first), through `path` (the endpoint first).
+
+    `parameters` are the task's, stated by whoever asked for it; `details` is what the endpoint said of its request.
+    """
+
+    txn: str
+    subject: str
+    actors: tuple[str, ...]
+    scope: frozenset[str]
+    path: tuple[str, ...]
+    assurance: int
+    task: str
+    purpose: str
+    parameters: Mapping[str, Any]
+    details: Mapping[str, Any]
+    context: Mapping[str, Any]
+    expires_at: int
 
 
 class Key:
@@ -85,6 +108,16 @@ def key_id(token: str) -> str:
     return str(_parts(token)[0].get("kid", ""))
 
 
+def claimed_type(token: str) -> str:
+    """The `typ` a token names, unverified."""
+    return str(_parts(token)[0].get("typ", ""))
+
+
+def claimed(token: str, name: str) -> str:
+    """A claim of a token, unverified."""
+    return str(_parts(token)[1].get(name, ""))
+
+
 def caller(
     token: str, proof: str, *, keys: Mapping[str, Key], issuer: str, audience: str, method: str, url: str, now: float
 ) -> Caller:
@@ -120,6 +153,46 @@ def caller(
     words = frozenset(_text(claims, "scope").split()) if "scope" in claims else frozenset()
     agent, task, subject = (_text(claims, name) for name in ("client_id", "txn", "sub"))
     return Caller(agent, task, subject, words, (jkt, _text(shown, "jti")), made + PROOF_AGE + 2 * LEEWAY)
+
+
+def transaction(token: str, *, keys: Mapping[str, Key], issuer: str, domain: str, now: float) -> Transaction:
+    """What a `Txn-Token` header says, verified offline (draft-ietf-oauth-transaction-tokens).
+
+    It is about the call, and says nothing of who sent it: authenticate whoever sent it by other means.
+    """
+    header, claims, signature, signed = _parts(token)
+    key = keys.get(str(header.get("kid", "")))
+    if key is None:
+        raise Unverified("no key of that name")
+    _signed_by(key, header, signature, signed, TXN_TYP)
+    if claims.get("iss") != issuer or claims.get("aud") != domain:
+        raise Unverified("another issuer, or of another trust domain")
+    expires_at = _instant(claims, "exp")
+    if not _instant(claims, "iat") <= now + LEEWAY or not now < expires_at:
+        raise Unverified("not yet, or no longer")
+    told, chain = _object(claims, "tctx"), _object(_object(claims, "agentic_ctx"), "chain_metadata")
+    path, level = chain.get("txn_path"), _instant(chain, "min_assurance_level")
+    if (
+        not isinstance(path, list)
+        or not path
+        or len({*map(str, path)}) != len(path)
+        or claims.get("req_wl") != path[-1]
+    ):
+        raise Unverified("no path")
+    actors: list[str] = []
+    act = claims.get("act")
+    while isinstance(act, Mapping) and len(actors) < ACTORS:
+        actors.append(_text(act, "sub"))
+        act = act.get("act")
+    if not actors or act is not None:
+        raise Unverified("no chain")
+    details, context = (_object(of, name) if name in of else {} for of, name in ((told, "details"), (claims, "rctx")))
+    txn, subject, scope = (_text(claims, name) for name in ("txn", "sub", "scope"))
+    task, purpose, parameters = _text(told, "task"), _text(told, "purpose"), _object(told, "parameters")
+    words, hops = frozenset(scope.split()), tuple(map(str, path))
+    return Transaction(
+        txn, subject, tuple(actors), words, hops, level, task, purpose, parameters, details, context, expires_at
+    )
 
 
 def _signed_by(key: Key, header: Mapping[str, Any], signature: bytes, signed: bytes, kind: str) -> None:
@@ -159,6 +232,13 @@ def _bytes(text: Any, length: int = 0) -> bytes:
     if b64(found) != text or (length and len(found) != length):
         raise Unverified("not base64url")
     return found
+
+
+def _object(claims: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = claims.get(name)
+    if not isinstance(value, Mapping):
+        raise Unverified(f"no {name}")
+    return value
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

@@ -82,9 +82,9 @@ def test_ending_and_freezing(server):
     bot.send("POST", f"/v1/tasks/{task}/credentials", token, {"credential": "shown"})
     done = server.cli("task", "end", task, "--reason", "over")
     assert "revoked; every credential is dead" in done.stdout
-    assert "frozen" in server.cli("agent", "freeze", "other", "--reason", "x").stdout
+    assert "frozen" in server.cli("freeze", "agent", "other", "--reason", "x").stdout
     assert "frozen" in server.cli("agent", "list").stdout
-    assert "active" in server.cli("agent", "unfreeze", "other", "--reason", "x").stdout
+    assert "active" in server.cli("unfreeze", "agent", "other", "--reason", "x").stdout
 
 
 def test_plan_and_apply(server, folder):

@@ -51,9 +51,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def console(data: Path, files: dict[str, str] | None = None, *options: str) -> Iterator[Server]:
+def console(data: Path, files: dict[str, str] | None = None, **env: str) -> Iterator[Server]:
     """A server with people and agents in it."""
-    with process(data, *options) as running:
+    with process(data, **env) as running:
         yield furnished(running, files or CATALOGUE)
 
 

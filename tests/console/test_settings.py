@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from remit.domain.keys import ROTATED
+
 from .signed_in import SignedIn
 
 pytestmark = pytest.mark.xdist_group("console")
@@ -18,7 +20,7 @@ def test_it_says_what_the_api_says_and_is_for_operators(server):
         assert server.http(who).get("/console/settings.json").status_code == 403
     kept = {key["kid"]: key for key in operator.get("/v1/signing-keys").json()["items"]}
     assert {key["kid"] for key in found["keys"]} == {kid for kid, key in kept.items() if key["state"] != "retired"}
-    assert {key["use"] for key in found["keys"]} == {"token", "federation", "svid", "authority", "ssh", "x509", "log"}
+    assert {key["use"] for key in found["keys"]} == set(ROTATED)
     assert [one["name"] for one in found["issuers"]] == ["box", "tokens"]
     assert found["providers"] == found["federations"] == []
 

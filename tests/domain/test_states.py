@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.domain.approval import Approval, ApprovalState, Shown
+from remit.domain.approval import Answer, Approval, ApprovalState, Shown
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
@@ -63,9 +63,9 @@ def test_spending_counts_and_darkens():
 
 
 def test_two_different_people_grant_and_one_use_uses_it_up():
-    once = APPROVAL.answered("frank", ("finance",), True, 1)
+    once = APPROVAL.answered(Answer("frank", True, 1, "", ("finance",)))
     assert once.state is ApprovalState.PENDING and not once.usable_at(1)
-    granted = once.answered("gina", (), True, 2)
+    granted = once.answered(Answer("gina", True, 2, "", ()))
     assert granted.usable_at(3) and not granted.usable_at(100)
     used = granted.used(3)
     with pytest.raises(WrongState):
@@ -86,23 +86,23 @@ def test_two_different_people_grant_and_one_use_uses_it_up():
 )
 def test_who_may_not_approve(person, groups, reason):
     with pytest.raises(Denied) as denied:
-        APPROVAL.answered(person, groups, True, 1)
+        APPROVAL.answered(Answer(person, True, 1, "", groups))
     assert denied.value.reasons == (reason,)
 
 
 def test_nobody_answers_twice_and_one_no_is_enough():
-    once = APPROVAL.answered("frank", ("finance",), True, 1)
+    once = APPROVAL.answered(Answer("frank", True, 1, "", ("finance",)))
     with pytest.raises(Denied):
-        once.answered("frank", ("finance",), True, 2)
-    refused = once.answered("gina", (), False, 2, "not this one")
+        once.answered(Answer("frank", True, 2, "", ("finance",)))
+    refused = once.answered(Answer("gina", False, 2, "not this one", ()))
     assert refused.state is ApprovalState.REFUSED
     for state in (refused, APPROVAL):
         with pytest.raises(WrongState):
             state.used(3)
     with pytest.raises(WrongState):
-        refused.answered("hans", ("finance",), True, 3)
+        refused.answered(Answer("hans", True, 3, "", ("finance",)))
     with pytest.raises(WrongState):
-        APPROVAL.answered("frank", ("finance",), True, 100)
+        APPROVAL.answered(Answer("frank", True, 100, "", ("finance",)))
 
 
 def test_a_lease_walks_one_way():
@@ -188,10 +188,10 @@ def test_holds_add_up_to_all_their_needs():
 def test_every_need_must_be_met():
     approval = replace(APPROVAL, needs=(Requirement(("finance",)), Requirement(("security",))))
     assert approval.approvers == ("finance", "security")
-    once = approval.answered("frank", ("finance",), True, 1)
+    once = approval.answered(Answer("frank", True, 1, "", ("finance",)))
     assert once.state is ApprovalState.PENDING
-    assert once.answered("sam", ("security",), True, 2).state is ApprovalState.GRANTED
-    assert approval.answered("both", ("finance", "security"), True, 1).state is ApprovalState.GRANTED
+    assert once.answered(Answer("sam", True, 2, "", ("security",))).state is ApprovalState.GRANTED
+    assert approval.answered(Answer("both", True, 1, "", ("finance", "security"))).state is ApprovalState.GRANTED
 
 
 def test_order_of_verdicts_does_not_matter():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from contextlib import suppress
 from copy import copy
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import mcp_types as types
 import pytest
+from mcp import Client, StdioServerParameters, stdio_client
 
-from tests.server import furnished, process
+from tests.server import REMIT, furnished, process
 
 from .gates import NOTES, agent_dir, at_work, catalogue, described, free_port, gateway, tool
+
+pytestmark = pytest.mark.xdist_group("gateway")  # its servers are started once
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +204,69 @@ def test_sessions_are_nobody_elses_and_end_with_the_gateway(gate, tmp_path):
     with gateway(gate, tmp_path, port) as child, suppress(Exception):  # the clients find nobody to say goodbye to
         asyncio.run(main())
     assert ended
+
+
+# --- `remit mcp --gateway`: a client that can only start a command ---
+
+
+def environment(gate):
+    return gate.env(REMIT_URL=gate.url, REMIT_AGENT_DIR=str(gate.agent_dir))
+
+
+def talk_stdio(gate, conversation, mode):
+    async def main():
+        server = StdioServerParameters(
+            command=REMIT,
+            args=["mcp", "--purpose", "work", "--goal", "g", "--gateway", gate.resource],
+            env=environment(gate),
+        )
+        async with Client(stdio_client(server), mode=mode, read_timeout_seconds=30) as client:
+            await conversation(client)
+
+    asyncio.run(main())
+
+
+def tasks(gate, state):
+    return [
+        task["id"]
+        for task in gate.http("operator").get("/v1/tasks", params={"state": state, "limit": 500}).json()["items"]
+    ]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_an_unmodified_client_has_what_the_gateway_has_for_its_task(gate, mode):
+    before = set(tasks(gate, "open"))
+
+    async def conversation(client):
+        (mine,) = set(tasks(gate, "open")) - before
+        assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["read_note", "delete_note"]
+        assert text(await client.call_tool("read_note", {"name": "a"})) == "note a REMIT=False"
+        held = await client.call_tool("delete_note", {"name": f"bridge-{mode}"})
+        assert held.is_error and held.structured_content["remit"]["decision"] == "hold"
+        approve(gate, held.structured_content["remit"]["approval"]["id"])
+        done = await client.call_tool("delete_note", {"name": f"bridge-{mode}"})
+        assert not done.is_error and (gate.state / "deleted").read_text().count(f"bridge-{mode}") == 1
+        tasks_of[mode] = mine
+
+    tasks_of = {}
+    talk_stdio(gate, conversation, mode)
+    assert tasks_of[mode] in tasks(gate, "closed")
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "code"),
+    [
+        (["--gateway", "SPARE"], "cannot be reached", 7),
+        (["--gateway", "http://127.0.0.1:9/mcp"], "none that this task's purpose grants", 1),
+        (["--gateway", "http://127.0.0.1:9/mcp", "--server", "x"], "say what is behind it", 2),
+        ([], "say what is behind it", 2),
+    ],
+)
+def test_what_is_behind_is_one_of_two(gate, more, said, code):
+    initialize = '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}\n'
+    done = subprocess.run(
+        [REMIT, "mcp", "--purpose", "work", "--goal", "g", *(gate.spare if word == "SPARE" else word for word in more)],
+        env=environment(gate), input=initialize, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    print(done)
+    assert done.returncode == code and said in done.stderr

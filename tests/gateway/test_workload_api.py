@@ -171,14 +171,14 @@ def test_a_stream_is_told_when_the_rule_changes_and_ends_when_it_is_nobody(house
         wait(lambda: len(seen) == 2)
         assert seen[0] != seen[1]
         token = watching.fetch_jwt_svid({server.url}).token
-        frozen = {"reason": "off", "frozen": True}
-        assert server.http("operator").post("/v1/agents/bot/freeze", json=frozen).status_code == 200
+        frozen = {"reach": "agent", "name": "bot", "reason": "off"}
+        assert server.http("operator").post("/v1/freezes", json=frozen).status_code == 201
         try:
             wait(ended.is_set)
             with pytest.raises(PySpiffeError):
                 watching.fetch_jwt_svid({"a"})
         finally:
-            server.http("operator").post("/v1/agents/bot/freeze", json={"reason": "on", "frozen": False})
+            server.http("operator").post("/v1/freezes/end", json=frozen)
             apply(server, FILES)
         # What was issued by the rule that was is nothing now.
         answer = by_svid(server, token, AgentKey.generate())

@@ -53,11 +53,10 @@ def test_somebody_elses_session_that_is_slow_to_start_is_left_alone(database):
         as_admin(database, "DROP ROLE IF EXISTS app")
         as_admin(database, "CREATE ROLE app LOGIN PASSWORD 'app-password'")
         app = database.dsn("app", "app-password")
-        starting = asyncio.create_task(asyncio.to_thread(psycopg.connect, app, options="-c post_auth_delay=1"))
+        starting = asyncio.create_task(asyncio.to_thread(psycopg.connect, app, options="-c post_auth_delay=3"))
         await asyncio.sleep(0.3)
-        begun = time.perf_counter()
         await made.kill(wanted)
-        assert time.perf_counter() - begun < 0.5
+        assert not starting.done()
         with await starting as session:
             assert session.execute("SELECT 1").fetchone() == (1,)
         await made.kill(slow)

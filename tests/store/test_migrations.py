@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from remit.domain.caller import CallerKind
+from remit.domain.freeze import Frozen, Reach
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.secret import SealedSecret
@@ -127,8 +128,12 @@ def test_the_first_schema_is_brought_up_with_its_data(where, tmp_path, request):
         assert lease.state is LeaseState.LIVE and lease.holds == ""
         assert await store.find(Lease, {"holds": ""}) == [lease]
         history = await store.history(0, 100)
-        assert [leaf for _, leaf, _ in history] == leaves  # the log is what it was
-        kept = [unpack(bodies) for _, _, bodies in history]
+        *before, (_, last, _) = history
+        assert [leaf for _, leaf, _ in before] == leaves  # the log is what it was, and says what the upgrade did
+        assert b'"type":"Froze"' in last
+        frozen = await store.get(Frozen, "frozen")
+        assert [(one.reach, one.name, one.since) for one in frozen.freezes] == [(Reach.AGENT, "bot", 1)]
+        kept = [unpack(bodies) for _, _, bodies in before]
         assert kept[:3] == [[b""]] * 3 and all(kept[3]) and b"SecretSealed" in kept[4][0]
         assert await replay(store) == []
         # And it goes on from there.

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from remit.domain import events
 from remit.domain.above import Branch
-from remit.domain.approval import Approval
+from remit.domain.approval import Approval, Away
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, StoreUnavailable
-from remit.domain.identity import JoinToken, Standing, StandingState
+from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
@@ -63,13 +63,13 @@ def opened(request, tmp_path):
     return partial(PostgresStore.open, server.dsn(database=name))
 
 
-def standing(agent, reason="r", state=StandingState.FROZEN):
-    return Standing(agent, state, 5, reason)
+def away(person, reason="r", to="gina"):
+    return Away(person, to, 5, 9, reason)
 
 
-def frozen(agent, row=None, was=None):
-    because = events.StandingChanged(agent, "frozen", "r")
-    return Change(because, CALL).put(row or standing(agent), was=was)
+def left(person, row=None, was=None):
+    because = events.WentAway(person, "gina", 9, "r")
+    return Change(because, CALL).put(row or away(person), was=was)
 
 
 def lease(name, task="tsk_1", expires_at=100):
@@ -96,26 +96,26 @@ def with_store(test):
 
 @with_store
 async def test_what_was_put_is_read_back(store):
-    assert await store.get(Standing, "a") is None
-    first = await store.commit(frozen("a"))
-    row = await store.get(Standing, "a")
-    assert row == replace(standing("a"), version=1)
-    second = await store.commit(frozen("a", standing("a", "other"), was=row))
+    assert await store.get(Away, "a") is None
+    first = await store.commit(left("a"))
+    row = await store.get(Away, "a")
+    assert row == replace(away("a"), version=1)
+    second = await store.commit(left("a", away("a", "other"), was=row))
     assert second > first
-    assert (await store.get(Standing, "a")).reason == "other"
+    assert (await store.get(Away, "a")).reason == "other"
 
 
 @with_store
 async def test_compare_and_swap_refuses_the_whole_change(store):
-    await store.commit(frozen("a"))
-    row = await store.get(Standing, "a")
-    await store.commit(frozen("a", standing("a", "newer"), was=row))
-    stale = frozen("b").put(standing("a", "stale"), was=row)
-    for change in (stale, frozen("a"), frozen("b").check(row), frozen("b").check_absent(Standing, "a")):
+    await store.commit(left("a"))
+    row = await store.get(Away, "a")
+    await store.commit(left("a", away("a", "newer"), was=row))
+    stale = left("b").put(away("a", "stale"), was=row)
+    for change in (stale, left("a"), left("b").check(row), left("b").check_absent(Away, "a")):
         with pytest.raises(Conflict):
             await store.commit(change)
-    assert await store.get(Standing, "b") is None
-    assert (await store.get(Standing, "a")).reason == "newer"
+    assert await store.get(Away, "b") is None
+    assert (await store.get(Away, "a")).reason == "newer"
     assert len(await store.history(0, 100)) == 2
 
 
@@ -136,17 +136,17 @@ async def test_a_session_and_the_link_it_began_by_are_kept(store):
 
 @with_store
 async def test_checks_that_hold_let_the_change_through(store):
-    await store.commit(frozen("a"))
-    row = await store.get(Standing, "a")
-    await store.commit(frozen("b").check(row).check_absent(Standing, "c"))
-    assert await store.get(Standing, "b") is not None
+    await store.commit(left("a"))
+    row = await store.get(Away, "a")
+    await store.commit(left("b").check(row).check_absent(Away, "c"))
+    assert await store.get(Away, "b") is not None
 
 
 @with_store
 async def test_of_many_at_once_exactly_one_wins(store):
-    await store.commit(frozen("a"))
-    row = await store.get(Standing, "a")
-    changes = [frozen("a", standing("a", str(i)), was=row) for i in range(30)] + [frozen("new") for _ in range(30)]
+    await store.commit(left("a"))
+    row = await store.get(Away, "a")
+    changes = [left("a", away("a", str(i)), was=row) for i in range(30)] + [left("new") for _ in range(30)]
     results = await asyncio.gather(*(store.commit(change) for change in changes), return_exceptions=True)
     assert sum(isinstance(result, int) for result in results[:30]) == 1
     assert sum(isinstance(result, int) for result in results[30:]) == 1
@@ -155,8 +155,8 @@ async def test_of_many_at_once_exactly_one_wins(store):
 
 @with_store
 async def test_each_of_a_batch_stands_for_itself(store):
-    await store.commit(frozen("taken"))
-    changes = [frozen("taken" if i % 3 == 0 else f"n{i}") for i in range(60)]
+    await store.commit(left("taken"))
+    changes = [left("taken" if i % 3 == 0 else f"n{i}") for i in range(60)]
     results = await asyncio.gather(*(store.commit(change) for change in changes), return_exceptions=True)
     for i, result in enumerate(results):
         assert isinstance(result, Conflict if i % 3 == 0 else int)
@@ -167,10 +167,10 @@ async def test_each_of_a_batch_stands_for_itself(store):
 
 @with_store
 async def test_a_chain_of_changes_in_one_batch(store):
-    first, second = standing("a", "1"), standing("a", "2")
+    first, second = away("a", "1"), away("a", "2")
     stored = replace(first, version=1)
     results = await asyncio.gather(
-        store.commit(frozen("a", first)), store.commit(frozen("a", second, was=stored)), return_exceptions=True
+        store.commit(left("a", first)), store.commit(left("a", second, was=stored)), return_exceptions=True
     )
     assert isinstance(results[0], int)
     assert isinstance(results[1], int | Conflict)
@@ -195,15 +195,15 @@ async def test_rows_are_tallied_by_a_column_among_some(store):
 @with_store
 async def test_find_pages_in_key_order(store):
     for i in range(7):
-        state = StandingState.FROZEN if i % 2 else StandingState.ACTIVE
-        await store.commit(frozen(f"a{i}", standing(f"a{i}", state=state)))
-    found = await store.find(Standing, {"state": "frozen"}, limit=2)
-    assert [row.agent for row in found] == ["a1", "a3"]
-    found = await store.find(Standing, {"state": "frozen"}, after=found[-1].key, limit=2)
-    assert [row.agent for row in found] == ["a5"]
-    assert len(await store.find(Standing, {})) == 7
+        to = "gina" if i % 2 else "hugo"
+        await store.commit(left(f"a{i}", away(f"a{i}", to=to)))
+    found = await store.find(Away, {"stand_in": "gina"}, limit=2)
+    assert [row.person for row in found] == ["a1", "a3"]
+    found = await store.find(Away, {"stand_in": "gina"}, after=found[-1].key, limit=2)
+    assert [row.person for row in found] == ["a5"]
+    assert len(await store.find(Away, {})) == 7
     with pytest.raises(ValueError, match="cannot be found by"):
-        await store.find(Standing, {"reason": "r"})
+        await store.find(Away, {"reason": "r"})
 
 
 @with_store
@@ -233,16 +233,16 @@ def test_what_was_acknowledged_is_there_after_reopening(opened):
         store = await opened()
         if isinstance(store, MemoryStore):
             return
-        await store.commit(frozen("a"))
+        await store.commit(left("a"))
         assert await store.spend("jti", 500)
         await store.close()
         again = await opened()
-        assert (await again.get(Standing, "a")).agent == "a"
+        assert (await again.get(Away, "a")).person == "a"
         assert not await again.spend("jti", 500)
         assert await replay(again) == []
         await again.close()
         with pytest.raises(StoreUnavailable):
-            await again.commit(frozen("b"))
+            await again.commit(left("b"))
 
     asyncio.run(main())
 
@@ -251,7 +251,7 @@ def test_what_was_acknowledged_is_there_after_reopening(opened):
 async def test_the_log_is_sequenced_and_cannot_fork(store):
     keyring = await Keyring.open(store, RootSealer(b"k" * 32), 1)
     for i in range(300):
-        await store.commit(frozen(f"a{i}"))
+        await store.commit(left(f"a{i}"))
     waiting = await store.unsequenced(1000)
     assert [number for number, _ in waiting] == sorted(number for number, _ in waiting)
     total = 300 + len(ALGORITHMS)
@@ -273,7 +273,7 @@ async def test_the_log_is_sequenced_and_cannot_fork(store):
 async def test_events_are_found_by_all_their_words_the_newest_first(store):
     keyring = await Keyring.open(store, RootSealer(b"k" * 32), 1)
     for i in range(300):
-        await store.commit(frozen(f"a{i % 7}", standing(f"a{i}", "some reason"), was=None))
+        await store.commit(left(f"a{i % 7}", away(f"a{i}", "some reason"), was=None))
     while await sequence(store, keyring, "test/log"):
         pass
     size, _ = await store.head()
@@ -287,11 +287,11 @@ async def test_events_are_found_by_all_their_words_the_newest_first(store):
     leaves = await store.entries(0, size)
     for wanted in (
         ["a3"],
-        ["StandingChanged", "a3"],
+        ["WentAway", "a3"],
         ["a3", "a4"],
-        ["StandingChanged"],
+        ["WentAway"],
         ["nobody"],
-        ["frozen", "a3", "system:test"],
+        ["gina", "a3", "system:test"],
     ):
         everywhere = [place for place in range(size - 1, -1, -1) if set(wanted) <= log_words.words(leaves[place])]
         assert bool(everywhere) == (wanted not in (["a3", "a4"], ["nobody"]))
@@ -324,13 +324,13 @@ async def test_a_search_looks_at_so_much_and_goes_on(store):
 
 @with_store
 async def test_a_caller_that_gives_up_breaks_nothing(store):
-    tasks = [asyncio.ensure_future(store.commit(frozen(f"a{i}"))) for i in range(20)]
+    tasks = [asyncio.ensure_future(store.commit(left(f"a{i}"))) for i in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.gather(*tasks, return_exceptions=True)
-    await store.commit(frozen("after"))
+    await store.commit(left("after"))
     assert await replay(store) == []
 
 
@@ -378,10 +378,10 @@ def test_sqlite_agrees_with_the_model(tmp_path_factory, steps):
         sqlite = SqliteStore.open(tmp_path_factory.mktemp("m") / "remit.db")
         memory = MemoryStore()
         for key, guess, together in steps:
-            was = replace(standing(key), version=guess) if guess else None
-            change = frozen(key, standing(key, str(guess)), was=was)
+            was = replace(away(key), version=guess) if guess else None
+            change = left(key, away(key, str(guess)), was=was)
             if together:
-                change = change.check_absent(Standing, "z")
+                change = change.check_absent(Away, "z")
             outcomes = []
             for store in (sqlite, memory):
                 try:
@@ -389,7 +389,7 @@ def test_sqlite_agrees_with_the_model(tmp_path_factory, steps):
                 except Conflict:
                     outcomes.append("conflict")
             assert outcomes[0] == outcomes[1]
-            assert await sqlite.get(Standing, key) == await memory.get(Standing, key)
+            assert await sqlite.get(Away, key) == await memory.get(Away, key)
         assert await replay(sqlite) == await replay(memory) == []
         await sqlite.close()
 

@@ -16,28 +16,28 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from remit.domain.approval import Away
 from remit.domain.errors import StoreUnavailable
-from remit.domain.identity import Standing
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
 from remit.store.sqlite import SqliteStore
 from remit.store.tables import metadata
 from remit.testing.store import FaultyStore
-from tests.store.test_store_conformance import CALL, frozen, standing
+from tests.store.test_store_conformance import CALL, away, left
 
 COMMITTER = textwrap.dedent(
     """
     import asyncio, sys
     from pathlib import Path
-    from tests.store.test_store_conformance import frozen
+    from tests.store.test_store_conformance import left
     from remit.store.sqlite import SqliteStore
     from remit.store.postgres import PostgresStore
 
     async def main(where):
         store = await PostgresStore.open(where) if where.startswith("postgresql") else SqliteStore.open(Path(where))
         async def one(i):
-            await store.commit(frozen(f"a{i}"))
+            await store.commit(left(f"a{i}"))
             print(i, flush=True)
         for start in range(0, 1_000_000, 16):
             await asyncio.gather(*(one(i) for i in range(start, start + 16)))
@@ -63,9 +63,9 @@ def killed_while_committing(where):
 
 async def check_after(store, acknowledged):
     for i in acknowledged:
-        assert await store.get(Standing, f"a{i}") is not None, f"acknowledged {i} is lost"
+        assert await store.get(Away, f"a{i}") is not None, f"acknowledged {i} is lost"
     assert await replay(store) == []
-    await store.commit(frozen("after"))
+    await store.commit(left("after"))
     await store.close()
 
 
@@ -101,7 +101,7 @@ def test_two_processes_on_one_postgres_never_both_win(postgres):
         one = await PostgresStore.open(postgres.dsn(database="two"))
         two = await PostgresStore.open(postgres.dsn(database="two"))
         for key in range(20):
-            changes = [store.commit(frozen(f"k{key}")) for store in (one, two) for _ in range(4)]
+            changes = [store.commit(left(f"k{key}")) for store in (one, two) for _ in range(4)]
             results = await asyncio.gather(*changes, return_exceptions=True)
             assert sum(isinstance(result, int) for result in results) == 1
         assert await replay(one) == []
@@ -117,7 +117,7 @@ def test_a_full_disk_acknowledges_nothing_and_recovers_by_itself(tmp_path):
 
     async def main():
         store = SqliteStore.open(path)
-        await store.commit(frozen("before"))
+        await store.commit(left("before"))
         limits = []
 
         def connect_limited(p):
@@ -136,7 +136,7 @@ def test_a_full_disk_acknowledges_nothing_and_recovers_by_itself(tmp_path):
             lost, kept = [], []
             for i in range(200):
                 try:
-                    await store.commit(frozen(f"a{i}", standing(f"a{i}", "x" * 400)))
+                    await store.commit(left(f"a{i}", away(f"a{i}", "x" * 400)))
                     kept.append(i)
                 except StoreUnavailable:
                     lost.append(i)
@@ -151,12 +151,12 @@ def test_a_full_disk_acknowledges_nothing_and_recovers_by_itself(tmp_path):
         await store.close()
 
     async def readable(store, numbers):
-        return [i for i in numbers if await store.get(Standing, f"a{i}") is not None]
+        return [i for i in numbers if await store.get(Away, f"a{i}") is not None]
 
     async def retry(store):
         for attempt in range(3):
             try:
-                return await store.commit(frozen(f"after{attempt}"))
+                return await store.commit(left(f"after{attempt}"))
             except StoreUnavailable:
                 continue
         raise AssertionError("it did not recover")
@@ -179,15 +179,15 @@ def test_a_really_full_file_system(tmp_path):
             ballast.write_bytes(b"x" * (2 * 1024 * 1024 - sum(f.stat().st_size for f in small.iterdir()) - 65536))
             for i in range(200):
                 try:
-                    await store.commit(frozen(f"a{i}", standing(f"a{i}", "x" * 400)))
+                    await store.commit(left(f"a{i}", away(f"a{i}", "x" * 400)))
                     kept.append(i)
                 except StoreUnavailable:
                     failed += 1
             assert failed and kept
             ballast.unlink()
-            await store.commit(frozen("after"))
+            await store.commit(left("after"))
             for i in kept:
-                assert await store.get(Standing, f"a{i}") is not None
+                assert await store.get(Away, f"a{i}") is not None
             assert await replay(store) == []
             await store.close()
 
@@ -199,15 +199,15 @@ def test_a_really_full_file_system(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        ("UPDATE standings SET body = replace(body, 'frozen', 'active') WHERE key = 'a'", "Standing a was changed"),
-        ("DELETE FROM standings WHERE key = 'a'", "Standing a is missing"),
-        ("DELETE FROM events WHERE number = 1", "Standing a is explained by no event"),
+        ("UPDATE aways SET body = replace(body, 'gina', 'hugo') WHERE key = 'a'", "Away a was changed"),
+        ("DELETE FROM aways WHERE key = 'a'", "Away a is missing"),
+        ("DELETE FROM events WHERE number = 1", "Away a is explained by no event"),
         ("DELETE FROM events WHERE number = 2", "jumps to version 3"),
         (
-            "UPDATE events SET bodies = replace(bodies, 'frozen', 'active') WHERE number = 1",
+            "UPDATE events SET bodies = replace(bodies, 'gina', 'hugo') WHERE number = 1",
             "not the one it signed for",
         ),
-        ("INSERT INTO standings VALUES ('x', 1, '{}', 0, 'active')", "Standing x is explained by no event"),
+        ("INSERT INTO aways VALUES ('x', 1, '{}', 0, 'gina')", "Away x is explained by no event"),
     ],
 )
 def test_replaying_the_events_finds_what_was_tampered_with(tmp_path, spoil, words):
@@ -216,11 +216,11 @@ def test_replaying_the_events_finds_what_was_tampered_with(tmp_path, spoil, word
     async def write():
         store = SqliteStore.open(path)
         if words.startswith("jumps"):
-            await store.commit(frozen("b"))
+            await store.commit(left("b"))
             for _ in range(3):
-                await store.commit(frozen("b", was=await store.get(Standing, "b")))
+                await store.commit(left("b", was=await store.get(Away, "b")))
         else:
-            await store.commit(frozen("a"))
+            await store.commit(left("a"))
         assert await replay(store) == []
         await store.close()
 
@@ -236,7 +236,7 @@ def test_replaying_the_events_finds_what_was_tampered_with(tmp_path, spoil, word
             spoil.replace("replace(body,", "replace(CAST(body AS TEXT),").replace("bodies,", "CAST(bodies AS TEXT),")
         )
         # CAST gives text; put the bytes back as a blob.
-        db.execute("UPDATE standings SET body = CAST(body AS BLOB)")
+        db.execute("UPDATE aways SET body = CAST(body AS BLOB)")
         db.execute("UPDATE events SET bodies = CAST(bodies AS BLOB)")
         db.commit()
     assert any(words in problem for problem in asyncio.run(check()))
@@ -248,9 +248,9 @@ def test_failed_but_persisted_is_told_apart_by_reading():
         store.faults = ["lost", "persisted"]
         for name in ("a", "b"):
             with pytest.raises(StoreUnavailable):
-                await store.commit(frozen(name))
-        assert await store.get(Standing, "a") is None
-        assert await store.get(Standing, "b") is not None
+                await store.commit(left(name))
+        assert await store.get(Away, "a") is None
+        assert await store.get(Away, "b") is not None
         assert CALL.now == 1000
 
     asyncio.run(main())

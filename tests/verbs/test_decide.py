@@ -14,14 +14,17 @@ from remit.domain.change import Change
 from remit.domain.decision import Access, Deny, Hold, Permit, word
 from remit.domain.errors import Absent, BadField, Busy, Denied, StoreUnavailable, WrongState
 from remit.domain.flow import Sensitivity
+from remit.domain.freeze import Reach
 from remit.domain.identity import Identity
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
 from remit.testing.store import FaultyStore
 from remit.verbs.apply import apply
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import ROUNDS, decide
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.freeze import freeze, unfreeze
+from remit.verbs.revoke import end_task
+from remit.work.end_leases import end_leases
 from tests.world import changed, world
 
 LIST = {"customer": "acme"}
@@ -142,9 +145,9 @@ def test_an_agent_frozen_stale_or_gone_is_refused(run):
         identity, call = await w.proved()
         task = await w.task(call)
         operator = w.call(CallerKind.OPERATOR, "op")
-        await freeze(w.env, operator, "bot", "looks wrong")
+        await freeze(w.env, operator, Reach.AGENT, "bot", "looks wrong")
         assert codes(await decide(w.env, call, Access(task.id, "list", LIST))) == ["agent_frozen"]
-        await freeze(w.env, operator, "bot", "it was fine", frozen=False)
+        await unfreeze(w.env, operator, Reach.AGENT, "bot", "it was fine")
         assert isinstance(await decide(w.env, call, Access(task.id, "list", LIST)), Permit)
         old = await w.store.get(Identity, identity.jkt)
         because = events.AgentProved("bot", "join_token", old.jkt, "", "", 0)
@@ -200,8 +203,8 @@ def test_an_approval_is_for_exactly_what_was_shown_once(run):
         assert "cannot be undone; finance must agree" in " ".join(approval.shown.why)
         assert (await held(w, call, task)).id == approval.id  # retries share one record
         with pytest.raises(BadField):
-            await answer(w.env, w.person("frank"), approval.id, approval.access, yes=True)
-        granted = await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True, note="ok")
+            await answer(w.env, w.person("frank"), approval.id, Given(approval.access, True))
+        granted = await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True, "ok"))
         assert granted.state is ApprovalState.GRANTED
         for other in ({**PAY, "amount": "120.01"}, {**PAY, "invoice": 18}):
             assert (await held(w, call, task, other)).id != approval.id
@@ -222,7 +225,7 @@ def test_of_two_callers_with_one_approval_exactly_one_acts(run):
         _, call = await w.proved()
         task = await w.task(call)
         approval = await held(w, call, task)
-        await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+        await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
         found = await asyncio.gather(*(decide(w.env, call, Access(task.id, "pay", PAY)) for _ in range(8)))
         assert sorted(map(word, found)) == ["hold"] * 7 + ["permit"]
 
@@ -247,7 +250,7 @@ def test_a_new_policy_revision_voids_an_approval(run):
         _, call = await w.proved()
         task = await w.task(call)
         approval = await held(w, call, task)
-        await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+        await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
         files = changed()
         files["policies/default.cedar"] += (
             '@id("another") forbid (principal, action, resource) when { context.hour > 30 };'
@@ -268,7 +271,7 @@ def test_a_granted_approval_does_not_lift_what_else_forbids(run):
         _, call = await w.proved()
         task = await w.task(call)
         approval = await held(w, call, task)
-        await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+        await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
         await decide(w.env, call, Access(task.id, "list", LIST))
         found = await decide(w.env, call, Access(task.id, "pay", PAY))
         assert isinstance(found, Deny)
@@ -283,14 +286,14 @@ def test_a_no_stands_for_the_task(run):
         _, call = await w.proved()
         task = await w.task(call)
         approval = await held(w, call, task)
-        await answer(w.env, w.person("gina"), approval.id, approval.digest, yes=False)
+        await answer(w.env, w.person("gina"), approval.id, Given(approval.digest, False))
         found = await decide(w.env, call, Access(task.id, "pay", PAY))
         assert codes(found) == ["approval_refused"] and "gina said no" in found.why[0].sentence
 
     run(main())
 
 
-def test_an_approval_nobody_answered_is_asked_again(run):
+def test_what_nobody_answered_in_time_is_denied_for_this_task(run):
     async def main():
         w = await world()
         _, call = await w.proved()
@@ -298,10 +301,29 @@ def test_an_approval_nobody_answered_is_asked_again(run):
         approval = await held(w, call, task)
         w.clock.advance(10 * 60_000)
         later = replace(call, now=w.clock.now)
-        again = await held(w, later, task)
+        for _ in range(2):  # before it was closed, and after
+            found = await decide(w.env, later, Access(task.id, "pay", PAY))
+            assert codes(found) == ["nobody_answered"]
+            with pytest.raises(WrongState):
+                await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
+            await end_leases(w.env, w.clock.now)
+        assert (await w.store.get(Approval, approval.id)).state is ApprovalState.EXPIRED
+        again = await held(w, later, await w.task(call))
         assert again.id != approval.id
-        with pytest.raises(WrongState):
-            await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+
+    run(main())
+
+
+def test_a_yes_that_nobody_used_in_time_is_asked_for_again(run):
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        approval = await held(w, call, task)
+        await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
+        w.clock.advance(10 * 60_000)
+        again = await held(w, replace(call, now=w.clock.now), task)
+        assert (again.id != approval.id, again.round) == (True, 1)
 
     run(main())
 
@@ -314,15 +336,15 @@ def test_who_may_answer(run):
         approval = await held(w, call, task)
         for name in ("dana", "olga"):
             with pytest.raises(Denied):
-                await answer(w.env, w.person(name), approval.id, approval.digest, yes=True)
+                await answer(w.env, w.person(name), approval.id, Given(approval.digest, True))
         for bad in ((w.person("nobody"), approval.id), (w.person("frank"), "apv_nothing")):
             with pytest.raises(Absent):
-                await answer(w.env, *bad, approval.digest, yes=True)
+                await answer(w.env, *bad, Given(approval.digest, True))
         with pytest.raises(BadField):
-            await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True, note="x" * 2001)
+            await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True, "x" * 2001))
         await end_task(w.env, call, task.id, "done")
         with pytest.raises(WrongState):
-            await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+            await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
 
     run(main())
 
@@ -335,7 +357,7 @@ def test_two_answers_at_once_are_both_kept_or_one_conflicts(run):
         approval = await held(w, call, task)
         people = [w.person("frank"), w.person("gina")]
         results = await asyncio.gather(
-            *(answer(w.env, p, approval.id, approval.digest, yes=True) for p in people), return_exceptions=True
+            *(answer(w.env, p, approval.id, Given(approval.digest, True)) for p in people), return_exceptions=True
         )
         kept = await w.store.get(Approval, approval.id)
         assert len(kept.answers) == sum(isinstance(r, Approval) for r in results) == 1
@@ -375,7 +397,7 @@ def test_no_permit_is_committed_after_what_forbids_it(run, what):
             if what == "revoke":
                 await end_task(w.env, operator, task.id, "stop")
             elif what == "freeze":
-                await freeze(w.env, operator, "bot", "stop")
+                await freeze(w.env, operator, Reach.AGENT, "bot", "stop")
             else:
                 files = changed()
                 files["policies/default.cedar"] += '@id("stop") forbid (principal, action, resource);'

@@ -22,18 +22,20 @@ from remit.domain.errors import (
     WrongState,
 )
 from remit.domain.flow import Sensitivity, Trust
+from remit.domain.freeze import Reach
 from remit.domain.identity import Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.verbs import delegate as verb
 from remit.verbs.apply import apply
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
 from remit.verbs.delegate import Part, delegate
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.revoke import end_task
 from remit.verbs.vouch import first_token, vouch
 from remit.work.end_leases import end_leases
 from tests.delegating import AGENT, CATALOGUE, DIG, LEAD, accept, below, hand, house, last, now, read
@@ -165,9 +167,9 @@ def test_who_may_hand_on(run):
 def test_an_agent_that_could_not_act_hands_nothing_on(run):
     async def main():
         w, bot, task, _ = await pair()
-        await freeze(w.env, operator(w), "bot", "odd")
+        await freeze(w.env, operator(w), Reach.AGENT, "bot", "odd")
         await refused("agent_frozen", hand(w, bot, task))
-        await freeze(w.env, operator(w), "bot", "fine", frozen=False)
+        await unfreeze(w.env, operator(w), Reach.AGENT, "bot", "fine")
         await hand(w, bot, task, max_calls=1)  # its standing is a row now
         identity = await w.store.get(Identity, bot.caller.jkt)
         part = Part("other", "dig", "dig", LIST)
@@ -362,7 +364,7 @@ def test_ending_a_task_ends_everything_below_in_that_commit(run, which):
         await refused("ancestor_ended", accept(w, third, text))
         await refused("ancestor_ended", hand(w, third, grandchild, "other"))
         with pytest.raises(WrongState):
-            await answer(w.env, w.person("frank"), approval.id, approval.digest, yes=True)
+            await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
         assert w.issuer.live == {lease.handle}  # refused at once; dead as soon as the reconcilers have run
         while not (await end_leases(w.env, w.clock.now)).idle:
             pass
@@ -554,11 +556,11 @@ def test_an_approval_of_one_task_is_of_no_other(run):
         child = await below(w, bot, task, other)
         held = await decide(w.env, bot, Access(task.id, "pay", PAY))
         approval = await w.store.get(Approval, held.approval)
-        await answer(w.env, replace(w.person("frank")), approval.id, approval.digest, yes=True)
+        await answer(w.env, replace(w.person("frank")), approval.id, Given(approval.digest, True))
         assert isinstance(await decide(w.env, other, Access(child.id, "pay", PAY)), Hold)
         held = await decide(w.env, other, Access(child.id, "pay", PAY))
         approval = await w.store.get(Approval, held.approval)
-        await answer(w.env, w.person("gina"), approval.id, approval.digest, yes=True)
+        await answer(w.env, w.person("gina"), approval.id, Given(approval.digest, True))
         assert isinstance(await decide(w.env, other, Access(child.id, "pay", PAY)), Permit)
 
     run(main())
@@ -572,12 +574,12 @@ def test_whoever_could_not_go_on_above_stops_what_is_below(run):
         async def asked():
             return codes(await decide(w.env, other, Access(child.id, "list", LIST)))
 
-        await freeze(w.env, operator(w), "bot", "odd")
+        await freeze(w.env, operator(w), Reach.AGENT, "bot", "odd")
         assert await asked() == ["agent_frozen"]
-        await freeze(w.env, operator(w), "bot", "fine", frozen=False)
-        w.store.between = lambda: freeze(w.env, operator(w), "bot", "odd again")
+        await unfreeze(w.env, operator(w), Reach.AGENT, "bot", "fine")
+        w.store.between = lambda: freeze(w.env, operator(w), Reach.AGENT, "bot", "odd again")
         assert await asked() == ["agent_frozen"]
-        await freeze(w.env, operator(w), "bot", "fine", frozen=False)
+        await unfreeze(w.env, operator(w), Reach.AGENT, "bot", "fine")
         assert isinstance(await decide(w.env, other, Access(child.id, "list", LIST)), Permit)
         files = {**CATALOGUE, "purposes/lead.toml": LEAD.replace("max_calls = 20", "max_calls = 21")}
         await apply(w.env, operator(w), files)
@@ -612,5 +614,26 @@ def test_a_hand_off_that_has_read_too_much_is_refused(run, monkeypatch):
             await observe(w.env, call, one.id, "list", {"a": 1})
         with pytest.raises(Busy):
             await decide(w.env, bot, Access(task.id, "list", LIST))
+
+    run(main())
+
+
+def test_what_is_bound_to_a_key_is_opened_by_that_key_alone(run):
+    async def main():
+        w = await house()
+        _, call = await w.proved()
+        task = await w.task(call, "lead")
+        _, other = await w.proved("other")
+        _, twin = await w.proved("other")
+        text = await hand(w, call, task, jkt=other.caller.jkt)
+        assert read(w, text).jkt == other.caller.jkt
+        with pytest.raises(Absent):
+            await accept(w, twin, text)
+        assert (await accept(w, other, text)).jkt == other.caller.jkt
+        before = (await w.store.get(Task, task.id)).lent
+        for stranger in (call.caller.jkt, "nothing"):
+            await refused("not_its_key", hand(w, call, task, jkt=stranger))
+            assert last(w, "DelegationDenied")["reasons"] == ["not_its_key"]
+        assert (await w.store.get(Task, task.id)).lent == before
 
     run(main())

@@ -1,4 +1,4 @@
-"""Random trees of hand-offs, approvals, reads, ends and expiries, some of them in each other's middle (THREATS row 14).
+"""Random trees of hand-offs, approvals, reads, ends, expiries and crashes, some in each other's middle (THREATS row 14).
 
 What holds at every step is read from the log and the rows, never from what the verbs say; and with each defence taken
 away the machine finds it out.
@@ -21,18 +21,22 @@ from remit.domain.above import Above
 from remit.domain.approval import Approval
 from remit.domain.caller import CallerKind
 from remit.domain.decision import Access
-from remit.domain.errors import Refusal
+from remit.domain.errors import Absent, Refusal
 from remit.domain.flow import Sensitivity
+from remit.domain.freeze import Reach
+from remit.domain.lease import Lease
 from remit.domain.purpose import CredentialRule
 from remit.domain.scope import Attempt
 from remit.domain.task import Task
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
-from remit.verbs.revoke import end_task, freeze
+from remit.verbs.revoke import end_task
 from remit.work.end_leases import end_leases
-from tests.delegating import CATALOGUE, accept, hand, house, now
+from tests.delegating import CATALOGUE, Between, accept, hand, now
+from tests.world import world
 
 AGENTS = ("bot", "other", "third")
 TOOLS = ("list", "pay", "note", "web", "mail")
@@ -55,11 +59,43 @@ def arguments(tool, customer):
 SMALL = {**CATALOGUE, "purposes/lead.toml": CATALOGUE["purposes/lead.toml"].replace("max_calls = 20", "max_calls = 7")}
 
 
+class Killed(BaseException):
+    """`kill -9`: nothing of this process runs any more, its own clearing up included."""
+
+
+class Mortal(Between):
+    """The process dies at its next commit, before or after it is durable; then nothing answers until it is started."""
+
+    fate, dead = "", False
+
+    async def get(self, kind, key):
+        self._alive()
+        return await super().get(kind, key)
+
+    async def find(self, kind, where, **more):
+        self._alive()
+        return await super().find(kind, where, **more)
+
+    async def commit(self, change):
+        self._alive()
+        fate, self.fate = self.fate, ""
+        self.dead = fate in ("lost", "persisted")
+        if fate == "lost":
+            raise Killed
+        number = await super().commit(change)
+        self._alive()
+        return number
+
+    def _alive(self):
+        if self.dead:
+            raise Killed
+
+
 class HandOffs(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.loop = asyncio.new_event_loop()
-        self.w = self.do(house(SMALL))
+        self.w = self.do(world(Mortal(), SMALL))
         self.calls = {name: self.do(self.w.proved(name))[1] for name in AGENTS}
         self.tokens = []
         self.opened = []
@@ -71,6 +107,15 @@ class HandOffs(RuleBasedStateMachine):
 
     def do(self, coroutine):
         return self.loop.run_until_complete(coroutine)
+
+    def started(self):
+        """Another process, with what was durable; it knows of tasks that nobody was told of."""
+        if not self.w.store.dead:
+            self.w.store.fate = ""
+            return
+        self.w.store.dead = False
+        rows = self.do(self.w.store.find(Task, {}, limit=1000))
+        self.opened += [task.id for task in rows if task.id not in self.opened]
 
     def teardown(self):
         if hasattr(self, "loop"):
@@ -96,14 +141,16 @@ class HandOffs(RuleBasedStateMachine):
             if victim:
                 await end_task(self.w.env, operator, victim, race)
             else:
-                await freeze(self.w.env, operator, task.chain.hops[0].agent, race)
+                await freeze(self.w.env, operator, Reach.AGENT, task.chain.hops[0].agent, race)
 
         self.w.store.between = None if race == "none" else between
-        with suppress(Refusal):
+        with suppress(Refusal, Killed):
             self.do(doing)
         self.w.store.between = None
+        self.started()
         for agent in AGENTS:
-            self.do(freeze(self.w.env, operator, agent, "fine", frozen=False))
+            with suppress(Absent):
+                self.do(unfreeze(self.w.env, operator, Reach.AGENT, agent, "fine"))
 
     @rule(customer=customers)
     def propose(self, customer):
@@ -167,7 +214,7 @@ class HandOffs(RuleBasedStateMachine):
     def approve(self, person, yes):
         for approval in self.do(self.w.store.find(Approval, {"state": "pending"})):
             with suppress(Refusal):
-                self.do(answer(self.w.env, self.w.person(person), approval.id, approval.digest, yes=yes))
+                self.do(answer(self.w.env, self.w.person(person), approval.id, Given(approval.digest, yes)))
 
     @rule(n=which, really=st.sampled_from([True, False, False]))
     def end(self, n, really):
@@ -255,6 +302,71 @@ class HandOffs(RuleBasedStateMachine):
                 assert lease["grants"] == {"who": root.parameters["customer"]}, "a credential that is wider below"
 
 
+class Crashes(HandOffs):
+    """The same, and the process dies in the middle of things."""
+
+    @initialize()
+    def begin(self):
+        super().begin()
+        self.late, self.mint, self.mints = [], self.w.issuer.mint, ""
+        self.w.issuer.mint = self.minted
+
+    async def minted(self, lease):
+        """The process dies while it waits for the issuer, or just when it has the answer."""
+        how, self.mints = self.mints, ""
+        found = await self.mint(lease) if how in ("", "after", "settling") else None
+        if how == "settling":
+            self.w.store.fate = "lost"
+        elif how:
+            self.w.store.dead = True
+            self.late += [lease] if how == "on its way" else []
+            raise Killed
+        return found
+
+    @rule(n=which, at=st.sampled_from(["lost", "persisted"]), what=st.sampled_from(["call", "hand", "accept", "end"]))
+    def at_a_commit(self, n, at, what):
+        self.w.store.fate = at
+        match what:
+            case "call":
+                self.call(n, "list", "acme", "none")
+            case "hand":
+                self.delegate(n, "other", "acme", 1, "none", "dig", False)
+            case "accept":
+                self.accept(n, "other", "none")
+            case "end":
+                operator = self.w.call(CallerKind.OPERATOR, "op")
+                self.tried(self.task(self.pick(n)), "none", end_task(self.w.env, operator, self.pick(n), "stop"))
+
+    @rule(n=which, how=st.sampled_from(["before", "after", "on its way", "settling"]), ends=st.booleans())
+    def between_reserve_and_settle(self, n, how, ends):
+        """What was reserved is durable; the credential may live, and nobody is left who knows its secret."""
+        self.mints, key = how, self.pick_open(n)
+        task = self.task(key)
+        self.tried(task, "none", issue(self.w.env, now(self.w, self.calls[task.agent]), key, "db"))
+        self.mints = ""
+        if ends:
+            self.do(end_task(self.w.env, self.w.call(CallerKind.OPERATOR, "op"), key, "stop"))
+
+    @rule()
+    def reconcile(self):
+        """Twice: what was on its way arrives in between, as long as its issuer would still do it."""
+        super().reconcile()
+        while self.late:
+            lease = self.late.pop()
+            if self.w.clock.now < lease.mint_until:
+                self.do(self.mint(lease))
+        self.every_live_credential_has_a_lease_that_has_not_ended()
+        super().reconcile()
+
+    @invariant()
+    def every_live_credential_has_a_lease_that_has_not_ended(self):
+        if not hasattr(self, "mint"):
+            return
+        leases = [msgspec.json.decode(put.body) for (table, _), put in self.w.store._rows.items() if table == "leases"]
+        kept = {lease["handle"] for lease in leases if lease["state"] != "ended"}
+        assert self.w.issuer.live <= kept, "an orphan"
+
+
 FAST = settings(
     max_examples=60,
     stateful_step_count=30,
@@ -266,6 +378,31 @@ FIND = settings(FAST, max_examples=300, phases=[Phase.generate], derandomize=Tru
 
 def test_whatever_agents_hand_each_other_nothing_grows_and_nothing_outlives():
     run_state_machine_as_test(HandOffs, settings=FAST)
+
+
+def test_nothing_is_lost_or_lives_on_when_the_process_dies():
+    run_state_machine_as_test(Crashes, settings=settings(FAST, max_examples=15))
+
+
+@pytest.mark.parametrize("how", ["before", "after", "on its way", "settling"])
+def test_what_a_dead_process_had_minted_is_killed(how, monkeypatch):
+    def crash():
+        machine = Crashes()
+        machine.begin()
+        machine.between_reserve_and_settle(0, how, True)
+        machine.reconcile()
+        assert not machine.w.issuer.live or how == "on its way"
+        machine.wait(60_000)
+        machine.reconcile()
+        assert not machine.w.issuer.live
+        assert bool(machine.w.issuer.ever) is (how != "before")
+        machine.teardown()
+
+    crash()
+    if how == "on its way":
+        monkeypatch.setattr(Lease, "may_end_at", lambda self, now: True)
+        with pytest.raises(AssertionError, match="an orphan"):
+            crash()
 
 
 BUGS = {

@@ -14,13 +14,15 @@ from remit.domain import events
 from remit.domain.caller import CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Denied, IssuerUnavailable, Refusal, StoreUnavailable
+from remit.domain.freeze import Reach
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
 from remit.testing.store import FaultyStore
 from remit.verbs.apply import apply
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import MINT_WINDOW, ROUNDS, issue
-from remit.verbs.revoke import end_lease, end_task, freeze
+from remit.verbs.revoke import end_lease, end_task
 from remit.work.end_leases import end_leases
 from tests.world import changed, world
 
@@ -92,9 +94,9 @@ def test_nothing_is_issued_without_an_open_task_of_an_active_agent(run):
         await refused("task_not_open", closed.id)
         await refused("task_not_open", at=replace(call, now=task.deadline))
         await refused("identity_stale", at=replace(call, now=identity.expires_at))
-        await freeze(w.env, operator, "bot", "stop")
+        await freeze(w.env, operator, Reach.AGENT, "bot", "stop")
         await refused("agent_frozen")
-        await freeze(w.env, operator, "bot", "go", frozen=False)
+        await unfreeze(w.env, operator, Reach.AGENT, "bot", "go")
         assert (await issue(w.env, call, task.id, "db"))[0].state is LeaseState.LIVE
         files = changed()
         files["purposes/pay.toml"] = files["purposes/pay.toml"].replace("max_calls = 5", "max_calls = 6")
@@ -281,7 +283,7 @@ def test_nobody_is_asked_about_a_task_that_is_over(run):
     async def main():
         from remit.domain.approval import Approval, ApprovalState
         from remit.domain.decision import Access
-        from remit.verbs.approve import answer
+        from remit.verbs.approve import Given, answer
         from remit.verbs.decide import decide
 
         w = await world()
@@ -290,7 +292,7 @@ def test_nobody_is_asked_about_a_task_that_is_over(run):
         asked = [{"customer": "acme", "invoice": n, "amount": "1"} for n in (1, 2)]
         held = [(await decide(w.env, call, Access(task.id, "pay", a))).approval for a in asked]
         digest = (await w.store.get(Approval, held[1])).digest
-        await answer(w.env, w.person("frank"), held[1], digest, yes=True)
+        await answer(w.env, w.person("frank"), held[1], Given(digest, True))
         await end_task(w.env, call, task.id, "done")
         await end_leases(w.env, w.clock.now)
         assert {(await w.store.get(Approval, one)).state for one in held} == {ApprovalState.EXPIRED}
@@ -526,7 +528,7 @@ async def steps(data, w, store, call, tasks, flying):
                 operator = w.call(CallerKind.OPERATOR, "op")
                 await tolerate(end_task(w.env, operator, data.draw(st.sampled_from(tasks)).id, "stop"))
             case "freeze":
-                await tolerate(freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "x"))
+                await tolerate(freeze(w.env, w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "bot", "x"))
             case "fault":
                 w.issuer.faults.append(
                     data.draw(st.sampled_from(["mint-before", "mint-after", "kill-before", "kill-after"]))

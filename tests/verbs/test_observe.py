@@ -16,7 +16,7 @@ from remit.domain.flow import Sensitivity, Trust
 from remit.domain.origin import Observation
 from remit.domain.task import Task
 from remit.store.replay import replay
-from remit.verbs.approve import answer
+from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
 from remit.verbs.observe import RESULTS, observe
 from remit.verbs.propose import Proposal, propose
@@ -175,7 +175,7 @@ def test_an_approval_is_void_when_its_values_turn_out_to_be_an_attackers(run):
         held = await decide(w.env, call, send(task, "bob@x.example"))
         approval = await w.store.get(Approval, held.approval)
         person = w.call(CallerKind.PERSON, "ann", groups=("approvers",))
-        await answer(w.env, person, approval.id, approval.digest, yes=True)
+        await answer(w.env, person, approval.id, Given(approval.digest, True))
         await observe(w.env, call, task.id, "inbox", {"body": "bob@x.example"})
         again = await decide(w.env, call, send(task, "bob@x.example"))
         assert isinstance(again, Hold) and again.approval != held.approval

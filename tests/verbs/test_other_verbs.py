@@ -22,7 +22,8 @@ from remit.domain.errors import (
     Replayed,
     StoreUnavailable,
 )
-from remit.domain.identity import Identity, JoinToken, Standing
+from remit.domain.freeze import Frozen, Reach
+from remit.domain.identity import Identity, JoinToken
 from remit.domain.secret import SealedSecret
 from remit.domain.task import Task, TaskState
 from remit.formats import signing_key
@@ -32,8 +33,9 @@ from remit.store.memory import MemoryStore
 from remit.verbs.admit import admit
 from remit.verbs.apply import apply, plan
 from remit.verbs.attest import JoinEvidence, OidcEvidence, attest, invite
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.propose import Proposal, propose
-from remit.verbs.revoke import ROUNDS, end_task, freeze
+from remit.verbs.revoke import ROUNDS, end_task
 from remit.verbs.seal import seal
 from remit.verbs.vouch import first_token, hook_key, identify, speak_for, vouch
 from tests.test_oidc_issuer import LocalIssuer
@@ -301,12 +303,12 @@ def test_a_proposal_needs_an_active_agent_with_a_proven_key(run):
         with pytest.raises(Absent):
             await propose(w.env, w.call(name="nobody"), Proposal("pay", "g", {"customer": "acme"}))
         operator = w.call(CallerKind.OPERATOR, "op")
-        await freeze(w.env, operator, "bot", "stop")
+        await freeze(w.env, operator, Reach.AGENT, "bot", "stop")
         with pytest.raises(Denied) as denied:
             await propose(w.env, call, Proposal("pay", "g", {"customer": "acme"}))
         assert denied.value.reasons == ("agent_frozen",)
         assert w.events()[-1] == "ProposalDenied"
-        await freeze(w.env, operator, "bot", "go", frozen=False)
+        await unfreeze(w.env, operator, Reach.AGENT, "bot", "go")
         assert await w.task(call)
 
     run(main())
@@ -365,7 +367,7 @@ def test_no_token_for_the_frozen_the_expired_or_the_unknown(run):
             await identify(w.env, replace(call, now=identity.expires_at), identity.jkt)
         with pytest.raises(NotAttested):
             await vouch(w.env, replace(call, now=identity.expires_at), identity)
-        await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "stop")
+        await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "bot", "stop")
         with pytest.raises(NotAttested):
             await vouch(w.env, call, identity)
         files = {n: t.replace('"bot"', '"other"') for n, t in FILES.items() if n != "agents/bot.toml"}
@@ -520,11 +522,11 @@ def test_freezing_is_idempotent_and_needs_a_registered_agent(run):
         w = await world()
         operator = w.call(CallerKind.OPERATOR, "op")
         with pytest.raises(Absent):
-            await freeze(w.env, operator, "nobody", "x")
-        first = await freeze(w.env, operator, "bot", "x")
-        assert (await freeze(w.env, operator, "bot", "y")).reason == first.reason
-        results = await asyncio.gather(*(freeze(w.env, operator, "bot", "z", frozen=bool(i % 2)) for i in range(6)))
-        assert {r.state.value for r in results} <= {"active", "frozen"}
+            await freeze(w.env, operator, Reach.AGENT, "nobody", "x")
+        first = await freeze(w.env, operator, Reach.AGENT, "bot", "x")
+        assert (await freeze(w.env, operator, Reach.AGENT, "bot", "y")).reason == first.reason
+        results = await asyncio.gather(*(freeze(w.env, operator, Reach.AGENT, "bot", str(i)) for i in range(6)))
+        assert {r.reason for r in results} == {"x"}
 
     run(main())
 
@@ -552,8 +554,8 @@ def test_losing_for_ever_says_busy(run):
         store.losing = Task
         with pytest.raises(Busy):
             await end_task(w.env, call, task.id, "")
-        store.losing = Standing
+        store.losing = Frozen
         with pytest.raises(Busy):
-            await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "x")
+            await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "bot", "x")
 
     run(main())

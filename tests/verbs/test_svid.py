@@ -9,6 +9,7 @@ import pytest
 
 from remit.domain.caller import CallerKind
 from remit.domain.errors import BadToken, Denied, NotAttested, Replayed, Unavailable
+from remit.domain.freeze import Reach
 from remit.domain.identity import Agent, Attestation, Identity, SpiffeId, Tier, stale
 from remit.domain.task import Task, TaskState
 from remit.formats import signing_key, spiffe, x509_svid
@@ -17,9 +18,9 @@ from remit.verbs.apply import apply
 from remit.verbs.attest import JoinEvidence, JwtSvidEvidence, X509SvidEvidence, attest, invite
 from remit.verbs.certify import Workload, certify_jwt, certify_x509, entitled
 from remit.verbs.decide import decide
+from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
-from remit.verbs.revoke import freeze
 from remit.verbs.vouch import identify
 from tests.world import FILES, world
 
@@ -62,7 +63,7 @@ def test_a_workload_is_what_its_host_says(run):
         with pytest.raises(NotAttested) as nobody:
             await entitled(w.env, Workload(frozenset({"unix:uid:1"}), "", "pid 8"))
         assert nobody.value.inside == f"pid 8: bot wants {UID}"
-        await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), "bot", "off")
+        await freeze(w.env, w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "bot", "off")
         with pytest.raises(NotAttested, match="No identity") as frozen:
             await entitled(w.env, at())
         assert "bot is frozen" in frozen.value.inside
@@ -96,10 +97,10 @@ def test_nobody_is_certified_once_a_freeze_was_acknowledged(run):
         w = await world(files=HERE)
         (of,) = await entitled(w.env, at())
         operator = w.call(CallerKind.OPERATOR, "op")
-        await freeze(w.env, operator, "bot", "off")
+        await freeze(w.env, operator, Reach.AGENT, "bot", "off")
         with pytest.raises(NotAttested):
             await certify_jwt(w.env, w.call(CallerKind.SYSTEM, "wl"), at(), of, ["a"])
-        await freeze(w.env, operator, "bot", "on", frozen=False)
+        await unfreeze(w.env, operator, Reach.AGENT, "bot", "on")
         assert (await certify_jwt(w.env, w.call(CallerKind.SYSTEM, "wl"), at(), of, ["a"])).token
         (of,) = await entitled(w.env, at())
         assert of.agent.name == "bot"
@@ -271,7 +272,7 @@ def test_a_purpose_may_demand_a_fresh_proof_of_some_kind(run):
     async def main():
         pay = FILES["purposes/pay.toml"]
         demands = pay.replace(
-            'approval_ttl = "10m"', 'approval_ttl = "10m"\nattested_by = ["unix"]\nidentity_max_age = "60s"'
+            'approval = { ttl = "10m" }', 'approval = { ttl = "10m" }\nattested_by = ["unix"]\nidentity_max_age = "60s"'
         )
         both = HOST + '[[attestations]]\nmethod = "join_token"\n'
         w = await world(files={**FILES, "agents/bot.toml": both, "purposes/pay.toml": demands})

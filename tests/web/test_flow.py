@@ -254,13 +254,13 @@ def test_introspection_says_active_or_nothing(server):
     for bad in ("", "x", "a.b.c", token[:-2] + "AA", token + "x"):
         assert introspect(server, bad).get("active", False) is False
     assert "txn" not in introspect(server, bot.token().json()["access_token"])
-    server.http("operator").post("/v1/agents/bot/freeze", json={"reason": "test"})
+    server.http("operator").post("/v1/freezes", json={"reach": "agent", "name": "bot", "reason": "test"})
     try:
         assert introspect(server, token) == {"active": False}
         assert bot.call(task, token)["why"][0]["code"] == "agent_frozen"
         assert bot.token().status_code == 401
     finally:
-        server.http("operator").post("/v1/agents/bot/freeze", json={"reason": "test over", "frozen": False})
+        server.http("operator").post("/v1/freezes/end", json={"reach": "agent", "name": "bot", "reason": "over"})
     answer = bot.send("POST", "/oauth/revoke", token, headers={}, data=None)
     assert answer.status_code == 400
     url = f"{server.url}/oauth/revoke"

@@ -22,6 +22,8 @@ from remit.work.end_leases import end_leases
 from remit.work.kill_leases import GIVE_UP, Lanes
 from tests.world import changed, world
 
+MANY = 300
+
 
 class Ordered(FakeIssuer):
     """Remembers the order in which it was asked to kill what it then killed."""
@@ -58,14 +60,14 @@ async def said(w, kind):
     return [event["data"] for event in found if event["type"] == kind]
 
 
-def test_an_hour_down_with_a_thousand_leases_loses_nothing_and_delays_nobody_else(run, tmp_path):
+def test_an_hour_down_with_hundreds_of_leases_loses_nothing_and_delays_nobody_else(run, tmp_path):
     async def main():
         w, issuers = await two_issuers(SqliteStore.open(tmp_path / "remit.db"))
         _, call = await w.proved()
         issuers["pg"].down = False
         lanes = [Lanes(), Lanes()]
         made = []
-        waiting = [await w.task(call) for _ in range(1000)]
+        waiting = [await w.task(call) for _ in range(MANY)]
         for task in waiting:
             lease, _ = await issue(w.env, call, task.id, "db")
             made.append(lease)
@@ -73,12 +75,12 @@ def test_an_hour_down_with_a_thousand_leases_loses_nothing_and_delays_nobody_els
         for i, task in enumerate(waiting):
             w.clock.advance(1)
             await end_task(w.env, w.call(CallerKind.OPERATOR, "op"), task.id, "stop")
-            if i % 100 == 99:
+            if i % 50 == 49:
                 await asyncio.gather(*(end_leases(w.env, w.clock.now, lanes=one) for one in lanes))
                 await asyncio.gather(*(one.finish() for one in lanes))
         began = w.clock.now
         while w.clock.now < began + 3_600_000:
-            w.clock.advance(60_000)
+            w.clock.advance(120_000)
             other = None
             if w.clock.now < began + 600_000:  # the proof lasts that long
                 other, _ = await closed(w, call, "secret")
@@ -89,11 +91,11 @@ def test_an_hour_down_with_a_thousand_leases_loses_nothing_and_delays_nobody_els
                 row = await w.store.get(Task, other.id)
                 assert row.settled_at == w.clock.now, "a kill at another issuer waited for this one"
         assert len(await said(w, "IssuerDown")) == 1
-        assert (await said(w, "IssuerDown"))[0]["waiting"] >= 1000 and not (await said(w, "IssuerBack"))
+        assert (await said(w, "IssuerDown"))[0]["waiting"] >= MANY and not (await said(w, "IssuerBack"))
         assert (await w.store.get(IssuerOutage, "pg")).over_at == 0
-        assert len(await w.env.leases_in(LeaseState.ENDING)) == 1000 and len(issuers["pg"].live) == 1000
+        assert len(await w.env.leases_in(LeaseState.ENDING)) == MANY and len(issuers["pg"].live) == MANY
         failed = len(await said(w, "LeaseKillFailed"))
-        assert failed < 3_000, "an outage does not fill the log"
+        assert failed < 3 * MANY, "an outage does not fill the log"
         issuers["pg"].down = False
         w.clock.advance(10_000)
         await end_leases(w.env, w.clock.now, lanes=lanes[0])
@@ -102,7 +104,7 @@ def test_an_hour_down_with_a_thousand_leases_loses_nothing_and_delays_nobody_els
         order = issuers["pg"].order
         assert order[1:] == [lease.handle for lease in made if lease.handle != order[0]], "the probe, then oldest first"
         (back,) = await said(w, "IssuerBack")
-        assert back["drained"] == 1000
+        assert back["drained"] == MANY
         for _ in range(4):
             w.clock.advance(60_000)
             for one in lanes:

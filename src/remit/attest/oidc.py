@@ -78,16 +78,20 @@ class OidcAttestor:
         return client_attestation.trusted(document) if isinstance(of, Attester) else jwk.parse_set(document)
 
     async def _discover(self, federation: Federation) -> str:
-        # OpenID Connect Discovery 1.0 section 4: the document's issuer must be the one that was asked.
-        url = federation.issuer.rstrip("/") + "/.well-known/openid-configuration"
-        body = await self._get(url, allow_private=federation.allow_private_network)
-        document = json_input.parse(body, limit=len(body))
-        address = document.get("jwks_uri") if isinstance(document, Mapping) else None
-        if not isinstance(document, Mapping) or document.get("issuer") != federation.issuer:
-            raise BadToken("The token is not valid.", inside=f"{url} names another issuer")
+        document = await self.metadata(federation.issuer, federation.allow_private_network)
+        address = document.get("jwks_uri")
         if not isinstance(address, str):
-            raise BadToken("The token is not valid.", inside=f"{url} has no jwks_uri")
+            raise BadToken("The token is not valid.", inside=f"{federation.issuer} names no jwks_uri")
         return address
+
+    async def metadata(self, issuer: str, allow_private: bool) -> Mapping[str, Json]:
+        """What the issuer says of itself; it must name the issuer that was asked (Discovery 1.0 section 4.3)."""
+        url = issuer.rstrip("/") + "/.well-known/openid-configuration"
+        body = await self._get(url, allow_private=allow_private)
+        document = json_input.parse(body, limit=len(body))
+        if not isinstance(document, Mapping) or document.get("issuer") != issuer:
+            raise BadToken("The token is not valid.", inside=f"{url} names another issuer")
+        return document
 
 
 def _unavailable(federation: Federation | Attester, refusal: Refusal | None) -> Unavailable:

@@ -19,7 +19,8 @@ from .exits import Exit, Failure
 @click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
 @click.option("--env", "passed", multiple=True, metavar="NAME", help="A variable of yours that COMMAND gets too.")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=CREDENTIAL", help="A credential COMMAND alone gets.")
-@click.argument("command", nargs=-1, required=True)
+@click.option("--gateway", default="", metavar="URL", help="Instead of COMMAND: all that `remit gateway` there has.")
+@click.argument("command", nargs=-1)
 @click.pass_obj
 def mcp(
     obj: Context,
@@ -31,13 +32,15 @@ def mcp(
     wait: int,
     passed: tuple[str, ...],
     secrets: tuple[str, ...],
+    gateway: str,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND, an MCP server on stdio, with every tools/call decided by Remit.
 
     \b
-    Example:
+    Examples:
       remit mcp --purpose tidy-notes --goal "File today's notes" -- mcp-server-filesystem ./notes
+      remit mcp --purpose tidy-notes --goal "File today's notes" --gateway https://gateway.example/mcp
 
     With --secret this process is an enforcement point of its own: its key is in the file REMIT_ENFORCER_KEY_FILE names,
     which the agent must not be able to read.
@@ -45,6 +48,9 @@ def mcp(
     task_id = task_id or os.environ.get("REMIT_TASK", "")
     if not purpose or not (goal or task_id):
         raise Failure("say which task", Exit.USAGE, next_step="--purpose NAME with --goal TEXT or --task ID.")
+    if bool(gateway) == bool(command) or (gateway and (server or passed or secrets)):
+        step = "Either COMMAND, with --server, --env and --secret, or --gateway URL alone."
+        raise Failure("say what is behind it", Exit.USAGE, next_step=step)
     obj.parts.enforce(
         list(command),
         purpose=purpose,
@@ -55,6 +61,7 @@ def mcp(
         wait_budget_s=wait,
         env={name: os.environ[name] for name in passed if name in os.environ},
         secrets=_pairs("--secret", secrets),
+        gateway=gateway,
     )
 
 

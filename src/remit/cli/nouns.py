@@ -59,26 +59,6 @@ def agent_invite(obj: Context, name: str, minutes: int) -> None:
     obj.out.one(answer, answer["join_token"])
 
 
-@agent.command("freeze")
-@click.argument("name")
-@click.option("--reason", required=True, help="Why; shown to whoever is refused.")
-@click.pass_obj
-def agent_freeze(obj: Context, name: str, reason: str) -> None:
-    """Refuse everything agent NAME attempts, from now on."""
-    answer = Api(obj.person).post(f"/v1/agents/{name}/freeze", {"reason": reason, "frozen": True})
-    obj.out.one(answer, f"{name} is {answer['state']}.")
-
-
-@agent.command("unfreeze")
-@click.argument("name")
-@click.option("--reason", required=True, help="Why; goes to the log.")
-@click.pass_obj
-def agent_unfreeze(obj: Context, name: str, reason: str) -> None:
-    """Let agent NAME act again."""
-    answer = Api(obj.person).post(f"/v1/agents/{name}/freeze", {"reason": reason, "frozen": False})
-    obj.out.one(answer, f"{name} is {answer['state']}.")
-
-
 @click.group()
 def purpose() -> None:
     """Purposes: what kind of task may be asked of whom."""

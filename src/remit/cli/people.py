@@ -1,145 +1,14 @@
-"""What people do: approve, deny, ask; and the keys an operator hands out."""
+"""What people do: ask; and the keys an operator hands out."""
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
 import click
 
 from .api import Api, person_key_path
 from .app import Context
-from .exits import Exit, Failure
 from .output import ago
-
-
-@click.group()
-def approval() -> None:
-    """Approvals: what waits for a person."""
-
-
-@approval.command("list")
-@click.option(
-    "--state",
-    type=click.Choice(["pending", "granted", "refused", "used", "expired", "all"]),
-    default="pending",
-)
-@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
-@click.pass_obj
-def approval_list(obj: Context, state: str, limit: int) -> None:
-    """List approvals."""
-    columns = {
-        "APPROVAL": "id",
-        "STATE": "state",
-        "FOR": "approvers",
-        "EXPIRES": "expires_at",
-        "ASKS": "shown.sentence",
-    }
-    query = "" if state == "all" else state
-    obj.out.many(list(Api(obj.person).every("/v1/approvals", limit, state=query)), columns, empty="Nothing waits.")
-
-
-@approval.command("show")
-@click.argument("approval_id")
-@click.pass_obj
-def approval_show(obj: Context, approval_id: str) -> None:
-    """Show exactly what an approval covers."""
-    found = Api(obj.person).get(f"/v1/approvals/{approval_id}")
-    obj.out.one(found, story(found))
-
-
-@approval.command("wait")
-@click.argument("approval_id")
-@click.option("--seconds", type=click.IntRange(1, 86_400), default=300, show_default=True)
-@click.pass_obj
-def approval_wait(obj: Context, approval_id: str, seconds: int) -> None:
-    """Block until somebody answers; leaves with 5 if nobody does."""
-    api, left = Api(obj.person), seconds
-    while left > 0:
-        found = api.get(f"/v1/approvals/{approval_id}", wait=min(left, 25))
-        if found["state"] != "pending":
-            obj.out.one(found, f"{approval_id} is {found['state']}.")
-            return
-        left -= 25
-        obj.out.say(f"still waiting for {', '.join(found['approvers'])}")
-    raise Failure(f"nobody answered {approval_id} in {seconds} s", Exit.HELD)
-
-
-def story(found: dict[str, Any]) -> str:
-    """Say in a few lines what a person agrees to."""
-    shown = found["shown"]
-    needs = " and ".join(f"{need['quorum']} of {', '.join(need['approvers'])}" for need in found["needs"])
-    lines = [f"[{found['state'].upper()}] {shown['sentence']}", ""]
-    came = {one["argument"]: _came(one, found["initiator"]) for one in shown.get("origins", [])}
-    arguments = json.loads(shown["arguments"])
-    width = max((len(str(value)) for name, value in arguments.items() if name in came), default=0)
-    for name, value in arguments.items():
-        lines.append(
-            f"  {name:<12} {str(value).ljust(min(width, 40))}  {came[name]}"
-            if name in came
-            else f"  {name:<12} {value}"
-        )
-    lines += [
-        "",
-        f"  resource     {shown['resource']} ({shown['effect']})",
-        f"  goal         {shown['goal']}",
-        f"  why          {' '.join(shown['why'])}",
-        f"  asks         {needs}, until {ago(found['expires_at'])}",
-        f"  digest       {found['digest']}",
-    ]
-    lines += [f"  {'yes' if a['yes'] else 'no':<12} {a['person']} {a['note']}" for a in found["answers"]]
-    return "\n".join(lines)
-
-
-def _came(one: dict[str, Any], initiator: str) -> str:
-    """Where a value came from, for the person who is asked."""
-    where = ", ".join(source for source in one["sources"] if source != "stated")
-    match one["origin"]:
-        case "stated":
-            return f"(said by {initiator.partition(':')[2]})"
-        case "trusted":
-            return f"(from {where})"
-        case "untrusted" if where:
-            return f"(from {where}, where anybody could have written it)"
-        case "untrusted":
-            return "(looks like what was said, and is not)"
-    return "(made up by the agent)"
-
-
-def _answer(obj: Context, approval_id: str, yes: bool, note: str, digest: str) -> None:
-    api = Api(obj.person)
-    if not digest:
-        found = api.get(f"/v1/approvals/{approval_id}")
-        digest = found["digest"]
-        obj.out.say(story(found))
-    body = {"digest": digest, "yes": yes, "note": note}
-    answer = api.post(f"/v1/approvals/{approval_id}/answer", body)
-    obj.out.one(answer, f"{approval_id} is {answer['state']}.")
-
-
-@click.command()
-@click.argument("approval_id")
-@click.option("--digest", default="", help="Approve only if this is the digest shown.")
-@click.option("--note", default="", help="Kept with the answer.")
-@click.pass_obj
-def approve(obj: Context, approval_id: str, digest: str, note: str) -> None:
-    """Say yes, once, to exactly what APPROVAL_ID shows.
-
-    \b
-    Example: remit approve apv_… --as frank
-    """
-    _answer(obj, approval_id, True, note, digest)
-
-
-@click.command()
-@click.argument("approval_id")
-@click.option("--digest", default="", help="Deny only if this is the digest shown.")
-@click.option("--note", default="", help="Why; the agent's people see it.")
-@click.pass_obj
-def deny(obj: Context, approval_id: str, digest: str, note: str) -> None:
-    """Say no to what APPROVAL_ID shows."""
-    _answer(obj, approval_id, False, note, digest)
 
 
 @click.command()
@@ -197,7 +66,9 @@ def key_signing(obj: Context) -> None:
 
 @key.command("rotate")
 @click.option(
-    "--use", type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "log"]), required=True
+    "--use",
+    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "log"]),
+    required=True,
 )
 @click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")
 @click.option("--reason", default="", help="Why; needed with --now, and goes to the log.")

@@ -14,7 +14,8 @@ from .chain import effective
 from .change import Change
 from .decision import Reason, Why
 from .flow import Label
-from .identity import Agent, Standing, StandingState, Tier
+from .freeze import Frozen
+from .identity import Agent, Tier
 from .purpose import CredentialRule, Purpose
 from .scope import Scope
 from .task import Task
@@ -44,7 +45,7 @@ class Branch:
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """What one task handed to one agent. `task` is the id the child will have, so it can be opened once. Times in ms;
-    what is not used by `expires_at` is lost.
+    what is not used by `expires_at` is lost. `jkt`, unless empty, is the one key of that agent that may open it.
     """
 
     parent: str
@@ -56,22 +57,23 @@ class Delegation:
     duration: int
     max_calls: int
     expires_at: int
+    jkt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One task above, as read at one instant, with the standing of its agent."""
+    """One task above, as read at one instant."""
 
     task: Task
     branch: Branch
-    standing: Standing | None
 
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """The links of a chain, the first task first; empty for a task that nobody handed on."""
+    """The links of a chain, the first task first, and all that is frozen; no links for a task that nobody handed on."""
 
-    links: tuple[Link, ...] = ()
+    links: tuple[Link, ...]
+    frozen: Frozen
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -87,11 +89,20 @@ class Above:
                 return Why(Reason.ANCESTOR_ENDED, "A task above this one has ended, and this one with it.")
             if agent is None:
                 return Why(Reason.AGENT_UNKNOWN, f"{task.agent}, which handed this on, is no longer registered.")
-            if link.standing is not None and link.standing.state is StandingState.FROZEN:
+            freeze = self.frozen.of(agent, purpose)
+            if freeze is not None:
                 return Why(Reason.AGENT_FROZEN, f"{task.agent}, which handed this on, is frozen.")
             if purpose is None or purpose.revision != task.purpose_revision:
                 return Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose}, above this task's, has changed.")
         return None
+
+    def frost(self, agent: Agent, purpose: Purpose | None) -> Why | None:
+        """Why this agent may do nothing, for this purpose, if it is frozen."""
+        freeze = self.frozen.of(agent, purpose)
+        if freeze is None:
+            return None
+        what = agent.name if freeze.name == agent.name else f"{agent.name} is stopped: {freeze.target}"
+        return Why(Reason.AGENT_FROZEN, f"{what} is frozen: {freeze.reason}")
 
     def scope(self, task: Task) -> Scope:
         """The effective scope: never wider than any hop (law 2)."""
@@ -139,11 +150,10 @@ class Above:
         )
 
     def guard(self, change: Change) -> Change:
-        """Commit only while none of them has ended and none of their agents was frozen (laws 2 and 6)."""
+        """Commit only while none of them has ended and nothing more was frozen (laws 2 and 6)."""
+        change = change.check(self.frozen)
         for link in self.links:
             change = change.check(link.branch)
-            standing, agent = link.standing, link.task.agent
-            change = change.check(standing) if standing else change.check_absent(Standing, agent)
         return change
 
     def darken(self, change: Change, label: Label, used: str = "") -> Change:
@@ -153,6 +163,3 @@ class Above:
             if after != link.task:
                 change = change.put(after, was=link.task)
         return change
-
-
-NOBODY = Above()

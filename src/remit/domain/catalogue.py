@@ -6,10 +6,12 @@ The catalogue is files in git; one digest names one whole revision.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from .caller import Caller
 from .flow import Json
 from .identity import Agent, Attester, Federation, Person, TrustDomain
+from .notice import Route
 from .purpose import Purpose
 from .session import Provider
 from .tool import Tool
@@ -56,6 +58,12 @@ class Catalogue:
     attesters: Mapping[str, Attester] = field(default_factory=dict)
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    notifications: Mapping[str, Route] = field(default_factory=dict)
+
+    def person(self, caller: Caller) -> Person | None:
+        """The person who calls, with the groups that their identity provider gave them besides."""
+        found = self.people.get(caller.name)
+        return found and replace(found, groups=tuple(sorted({*found.groups, *caller.groups})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("issuer", old.issuers, new.issuers),
         ("server", old.servers, new.servers),
         ("sign-in provider", old.providers, new.providers),
+        ("notification", old.notifications, new.notifications),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

@@ -35,6 +35,7 @@ class Reason(Enum):
     BUDGET_SPENT = "budget_spent"
     NEEDS_APPROVAL = "needs_approval"
     APPROVAL_REFUSED = "approval_refused"
+    NOBODY_ANSWERED = "nobody_answered"
     APPROVED = "approved"
     WATCHED = "watched"
     CREDENTIAL_UNKNOWN = "credential_unknown"
@@ -43,6 +44,10 @@ class Reason(Enum):
     TOO_DEEP = "too_deep"
     FAN_OUT_SPENT = "fan_out_spent"
     DELEGATION_LOOP = "delegation_loop"
+    NOT_ITS_KEY = "not_its_key"
+    TRANSACTION_LOOP = "transaction_loop"
+    NOT_ITS_WORKLOAD = "not_its_workload"
+    CREDENTIAL_ENDED = "credential_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """May happen, now, once. `approval` is the approval it used up, or empty."""
+    """May happen, now, once. `approval` is the approval it used up, or the standing yes it took one from, or empty."""
 
     why: tuple[Why, ...] = ()
     approval: str = ""

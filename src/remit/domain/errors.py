@@ -19,7 +19,8 @@
     ├── Forbidden            403  we know who, and the answer is no
     │   ├── WrongCaller           this kind of caller may not use this route
     │   ├── NotOurPage            a browser sent what no page of ours asked it to
-    │   └── Denied                a decision; carries its reasons
+    │   ├── Denied                a decision; carries its reasons
+    │   └── BadPasskey            what a passkey signed, or is, is not what was asked for
     ├── Held                 403  an approval is all it lacks; carries the approval
     ├── Absent               404  not there, or not yours: the same words for both (law 11)
     ├── Stale                409  the world moved: reread and try again
@@ -229,6 +230,13 @@ class Held(Refusal):
     def __init__(self, message: str, *, approval: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.approval = approval
+
+
+class BadPasskey(Forbidden):
+    """What a passkey signed, or what it is, is not what was asked for. The server's log says which part."""
+
+    code = "RMT-3005"
+    title = "The passkey's answer is not valid"
 
 
 class Absent(Refusal):

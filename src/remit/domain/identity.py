@@ -31,13 +31,6 @@ class Tier(Enum):
     AUTONOMOUS = "autonomous"
 
 
-class StandingState(Enum):
-    """Whether an agent may act at all."""
-
-    ACTIVE = "active"
-    FROZEN = "frozen"
-
-
 @dataclass(frozen=True, slots=True)
 class SpiffeId:
     """A SPIFFE ID (SPIFFE-ID section 2): trust domain lower-case, path case-sensitive, ≤ 2048 bytes."""
@@ -162,21 +155,6 @@ class TrustDomain:
     endpoint_id: str = ""
     bootstrap: str = ""
     allow_private_network: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Row: whether an agent is active. No row means active and never frozen."""
-
-    agent: str
-    state: StandingState
-    since: int
-    reason: str
-    version: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.agent
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class CredentialRule:
 
     `issuer` names a configured issuer; `grants` is that issuer's own least-privilege description
     (tables and privileges, an audience, …), checked by the issuer when the catalogue is applied.
-    `reveal` lets the agent see a static secret; otherwise only enforcement points use it.
+    `reveal` lets the agent see a static secret or an OAuth token; otherwise only enforcement points use it.
     """
 
     name: str
@@ -141,6 +141,24 @@ class Profile(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """How people are asked, and what their answers must be. Durations in ms.
+
+    `ttl`: how long an answer is waited for, and then it is no. `passkey`: a yes must be signed by one. `owner_alone`:
+    the yes of somebody who answers for the agent is enough. `escalate_after`: how long until the next of the agent's
+    escalation path is asked too; 0: nobody else is. `standing` is how many more one yes may cover, for at most
+    `standing_for`; 0: none.
+    """
+
+    ttl: int = 3_600_000
+    passkey: bool = False
+    owner_alone: bool = False
+    escalate_after: int = 0
+    standing: int = 10
+    standing_for: int = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
 class Purpose:
     """Durations in ms. `identity_max_age` 0 asks for no fresher proof than the identity's own expiry.
 
@@ -162,7 +180,7 @@ class Purpose:
     parameters: tuple[Parameter, ...] = ()
     credentials: tuple[CredentialRule, ...] = ()
     initiators: tuple[str, ...] = ()
-    approval_ttl: int = 3_600_000
+    approval: ApprovalRule = ApprovalRule()
     identity_max_age: int = 0
     attested_by: tuple[str, ...] = ()
     max_depth: int = 0

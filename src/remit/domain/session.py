@@ -35,8 +35,8 @@ class Provider:
 
     `person` is the claim that says who it is; `people` maps our names to its values, and empty means that the value is
     the name. `groups` is the claim with the groups; `roles` and `approvers` map our roles and approving groups to
-    them. `secret` names the sealed secret that is the client's, or is empty for a public client.
-    `revision` is a digest of all that: a session counts only while the provider it came by is written like this.
+    them. The client's secret is in the variable `secret_env` or the file `secret_file`; without either the client is a
+    public one. `revision` is a digest of all that: a session counts only while its provider is written like this.
     """
 
     name: str
@@ -48,7 +48,8 @@ class Provider:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     approvers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
-    secret: str = ""
+    secret_env: str = ""
+    secret_file: str = ""
     title: str = ""
     allow_private_network: bool = False
     revision: str = ""

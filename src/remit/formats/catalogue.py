@@ -14,6 +14,7 @@ from hashlib import sha256
 from remit.domain.catalogue import Catalogue, IssuerConfig
 from remit.domain.errors import BadCatalogue, Refusal
 from remit.domain.identity import NAME, Agent, Federation, Person, SpiffeId, TrustDomain
+from remit.domain.notice import Route
 from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
@@ -63,10 +64,11 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     issuers = {n: IssuerConfig(n, s.text("kind"), s.rest()) for n, s in _entries(settings, "issuers")}
     servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
+    routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    systems = (federations, issuers, policies, domains, attesters, servers, providers)
+    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes)
     catalogue = Catalogue(agents, purposes, tools, people, *systems)
     check_references(catalogue, files)
     return catalogue

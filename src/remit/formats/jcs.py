@@ -21,7 +21,12 @@ def canonical(value: Any) -> bytes:
 
 def digest(value: Any) -> str:
     """`sha256:<hex>` of the canonical text."""
-    return "sha256:" + sha256(canonical(value)).hexdigest()
+    return digest_of(canonical(value))
+
+
+def digest_of(text: bytes) -> str:
+    """`sha256:<hex>` of a text that is canonical already."""
+    return "sha256:" + sha256(text).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -19,15 +19,21 @@ _OTHER = 99
 # Class, activity_id and activity_name of each event (https://schema.ocsf.io/1.8.0); what is not here is an entity's.
 _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "AccessDecided": (DECISION, _OTHER, "Call"),
+    "TransactionTokenDenied": (DECISION, _OTHER, "Issue"),
     "DelegationDenied": (DECISION, _OTHER, "Delegate"),
     "IssueDenied": (DECISION, _OTHER, "Issue"),
     "ProposalDenied": (DECISION, _OTHER, "Propose"),
     "LeaseMinted": (ACCESS, 1, "Assign Privileges"),
     "LeaseEnded": (ACCESS, 2, "Revoke Privileges"),
     "TokenIssued": (SESSION, 1, "Assign Privileges"),
+    "TransactionTokenIssued": (SESSION, 1, "Assign Privileges"),
     "AgentProved": (AUTHENTICATION, 1, "Logon"),
     "SessionBegan": (AUTHENTICATION, 1, "Logon"),
     "SessionEnded": (AUTHENTICATION, 2, "Logoff"),
+    "Froze": (ENTITY, 9, "Disable"),
+    "Unfroze": (ENTITY, 8, "Enable"),
+    "PasskeyRegistered": (ENTITY, 1, "Create"),
+    "PasskeyRemoved": (ENTITY, 4, "Delete"),
     "TaskProposed": (ENTITY, 1, "Create"),
     "TaskDelegated": (ENTITY, 1, "Create"),
     "AccessKeyCreated": (ENTITY, 1, "Create"),
@@ -37,7 +43,23 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
 }
-_NAMED = ("task", "agent", "approval", "lease", "issuer", "session", "hand_over", "name", "use", "kid", "digest", "key")
+_NAMED = (
+    "task",
+    "agent",
+    "approval",
+    "lease",
+    "issuer",
+    "session",
+    "hand_over",
+    "passkey",
+    "name",
+    "reach",
+    "use",
+    "kid",
+    "digest",
+    "key",
+    "person",
+)
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 
 
@@ -112,7 +134,7 @@ def _access(entry: Mapping[str, Any], kind: str, data: Mapping[str, Any]) -> dic
 def _session(entry: Mapping[str, Any], kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
     ends = {"expiration_time": data["expires_at"]} if data.get("expires_at") else {}
     return {
-        "privileges": [str(data.get("audience", ""))],
+        "privileges": [str(data.get("audience") or data.get("scope", ""))],
         "user": _user(_whom(data)),
         "session": {"uid": str(data.get("jti", "")), **ends},
     }

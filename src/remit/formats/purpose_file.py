@@ -9,8 +9,9 @@ from decimal import Decimal
 from remit.domain.errors import BadField
 from remit.domain.flow import Sensitivity
 from remit.domain.identity import NAME
-from remit.domain.purpose import CredentialRule, DelegationRule, GrantRule, Parameter, Profile, Purpose
+from remit.domain.purpose import ApprovalRule, CredentialRule, DelegationRule, GrantRule, Parameter, Profile, Purpose
 from remit.domain.scope import Pattern
+from remit.domain.standing_yes import MOST
 from remit.domain.tool import as_decimal
 
 from .toml_source import Section, revision
@@ -33,7 +34,7 @@ def read(name: str, s: Section) -> Purpose:
         parameters=tuple(_parameter(n, p) for n, p in s.table("parameters").named()),
         credentials=tuple(_credential(c) for c in s.tables("credentials")),
         initiators=s.texts("initiators", ()),
-        approval_ttl=s.duration("approval_ttl", 3_600_000),
+        approval=_approval(s.table("approval")),
         identity_max_age=s.duration("identity_max_age", 0),
         attested_by=s.texts("attested_by", ()),
         max_depth=s.whole("max_depth", 0, most=16),
@@ -45,6 +46,21 @@ def read(name: str, s: Section) -> Purpose:
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
         s.fail("max_duration", "'max_duration' must be one second to 30 days")
     return dataclasses.replace(purpose, revision=revision(purpose))
+
+
+def _approval(s: Section) -> ApprovalRule:
+    rule = ApprovalRule(
+        s.duration("ttl", 3_600_000),
+        s.flag("passkey", False),
+        s.flag("owner_alone", False),
+        s.duration("escalate_after", 0),
+        s.whole("standing", 10, most=MOST),
+        s.duration("standing_for", 3_600_000),
+    )
+    if rule.escalate_after and not 1000 <= rule.escalate_after < rule.ttl:
+        s.fail("escalate_after", "'escalate_after' must be one second at least, and less than 'ttl'")
+    s.done()
+    return rule
 
 
 def _parameter(name: str, s: Section) -> Parameter:

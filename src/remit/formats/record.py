@@ -22,16 +22,21 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 
 from remit.domain.above import Branch
-from remit.domain.approval import Approval, ApprovalState
+from remit.domain.approval import Approval, ApprovalState, Away
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
-from remit.domain.identity import Identity, JoinToken, Standing
+from remit.domain.connection import Connection
+from remit.domain.freeze import Frozen
+from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
+from remit.domain.notice import Notice
 from remit.domain.origin import Observation
+from remit.domain.passkey import Passkey
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.standing_yes import StandingYes
 from remit.domain.task import Task, TaskState
 
 _encode = msgspec.json.Encoder().encode
@@ -61,7 +66,10 @@ def _task_due(task: Task) -> int:
 
 def _approval_due(approval: Approval) -> int:
     waiting = approval.state in (ApprovalState.PENDING, ApprovalState.GRANTED)
-    return approval.expires_at if waiting else 0
+    if not waiting:
+        return 0
+    escalates = approval.state is ApprovalState.PENDING and approval.escalate_at
+    return min(approval.expires_at, escalates or approval.expires_at)
 
 
 def _lease_due(lease: Lease) -> int:
@@ -87,7 +95,7 @@ def _never(_: Any) -> int:
 KINDS: tuple[Kind, ...] = (
     Kind(CatalogueFiles, "catalogue_files", {}, _never),
     Kind(CatalogueHead, "catalogue_head", {}, _never),
-    Kind(Standing, "standings", {"state": lambda r: r.state.value}, _never),
+    Kind(Frozen, "frozen", {}, _never),
     Kind(Identity, "identities", {"agent": lambda r: r.agent}, _never),
     Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
     Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),
@@ -127,9 +135,20 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         Approval,
         "approvals",
-        {"state": lambda r: r.state.value, "task": lambda r: r.task, "access": lambda r: r.access},
+        {
+            "state": lambda r: r.state.value,
+            "task": lambda r: r.task,
+            "access": lambda r: r.access,
+            "tool": lambda r: r.shown.tool,
+        },
         _approval_due,
     ),
+    Kind(
+        StandingYes, "standing_yeses", {"task": lambda r: r.task, "usable": lambda r: "yes" if r.open else "no"}, _never
+    ),
+    Kind(Passkey, "passkeys", {"person": lambda r: r.person}, _never),
+    Kind(Away, "aways", {"stand_in": lambda r: r.to}, _never),
+    Kind(Notice, "notices", {}, lambda r: r.due),
     Kind(
         Lease,
         "leases",
@@ -142,6 +161,7 @@ KINDS: tuple[Kind, ...] = (
         _lease_due,
     ),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
+    Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(
         Observation,
         "observations",

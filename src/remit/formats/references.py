@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from remit.domain.catalogue import Catalogue
+from remit.domain.catalogue import Catalogue, ServerConfig
 from remit.domain.errors import BadCatalogue
 from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
+from remit.domain.transaction import TransactionRule
 
 from .http_tool import check_apart
 
@@ -64,6 +65,10 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         _check_purpose(catalogue, purpose, at)
         _check_servers(catalogue, purpose, at)
         _check_http(catalogue, purpose, at)
+    groups = {group for person in catalogue.people.values() for group in person.groups}
+    for route in catalogue.notifications.values():
+        for name in route.whom:
+            _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
     check_apart(catalogue.tools)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:
@@ -77,7 +82,7 @@ def _check_tool(tool: Tool, at: _File) -> None:
         at.need("argument", hole, known)
         if not isinstance(required, list | tuple) or hole not in required:
             at.fail(hole, f"argument {hole!r} names the resource, so it must be required")
-    for name in tool.matters if tool.matters != ("*",) else ():
+    for name in (*tool.told, *(tool.matters if tool.matters != ("*",) else ())):
         at.need("argument", name, known)
     rest = _HOLE.sub("x", tool.resource)
     if "{" in rest or "}" in rest or "*" in rest or any(part in ("", ".", "..") for part in rest.split("/")):
@@ -112,6 +117,8 @@ def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         at.need("issuer", credential.issuer, catalogue.issuers)
         if names.count(credential.name) > 1:
             at.fail(credential.name, f"credential {credential.name!r} is there twice")
+        for name in TransactionRule.named(credential.grants):
+            at.need("agent", name, catalogue.agents)
 
 
 def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
@@ -119,10 +126,26 @@ def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
     offered = {credential.name for credential in purpose.credentials}
     for rule in purpose.grants:
         server = catalogue.servers.get(rule.tool.partition(".")[0])
+        if server is not None and server.url:
+            _check_resource(catalogue, purpose, server, at)
         if server is not None and server.credential and server.credential not in offered:
             at.fail(
                 rule.tool, f"{rule.tool!r} needs its server's credential {server.credential!r}, which is not offered"
             )
+
+
+def _check_resource(catalogue: Catalogue, purpose: Purpose, server: ServerConfig, at: _File) -> None:
+    """A token that is for one resource goes to that one: its issuer's `resource` is the server's `url`, to the byte."""
+    resource = _resource_of(catalogue, purpose, server.credential)
+    if resource is not None and resource != server.url:
+        said = f"credential {server.credential!r} is for {resource}, and server {server.name!r} is at {server.url}"
+        at.fail(server.credential, said)
+
+
+def _resource_of(catalogue: Catalogue, purpose: Purpose, credential: str) -> str | None:
+    """What a credential's tokens are for, if they are for one resource (RFC 8707)."""
+    issuer = next((catalogue.issuers[c.issuer] for c in purpose.credentials if c.name == credential), None)
+    return str(issuer.settings.get("resource")) if issuer is not None and issuer.kind == "oauth" else None
 
 
 def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
@@ -132,6 +155,9 @@ def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         route = catalogue.tools[rule.tool].http
         if route is not None and route.credential and route.credential not in offered:
             at.fail(rule.tool, f"{rule.tool!r} needs the credential {route.credential!r}, which is not offered")
+        resource = _resource_of(catalogue, purpose, route.credential) if route is not None else None
+        if route is not None and resource is not None and not f"{resource}/".startswith(f"{route.origin}/"):
+            at.fail(route.credential, f"credential {route.credential!r} is for {resource}, not for {route.origin}")
 
 
 def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -> None:

@@ -52,7 +52,7 @@ def delegation_token(found: Delegation, chain: Chain, issuer: str, now: int) -> 
         audience=audience(issuer),
         client=found.agent,
         jti=found.task,
-        jkt="",
+        jkt=found.jkt,
         issued_at=now,
         expires_at=found.expires_at,
         task=found.parent,
@@ -88,6 +88,7 @@ def parse_delegation(text: str, *, issuer: str, keys: Sequence[PublicKey], now: 
         handed.duration_ms,
         handed.max_calls,
         token.expires_at,
+        token.jkt,
     )
 
 

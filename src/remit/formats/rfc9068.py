@@ -59,10 +59,7 @@ def encode(token: AccessToken, key: SigningKey) -> str:
     if token.details:
         claims["authorization_details"] = list(token.details)
     if token.actor:
-        act: dict[str, Any] = {}
-        for name in reversed(token.actor):
-            act = {"sub": name, **({"act": act} if act else {})}
-        claims["act"] = act
+        claims["act"] = nested(token.actor)
     return sign(msgspec.json.encode(claims), typ="at+jwt", key=key)
 
 
@@ -84,7 +81,7 @@ def parse(token: str, *, issuer: str, audience: str, keys: Sequence[PublicKey], 
         text(claims, "txn", limit=256) if "txn" in claims else "",
         text(claims, "scope") if "scope" in claims else "",
         _details(claims),
-        _actors(claims.get("act")),
+        actors(claims.get("act")),
     )
 
 
@@ -102,7 +99,16 @@ def _details(claims: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(details)
 
 
-def _actors(act: Any) -> tuple[str, ...]:
+def nested(actors: Sequence[str]) -> dict[str, Any]:
+    """A chain as `act` (RFC 8693 section 4.1), who acts now first and outermost."""
+    act: dict[str, Any] = {}
+    for name in reversed(actors):
+        act = {"sub": name, **({"act": act} if act else {})}
+    return act
+
+
+def actors(act: Any) -> tuple[str, ...]:
+    """The chain in an `act` claim, who acts now first."""
     found: list[str] = []
     while act is not None:
         if not isinstance(act, Mapping) or len(found) > 16:

@@ -30,12 +30,15 @@ def read(name: str, s: Section) -> Provider:
         {role.value: roles.texts(role.value, ()) for role in ROLES[:2]},
         {key: approvers.texts(key) for key in sorted(approvers.keys())},
         s.texts("scopes", ("openid", "profile", "email", "groups")),
-        s.text("client_secret", "", limit=64),
+        s.text("client_secret_env", "", limit=256),
+        s.text("client_secret_file", "", limit=4096),
         s.text("title", "", limit=100),
         private,
     )
     for table in (people, roles, approvers):
         table.done()
+    if provider.secret_env and provider.secret_file:
+        s.fail("client_secret_file", "say client_secret_env or client_secret_file, not both")
     if "openid" not in provider.scopes:
         s.fail("scopes", "'scopes' must have \"openid\" among them")
     if len(set(provider.people.values())) < len(provider.people):

@@ -24,6 +24,7 @@ from remit.domain.identity import SpiffeId
 from .signing_key import HeldKey
 
 CHAIN_LIMIT = 4
+_FLAWS = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 CERTIFICATE_LIMIT = 16_384
 _BEFORE_MS = 60_000  # certificates begin a little in the past, for clocks that are behind
 
@@ -176,7 +177,7 @@ def leaf_id(certificate: x509.Certificate) -> SpiffeId:
         constraints = _optional(extensions, x509.BasicConstraints)
         usage = extensions.get_extension_for_class(x509.KeyUsage)
         extended = _optional(extensions, x509.ExtendedKeyUsage)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as flaw:
+    except (*_FLAWS, ValueError) as flaw:
         raise _bad(f"extensions: {flaw}"[:200]) from flaw
     if len(uris) != 1:
         raise _bad(f"{len(uris)} URI names")

@@ -8,7 +8,7 @@ from remit.domain.decision import Reason
 
 REASONS: Mapping[Reason, str] = {
     Reason.AGENT_UNKNOWN: "The agent is not in the catalogue. Add agents/NAME.toml and `remit apply`.",
-    Reason.AGENT_FROZEN: "Somebody froze the agent. `remit agent show NAME` says why; `remit agent unfreeze`.",
+    Reason.AGENT_FROZEN: "The agent, its purpose, its owner's estate or everything was stopped. `remit frozen`.",
     Reason.IDENTITY_STALE: "Its proof of identity expired or is older than the purpose allows. Attest again.",
     Reason.TASK_NOT_OPEN: "The task was closed, revoked or has expired. Propose a new one.",
     Reason.TASK_EXPIRED: "The task's deadline has passed. Propose a new one.",
@@ -26,6 +26,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.BUDGET_SPENT: "All calls of the task are spent. Propose a new one, or raise max_calls.",
     Reason.NEEDS_APPROVAL: "A person must agree first. `remit approval list`.",
     Reason.APPROVAL_REFUSED: "A person said no to exactly this call.",
+    Reason.NOBODY_ANSWERED: "Nobody who may agree to exactly this call answered in time, and that is a no.",
     Reason.APPROVED: "A person agreed to exactly this call.",
     Reason.WATCHED: "It happened, since the purpose only watches; the other reasons say what would have been.",
     Reason.CREDENTIAL_UNKNOWN: "The purpose offers no credential of this name.",
@@ -34,4 +35,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.TOO_DEEP: "A purpose in the chain allows fewer hand-offs one under the other: its max_depth.",
     Reason.FAN_OUT_SPENT: "The task was handed on as often as the rule's fan_out allows.",
     Reason.DELEGATION_LOOP: "The agent acts in this chain already, and the rule does not say again = true.",
+    Reason.NOT_ITS_KEY: "This is no key that the receiver has proved: it is somebody else, or must prove itself again.",
+    Reason.TRANSACTION_LOOP: "This workload has carried the transaction already.",
+    Reason.NOT_ITS_WORKLOAD: "The credential's grants.transaction does not name this workload, or not for this hop.",
+    Reason.CREDENTIAL_ENDED: "The credential that began the transaction has ended.",
 }

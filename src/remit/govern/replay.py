@@ -18,6 +18,7 @@ from remit.domain.above import Above, Branch, Link
 from remit.domain.approval import Approval
 from remit.domain.decision import Decision, Deny, Reason, Why, watched, word
 from remit.domain.flow import Sensitivity
+from remit.domain.freeze import Frozen
 from remit.domain.origin import NOTHING_TRACED
 from remit.domain.purpose import Profile
 from remit.domain.task import Task
@@ -37,6 +38,7 @@ _BY_POLICY = frozenset(
         Reason.NEEDS_APPROVAL,
         Reason.APPROVED,
         Reason.APPROVAL_REFUSED,
+        Reason.NOBODY_ANSWERED,
         Reason.WATCHED,
     )
 )
@@ -138,7 +140,8 @@ def _was(decided: _Decided) -> str:
     """What the policies said, before anybody was asked; empty when they were not asked."""
     if not _BY_POLICY & set(decided.reasons):
         return ""
-    asked = {Reason.APPROVED.value, Reason.APPROVAL_REFUSED.value} & set(decided.reasons)
+    asked = {reason.value for reason in (Reason.APPROVED, Reason.APPROVAL_REFUSED, Reason.NOBODY_ANSWERED)}
+    asked &= set(decided.reasons)
     return "hold" if asked else decided.decision
 
 
@@ -187,7 +190,7 @@ class _Again:
 
     async def _above(self, task: Task) -> Above:
         rows = [await self._task(hop.task) for hop in task.chain.hops[:-1]]
-        return Above(tuple(Link(row, Branch(row.id), None) for row in rows if row is not None))
+        return Above(tuple(Link(row, Branch(row.id)) for row in rows if row is not None), Frozen())
 
     async def _shown(self, decided: _Decided) -> Approval | None:
         return await self._env.store.get(Approval, decided.approval) if decided.approval else None

@@ -14,6 +14,7 @@ from remit.domain.errors import BadField, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 from remit.domain.task import Task
+from remit.domain.transaction import TransactionRule
 from remit.formats.jws import SigningKey
 from remit.formats.rfc9068 import AccessToken, encode
 
@@ -21,7 +22,7 @@ from . import Tools, text_of
 
 
 class JwtIssuer:
-    """`grants`: `audience` (absolute URI of the resource server) and optional `scope` (list of texts)."""
+    """`grants`: `audience` (absolute URI of the resource server), `scope` (list of texts) and `transaction`."""
 
     def __init__(self, config: IssuerConfig, tools: Tools) -> None:
         self._tools = tools
@@ -37,8 +38,9 @@ class JwtIssuer:
         scope = grants.get("scope", [])
         if not isinstance(scope, list | tuple) or len(scope) > 100 or not all(_is_scope(s) for s in scope):
             raise BadField("grants.scope", "must be at most 100 texts without spaces")
-        for key in grants.keys() - {"audience", "scope"}:
-            raise BadField(f"grants.{key}", "is not known here; known: audience, scope")
+        for key in grants.keys() - {"audience", "scope", "transaction"}:
+            raise BadField(f"grants.{key}", "is not known here; known: audience, scope, transaction")
+        TransactionRule.of(grants)
 
     async def mint(self, lease: Lease) -> Minted:
         """See `ports.Issuer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ async def replay(store: Replayable) -> list[str]:
 
     Of rows that hold envelopes events have the digest only: a changed one is found, a lost one is not brought back.
     """
-    rebuilt: dict[str, dict[str, str]] = {kind.row.__name__: {} for kind in KINDS}
+    rebuilt: dict[str, dict[str, str]] = defaultdict(dict)  # also of kinds that there are no more
     versions: dict[tuple[str, str], int] = {}
     problems: list[str] = []
     after = 0

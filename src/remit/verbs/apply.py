@@ -9,6 +9,7 @@ from remit.domain.caller import Call
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, differences
 from remit.domain.change import Change
 from remit.domain.errors import BadCatalogue, BadField
+from remit.domain.freeze import Frozen
 from remit.formats import catalogue as catalogue_format
 from remit.ports import Env, InForce, compiled
 
@@ -32,6 +33,10 @@ async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[Catalog
     change = Change(because, call).put(new, was=head)
     if await env.store.get(CatalogueFiles, candidate.digest) is None:
         change = change.put(CatalogueFiles(candidate.digest, tuple(sorted(files.items()))), was=None)
+    if (
+        head is None and not (await env.frozen()).version
+    ):  # so that there is a row to lock: the first freeze of all is seen by whoever decides meanwhile
+        change = change.put(Frozen(), was=None)
     await env.store.commit(change)
     return new, summary
 

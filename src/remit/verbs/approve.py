@@ -2,41 +2,156 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 from remit.domain import events
-from remit.domain.approval import Approval
+from remit.domain.approval import ONCE, Again, Answer, Approval, ApprovalState, Away
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, WrongState
+from remit.domain.errors import Absent, BadField, BadPasskey, WrongState
+from remit.domain.identity import Person
+from remit.domain.passkey import UNSIGNED, Passkey, Signed
+from remit.domain.standing_yes import checked, standing_yes
 from remit.domain.task import Task
-from remit.ports import Env
+from remit.formats import json_input, webauthn
+from remit.ports import Env, InForce
 
 NOTE_LIMIT = 2000
+ARGUMENTS_LIMIT = 1 << 20
 
 
-async def answer(env: Env, call: Call, approval_id: str, digest: str, *, yes: bool, note: str = "") -> Approval:
-    """Add this person's answer. `digest` must be the one that was shown; anything else is void."""
-    if len(note) > NOTE_LIMIT:
-        raise BadField("note", f"longer than {NOTE_LIMIT} characters")
-    _, force = await env.in_force()
-    person = force.catalogue.people.get(call.caller.name)
-    approval = await env.store.get(Approval, approval_id)
-    if approval is None or person is None:
-        raise Absent(inside=f"approval {approval_id} or person {call.caller.name}")
-    if digest != approval.digest:
-        raise BadField(
-            "digest",
-            "is not of what this approval shows",
-            next_step="Read the approval again before you answer.",
-        )
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person answers: to exactly this digest, on these terms. `signed` is empty without a passkey."""
+
+    digest: str
+    yes: bool
+    note: str = ""
+    again: Again = ONCE
+    signed: Signed = UNSIGNED
+
+
+async def challenge(env: Env, call: Call, approval_id: str, given: Given) -> dict[str, Any]:
+    """What the person's passkey is to sign for this answer (`publicKey`), and what to send back with the signature."""
+    approval, _, person = await _asked(env, call, approval_id, given)
+    party = webauthn.relying_party(env.issuer_url)
+    known = [key.id for key in await env.passkeys(person.name) if key.rp_id == party.id]
+    if not known:
+        raise WrongState("You have no passkey here.", next_step="Register one first, in the console's settings.")
+    expires_at = call.now + webauthn.CHALLENGE_TTL
+    bare = replace(given.signed, nonce=env.new_id("chl"), expires_at=expires_at)
+    statement = webauthn.vouched(env.passkey_secret, _statement(approval, person, replace(given, signed=bare)))
+    return {
+        "publicKey": webauthn.answer_options(party, statement, known),
+        "statement": statement,
+        "nonce": statement["nonce"],
+        "expires_at": expires_at,
+    }
+
+
+async def answer(env: Env, call: Call, approval_id: str, given: Given) -> Approval:
+    """Add this person's answer, and with it the standing yes it may grant.
+
+    Raises `BadField` when the digest is not of what was shown, `Denied` when this person may not answer, `BadPasskey`
+    when the signature is not of this answer, `WrongState` when there is nothing left to answer.
+    """
+    approval, force, person = await _asked(env, call, approval_id, given)
     task = await env.store.get(Task, approval.task)
     if task is None or not task.open_at(call.now):
         raise WrongState("The task has ended, so there is nothing left to approve.")
+    catalogue = force.catalogue
+    agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
+    tool = catalogue.tools.get(approval.shown.tool)
     above = await env.above(task.chain.hops[:-1])
-    if above.flaw(force.catalogue, call.now) is not None:
+    if above.flaw(catalogue, call.now) is not None:
         raise WrongState("A task above this one has ended, so there is nothing left to approve.")
-    answered = approval.answered(person.name, person.groups, yes, call.now, note)
-    because = events.ApprovalAnswered(
-        approval.id, approval.task, approval.digest, person.name, yes, answered.state.value
+    if agent is None or purpose is None or tool is None or above.frost(agent, purpose) is not None:
+        raise WrongState("The agent may do nothing now, so there is nothing to approve.")
+    if (tool.revision, force.bundle.revision) != (approval.tool_revision, approval.policy_revision):
+        step = "The agent asks again, under what is in force now."
+        raise WrongState("The tool or the policies have changed since this was asked.", next_step=step)
+    arguments = json_input.parse(approval.shown.arguments.encode(), limit=ARGUMENTS_LIMIT, depth=32)
+    if given.again:
+        latest = min(task.deadline, call.now + purpose.approval.standing_for)
+        checked(given.again, approval, tool, arguments, purpose.approval.standing, latest)
+    passkey = await _verified(env, call, approval, person, given) if given.signed else None
+    found = Answer(
+        person.name,
+        given.yes,
+        call.now,
+        given.note,
+        person.groups,
+        passkey=passkey.id if passkey else "",
+        again=given.again if given.yes else ONCE,
     )
-    await env.store.commit(above.guard(Change(because, call).put(answered, was=approval).check(task)))
+    if not found.counts_for(approval.approvers):
+        found = await _instead(env, force, approval, found)
+    answered = approval.answered(found)
+    because = events.ApprovalAnswered(
+        approval.id,
+        approval.task,
+        approval.digest,
+        person.name,
+        given.yes,
+        answered.state.value,
+        webauthn.note_digest(given.note),
+        found.instead_of,
+        given.again,
+        given.signed,
+    )
+    change = above.guard(Change(because, call).put(answered, was=approval).check(task))
+    if passkey is not None:
+        change = change.put(passkey, was=passkey)
+    if answered.state is ApprovalState.GRANTED and answered.again:
+        change = change.put(standing_yes(answered, arguments, answered.again), was=None)
+    await env.store.commit(change)
     return answered
+
+
+async def _asked(env: Env, call: Call, approval_id: str, given: Given) -> tuple[Approval, InForce, Person]:
+    if len(given.note) > NOTE_LIMIT:
+        raise BadField("note", f"longer than {NOTE_LIMIT} characters")
+    _, force = await env.in_force()
+    person = force.catalogue.person(call.caller)
+    approval = await env.store.get(Approval, approval_id)
+    if approval is None or person is None:
+        raise Absent(inside=f"approval {approval_id} or person {call.caller.name}")
+    if given.digest != approval.digest:
+        step = "Read the approval again before you answer."
+        raise BadField("digest", "is not of what this approval shows", next_step=step)
+    return approval, force, person
+
+
+def _statement(approval: Approval, person: Person, given: Given) -> webauthn.Statement:
+    note, signed = webauthn.note_digest(given.note), given.signed
+    return webauthn.answer_statement(
+        approval.id, approval.digest, person.name, given.yes, note, given.again, signed.nonce, signed.expires_at
+    )
+
+
+async def _verified(env: Env, call: Call, approval: Approval, person: Person, given: Given) -> Passkey:
+    """The passkey that signed exactly this answer, after one more use; its challenge is spent."""
+    party, signed = webauthn.relying_party(env.issuer_url), given.signed
+    statement = _statement(approval, person, given)
+    webauthn.asked(env.passkey_secret, statement, call.now)
+    key = await env.store.get(Passkey, signed.passkey)
+    if key is None or key.removed_at or (key.person, key.rp_id) != (person.name, party.id):
+        raise BadPasskey("This passkey is not yours, or not here.", inside=signed.passkey[:100])
+    count = webauthn.signed_by(party, statement, signed, key.public_key, key.sign_count)
+    if not await env.store.spend(f"passkey:{signed.nonce}", signed.expires_at):
+        raise BadPasskey("This signature was used before.", next_step="Sign a fresh challenge.")
+    return key.used(count, call.now)
+
+
+async def _instead(env: Env, force: InForce, approval: Approval, found: Answer) -> Answer:
+    """The same answer for somebody who is asked and has this person answer in their place: one step, never two."""
+    handed = [one.by for one in approval.handed_on if one.to == found.person]
+    away = [row.person for row in await env.store.find(Away, {"stand_in": found.person}) if row.at(found.at)]
+    for name in (*handed, *away):
+        absent = force.catalogue.people.get(name)
+        if absent is not None and not approval.chain.involves(name):
+            instead = replace(found, instead_of=absent.name, instead_groups=absent.groups)
+            if instead.counts_for(approval.approvers):
+                return instead
+    return found

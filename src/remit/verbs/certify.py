@@ -13,7 +13,7 @@ from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
 from remit.domain.errors import NotAttested
-from remit.domain.identity import Agent, Attestation, SpiffeId, Standing, StandingState
+from remit.domain.identity import Agent, Attestation, SpiffeId
 from remit.formats import spiffe, x509_svid
 from remit.formats.jws import SigningKey
 from remit.ports import Env
@@ -53,6 +53,7 @@ class Document:
 async def entitled(env: Env, workload: Workload) -> tuple[Entitled, ...]:
     """The agents it is, frozen ones left out; raises `NotAttested` when there is none (law 11: and no more is said)."""
     _, force = await env.in_force()
+    frozen = await env.frozen()
     found: list[Entitled] = []
     near: list[str] = []
     for agent in force.catalogue.agents.values():
@@ -63,8 +64,7 @@ async def entitled(env: Env, workload: Workload) -> tuple[Entitled, ...]:
             if missing:
                 near.append(f"{agent.name} wants {', '.join(missing)}")
                 continue
-            standing = await env.store.get(Standing, agent.name)
-            if standing is not None and standing.state is StandingState.FROZEN:
+            if frozen.of(agent) is not None:
                 near.append(f"{agent.name} is frozen")
                 continue
             found.append(Entitled(agent, rule, SpiffeId(env.trust_domain, f"/agent/{agent.name}")))
@@ -101,11 +101,9 @@ async def certify_jwt(env: Env, call: Call, workload: Workload, of: Entitled, au
 async def _record(
     env: Env, call: Call, workload: Workload, of: Entitled, kind: str, serial: str, expires_at: int
 ) -> None:
-    """The standing is checked in the same commit: nobody is certified after a freeze was acknowledged."""
+    """What is frozen is checked in the same commit: nobody is certified after a freeze was acknowledged."""
     because = events.SvidIssued(of.agent.name, str(of.id), kind, serial, of.rule.rule, workload.code, expires_at)
-    standing = await env.store.get(Standing, of.agent.name)
-    if standing is not None and standing.state is StandingState.FROZEN:
+    frozen = await env.frozen()
+    if frozen.of(of.agent) is not None:
         raise NotAttested("No identity issued.", inside=f"{of.agent.name} is frozen")
-    change = Change(because, call)
-    change = change.check(standing) if standing else change.check_absent(Standing, of.agent.name)
-    await env.store.commit(change)
+    await env.store.commit(Change(because, call).check(frozen))

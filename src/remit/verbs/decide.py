@@ -11,22 +11,25 @@ from dataclasses import dataclass
 
 from remit.domain import events, facts
 from remit.domain.above import Above
-from remit.domain.approval import Approval, ApprovalState, Came, Shown
+from remit.domain.approval import Approval, ApprovalState
+from remit.domain.ask import Candidate, ask
 from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.change import Change
-from remit.domain.decision import Access, Decision, Deny, Facts, Hold, Permit, Reason, Requirement, Why, watched, word
+from remit.domain.decision import Access, Decision, Deny, Hold, Permit, Reason, Why, watched, word
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.flow import Label
-from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
+from remit.domain.notice import notice
 from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
 from remit.domain.origin import word as word_of
 from remit.domain.purpose import Profile
 from remit.domain.scope import Attempt
+from remit.domain.standing_yes import StandingYes
 from remit.domain.task import Task
-from remit.domain.tool import Effect, Tool
+from remit.domain.tool import Effect
 from remit.formats import provenance
-from remit.formats.jcs import canonical, digest
+from remit.formats.jcs import canonical, digest, digest_of
 from remit.ports import Env, InForce
 
 ROUNDS = 24
@@ -40,23 +43,9 @@ class Situation:
     force: InForce
     task: Task
     identity: Identity | None
-    standing: Standing | None
     above: Above
     read: Sequence[Observation]
     digest: provenance.Digest
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An access that passed every step but the policy."""
-
-    agent: Agent
-    tool: Tool
-    resource: str
-    provenance: Provenance
-    facts: Facts
-    digest: str
-    goal: str
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:
@@ -84,10 +73,9 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
         raise Absent(inside=f"task {access.task} for {call.caller}")
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
-    standing = await env.store.get(Standing, task.agent)
     digest_ = provenance.digester(env.sealer.derive(task.memory))
     above = await env.above(task.chain.hops[:-1])
-    return Situation(head, force, task, identity, standing, above, await env.read_by(task), digest_)
+    return Situation(head, force, task, identity, above, await env.read_by(task), digest_)
 
 
 def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
@@ -97,8 +85,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
     if agent is None:
         return _deny(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")
-    if situation.standing is not None and situation.standing.state is StandingState.FROZEN:
-        return _deny(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {situation.standing.reason}")
+    frost = situation.above.frost(agent, purpose)
+    if frost is not None:
+        return Deny((frost,))
     flaw = stale(situation.identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return _deny(Reason.IDENTITY_STALE, flaw)
@@ -139,54 +128,61 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     outside = scope.outside(attempt)
     if outside:
         return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
-    shown = {
-        "tool": tool.name,
-        "tool_revision": tool.revision,
-        "arguments": access.arguments,
-        "origins": {name: found.origin.word for name, found in traced.arguments.items()},
-        "resource": resource,
-        "task": task.id,
-        "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
-        "policy": situation.force.bundle.revision,
-    }
+    bundle = situation.force.bundle
+    covers = canonical(
+        {
+            "tool": tool.name,
+            "tool_revision": tool.revision,
+            "arguments": access.arguments,
+            "origins": {name: found.origin.word for name, found in traced.arguments.items()},
+            "resource": resource,
+            "task": task.id,
+            "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
+            "policy": bundle.revision,
+        }
+    )
     seen = above.strictest(catalogue, agent, purpose)
     asked = facts.of_call(*seen, judged, tool, resource, access.arguments, traced, call.now)
     goal = task.goal if judged is task else f"{judged.goal} → {task.agent} was told: {task.goal}"
-    return Candidate(agent, tool, resource, traced, asked, digest(shown), goal)
+    owners = tuple({catalogue.agents[hop.agent].owner: None for hop in task.chain.hops})
+    label = task.label | above.label
+    return Candidate(
+        task, agent, tool, resource, traced, asked, covers, digest_of(covers), goal, label, owners, bundle.revision
+    )
 
 
 async def _conclude(env: Env, call: Call, access: Access, situation: Situation, candidate: Candidate) -> Decision:
     # 5. Cedar; a second look inside tells Deny from Hold.
     verdict = situation.force.bundle.verdict(candidate.facts)
-    approval: Approval | None = None
+    agreed: Approval | StandingYes | None = None
     if candidate.facts.context["profile"] == Profile.WATCH.value:
         verdict = watched(verdict)
     if isinstance(verdict, Hold):
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
-        verdict, approval = await _with_approval(env, call, situation, candidate, verdict)
-    used = approval.id if approval else ""
+        verdict, agreed = await _with_approval(env, call, situation, candidate, verdict)
+    used = agreed.id if agreed else ""
     change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
-    change = change.check(situation.head)
-    standing = situation.standing
-    change = change.check(standing) if standing else change.check_absent(Standing, candidate.agent.name)
-    change = situation.above.guard(change)
+    change = situation.above.guard(change.check(situation.head))
     if isinstance(verdict, Permit):
         tool = candidate.tool
         changing = "" if tool.effect is Effect.READ else tool.name
         # 7. Budget and label, under compare-and-swap on the task: no permit after its end (law 6).
         change = change.put(situation.task.spent(tool.label(), changing), was=situation.task)
         change = situation.above.darken(change, tool.label(), changing)
-        if approval is not None:
-            change = change.put(approval.used(call.now), was=approval)
-    elif approval is not None and approval.version == 0:
-        change = change.check(situation.task).put(approval, was=None)
+        if agreed is not None:
+            change = change.put(agreed.used(call.now), was=agreed)
+    elif agreed is not None and agreed.version == 0:
+        change = change.check(situation.task).put(agreed, was=None)
+        if isinstance(agreed, Approval) and situation.force.catalogue.notifications:
+            change = change.put(notice(agreed, call.now), was=None)
     await env.store.commit(change)
     return verdict
 
 
 async def _with_approval(
     env: Env, call: Call, situation: Situation, candidate: Candidate, hold: Hold
-) -> tuple[Decision, Approval | None]:
+) -> tuple[Decision, Approval | StandingYes | None]:
+    """Every revision that the answer was given under is in the digest, or is compared: it is decided again at use."""
     asked = await env.store.find(Approval, {"access": candidate.digest}, limit=1000)
     for approval in asked:
         if approval.usable_at(call.now):
@@ -196,58 +192,22 @@ async def _with_approval(
         if approval.state is ApprovalState.REFUSED:
             who = approval.answers[-1].person
             return Deny((Why(Reason.APPROVAL_REFUSED, f"{who} said no to exactly this."),)), None
+        if approval.unanswered_at(call.now):
+            sentence = "Nobody who may agree to exactly this did in time, and that is a no."
+            return Deny((Why(Reason.NOBODY_ANSWERED, sentence),)), None
+    for standing in await env.store.find(StandingYes, {"task": situation.task.id, "usable": "yes"}, limit=1000):
+        if not standing.misfit(candidate.use(hold), call.now):
+            who = " and ".join(standing.people)
+            said = f"{who} agreed to this one and {standing.terms.count} more like it; {standing.left - 1} are left."
+            return Permit((Why(Reason.APPROVED, said),), standing.id), standing
+    for approval in asked:
         if approval.pending_at(call.now):
-            return Hold(hold.why, approval.needs, approval.id), approval
-    approval = _ask(situation, candidate, hold, len(asked), call.now)
+            questions = (Why(Reason.NEEDS_APPROVAL, f"{q.person} asks: {q.text}") for q in approval.questions)
+            return Hold((*hold.why, *questions), approval.needs, approval.id), approval
+    rule = situation.force.catalogue.purposes[situation.task.purpose].approval
+    shown = candidate.shown(hold, canonical(candidate.arguments).decode())
+    approval = ask(candidate, hold, shown, digest([candidate.digest, len(asked)]), len(asked), rule, call.now)
     return Hold(hold.why, approval.needs, approval.id), approval
-
-
-def _ask(situation: Situation, candidate: Candidate, hold: Hold, round_: int, now: int) -> Approval:
-    task, agent, tool = situation.task, candidate.agent, candidate.tool
-    needs = tuple(
-        Requirement(tuple(agent.owner if name == "owner" else name for name in need.approvers), need.quorum)
-        for need in hold.needs
-    )
-    purpose = situation.force.catalogue.purposes[task.purpose]
-    binding = digest([candidate.digest, round_])
-    shown = Shown(
-        sentence=_sentence(task, tool, candidate.facts.arguments),
-        tool=tool.name,
-        arguments=canonical(candidate.facts.arguments).decode(),
-        resource=candidate.resource,
-        effect=tool.effect.word,
-        goal=candidate.goal,
-        why=tuple(why.sentence for why in hold.why),
-        policies=tuple(why.policy for why in hold.why),
-        controls=tuple(why.control for why in hold.why if why.control),
-        origins=tuple(
-            Came(name, found.origin.word, found.sources) for name, found in candidate.provenance.arguments.items()
-        ),
-    )
-    return Approval(
-        # Two callers that ask at once compute the same id, and one of them loses the compare-and-swap.
-        id="apv_" + binding.removeprefix("sha256:")[:32],
-        digest=binding,
-        access=candidate.digest,
-        round=round_,
-        task=task.id,
-        chain=task.chain,
-        owner=agent.owner,
-        shown=shown,
-        needs=needs,
-        asked_at=now,
-        expires_at=min(now + purpose.approval_ttl, task.deadline),
-    )
-
-
-def _sentence(task: Task, tool: Tool, arguments: object) -> str:
-    initiator = task.chain.initiator
-    behalf = f", for {initiator.name}," if initiator.name != task.agent else ""
-    through = ", then ".join(task.chain.agents()[:-1])
-    behalf += f" handed this by {through}," if through else ""
-    listed = ", ".join(f"{k}={v}" for k, v in arguments.items()) if isinstance(arguments, dict) else ""
-    once = " This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ""
-    return f"{task.agent}{behalf} asks: {tool.title or tool.name} ({listed}), once.{once}"
 
 
 def _deny(reason: Reason, sentence: str) -> Deny:

@@ -16,7 +16,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Reason, Why
 from remit.domain.errors import Absent, BadField, Busy, Conflict, Denied
 from remit.domain.flow import Json
-from remit.domain.identity import Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.task import Task
 from remit.formats import rfc8693
 from remit.formats.jcs import digest
@@ -29,7 +29,9 @@ ROUNDS = 24
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is to be handed over; `duration` (ms) and `max_calls` 0 ask for as much as may be handed on."""
+    """What is to be handed over; `duration` (ms) and `max_calls` 0 ask for as much as may be handed on. `jkt`, unless
+    empty, is the key that the giver believes to be the receiver's: it must be, and nobody else can open it.
+    """
 
     agent: str
     purpose: str
@@ -37,6 +39,7 @@ class Part:
     parameters: Mapping[str, Json] = field(default_factory=dict)
     duration: int = 0
     max_calls: int = 0
+    jkt: str = ""
 
 
 async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str, Delegation]:
@@ -55,10 +58,13 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
             raise Absent(inside=f"task {task_id} for {call.caller}")
         head, force = await env.in_force()
         above = await env.above(task.chain.hops[:-1])
-        standing = await env.store.get(Standing, task.agent)
         identity = await env.store.get(Identity, task.jkt)
-        why = _own_flaw(force, task, identity, standing, call.now) or above.flaw(force.catalogue, call.now)
+        why = _own_flaw(force, task, above, identity, call.now) or above.flaw(force.catalogue, call.now)
         why = why or _refusal(force, task, above, part)
+        if part.jkt and not why:
+            receiver = force.catalogue.agents[part.agent]
+            flaw = stale(await env.store.get(Identity, part.jkt), receiver, call.now)
+            why = Why(Reason.NOT_ITS_KEY, f"This is no key that {receiver.name} has proved.") if flaw else None
         found = why or _handed(env, force, task, above, part, call.now)
         if isinstance(found, Why):
             because = events.DelegationDenied(
@@ -70,7 +76,6 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
         change = change.put(task.hands_on(found.max_calls), was=task)
         if not task.handed:
             change = change.put(Branch(task.id), was=None)
-        change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
         try:
             await env.store.commit(above.guard(change))
         except Conflict:
@@ -79,13 +84,14 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
 
-def _own_flaw(force: InForce, task: Task, identity: Identity | None, standing: Standing | None, now: int) -> Why | None:
+def _own_flaw(force: InForce, task: Task, above: Above, identity: Identity | None, now: int) -> Why | None:
     """Whoever could not act itself hands nothing on."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
         return Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")
-    if standing is not None and standing.state is StandingState.FROZEN:
-        return Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}")
+    frost = above.frost(agent, purpose)
+    if frost is not None:
+        return frost
     flaw = stale(identity, agent, now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return Why(Reason.IDENTITY_STALE, flaw)
@@ -135,6 +141,7 @@ def _handed(env: Env, force: InForce, task: Task, above: Above, part: Part, now:
         duration=min(longest, task.deadline - now),
         max_calls=most,
         expires_at=min(now + DELEGATION_TTL, task.deadline),
+        jkt=part.jkt,
     )
 
 

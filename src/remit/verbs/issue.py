@@ -14,7 +14,7 @@ from remit.domain.change import Change
 from remit.domain.decision import Permit, Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable
 from remit.domain.flow import Json
-from remit.domain.identity import Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.purpose import CredentialRule
 from remit.domain.secret import SealedSecret, current
@@ -22,6 +22,7 @@ from remit.domain.task import Task
 from remit.ports import Env, InForce, Issuer
 
 MINT_WINDOW = 30_000
+HIDDEN = ("static", "oauth")
 ROUNDS = 24
 
 
@@ -56,10 +57,9 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {task_id} for {call.caller}")
     head, force = await env.in_force()
-    standing = await env.store.get(Standing, task.agent)
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])
-    rule, whys, policies = _judge(force, task, above, identity, standing, credential, call)
+    rule, whys, policies = _judge(force, task, above, identity, credential, call)
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -71,7 +71,6 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
         lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head)
-    change = change.check(standing) if standing else change.check_absent(Standing, task.agent)
     change = above.guard(change.check(version) if version else change)
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
@@ -96,9 +95,12 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
         if task is None or not task.open_at(call.now):
             break
         above = await env.above(task.chain.hops[:-1])
-        if any(link.branch.ended_at for link in above.links):
+        _, force = await env.in_force()
+        catalogue = force.catalogue
+        frozen = above.frozen.of(catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose))
+        if frozen is not None or any(link.branch.ended_at for link in above.links):
             break
-        live = lease.live(call.now, minted.reference)
+        live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
             await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
             return live, minted
@@ -134,15 +136,15 @@ def _judge(
     task: Task,
     above: Above,
     identity: Identity | None,
-    standing: Standing | None,
     credential: str,
     call: Call,
 ) -> tuple[CredentialRule | None, list[Why], tuple[str, ...]]:
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
         return None, [Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")], ()
-    if standing is not None and standing.state is StandingState.FROZEN:
-        return None, [Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}")], ()
+    frost = above.frost(agent, purpose)
+    if frost is not None:
+        return None, [frost], ()
     flaw = stale(identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return None, [Why(Reason.IDENTITY_STALE, flaw)], ()
@@ -170,8 +172,8 @@ def _judge(
 
 
 def _hidden(force: InForce, rule: CredentialRule) -> bool:
-    """A static secret cannot be killed, so an agent sees it only if its purpose says so."""
-    return force.catalogue.issuers[rule.issuer].kind == "static" and not rule.reveal
+    """What cannot be killed for certain, or is somebody else's, an agent sees only if its purpose says so."""
+    return force.catalogue.issuers[rule.issuer].kind in HIDDEN and not rule.reveal
 
 
 def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:

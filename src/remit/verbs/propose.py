@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from remit.domain import events, facts
-from remit.domain.above import NOBODY, Above, Delegation
+from remit.domain.above import Above, Delegation
 from remit.domain.caller import Call
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
 from remit.domain.decision import Decision, Hold, Permit, Reason, Why
 from remit.domain.errors import Absent, BadField, Denied, NotAttested, Replayed
 from remit.domain.flow import Json
-from remit.domain.identity import Agent, Identity, Standing, StandingState, stale
+from remit.domain.identity import Agent, Identity, stale
 from remit.domain.purpose import Purpose
 from remit.domain.task import Task
 from remit.formats.jcs import digest
@@ -57,14 +57,13 @@ async def propose(
         raise Absent(inside=f"agent {call.caller.name}, purpose {proposal.purpose}")
     parameters = _checked(purpose, proposal)
     identity = await env.store.get(Identity, call.caller.jkt)
-    standing = await env.store.get(Standing, agent.name)
 
     above, chain = await _chain(env, agent.name, initiator, delegation)
     task_id, begun_by = chain.hops[-1].task, chain.initiator
     over = above.flaw(force.catalogue, call.now)
     if over is not None:
         await _deny(env, call, purpose, [over], ())
-    refusals = _refusals(force, agent, purpose, identity, standing, begun_by, call.now)
+    refusals = _refusals(force, agent, purpose, identity, above, begun_by, call.now)
     seen = above.strictest(force.catalogue, agent, purpose)
     verdict = force.bundle.verdict(facts.of_proposal(*seen, chain, above.label, call.now))
     policies = tuple(why.policy for why in verdict.why if why.policy)
@@ -102,15 +101,13 @@ async def propose(
         policies,
         above.tasks,
     )
-    change = above.guard(Change(because, call).put(task, was=None).check(head))
-    change = change.check(standing) if standing else change.check_absent(Standing, agent.name)
-    await env.store.commit(change)
+    await env.store.commit(above.guard(Change(because, call).put(task, was=None).check(head)))
     return task
 
 
 def _handed(call: Call, proposal: Proposal, delegation: Delegation) -> Proposal:
     """What was handed over; what the receiver says beside it may only ask for less."""
-    if delegation.agent != call.caller.name:
+    if delegation.agent != call.caller.name or delegation.jkt not in ("", call.caller.jkt):
         raise Absent(inside=f"delegation {delegation.task} of {delegation.agent} used by {call.caller}")
     if call.now >= delegation.expires_at:
         raise Denied("The delegation has expired.", reasons=(Reason.TASK_EXPIRED.value,))
@@ -132,7 +129,7 @@ async def _chain(
 ) -> tuple[Above, Chain]:
     if delegation is None:
         begun_by = initiator or Principal(PrincipalKind.AGENT, agent)
-        return NOBODY, Chain(begun_by, (Hop(agent, env.new_id("tsk")),))
+        return await env.above(()), Chain(begun_by, (Hop(agent, env.new_id("tsk")),))
     parent = await env.store.get(Task, delegation.parent)
     if parent is None:
         raise Absent(inside=f"task {delegation.parent} of a delegation")
@@ -154,15 +151,16 @@ def _refusals(
     agent: Agent,
     purpose: Purpose,
     identity: Identity | None,
-    standing: Standing | None,
+    above: Above,
     begun_by: Principal,
     now: int,
 ) -> list[Why]:
     if identity is None or identity.agent != agent.name:
         raise NotAttested("This key proves no agent.", next_step="Attest again.")
     found: list[Why] = []
-    if standing is not None and standing.state is StandingState.FROZEN:
-        found.append(Why(Reason.AGENT_FROZEN, f"{agent.name} is frozen: {standing.reason}"))
+    frost = above.frost(agent, purpose)
+    if frost is not None:
+        found.append(frost)
     flaw = stale(identity, agent, now, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
     if flaw:
         found.append(Why(Reason.IDENTITY_STALE, flaw))

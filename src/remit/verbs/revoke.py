@@ -1,4 +1,4 @@
-"""Revoke: end a task, freeze an agent. One commit; what hangs below dies by reconciliation (laws 5 and 6)."""
+"""Revoke: end a task, or a credential. One commit; what hangs below dies by reconciliation (laws 5 and 6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from remit.domain.above import Branch
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Conflict
-from remit.domain.identity import Standing, StandingState
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
@@ -76,24 +75,3 @@ async def _answers_for(env: Env, call: Call, task: Task) -> bool:
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     owners = {task.initiator.name, agent.owner if agent else "", purpose.owner if purpose else ""}
     return call.caller.name in owners
-
-
-async def freeze(env: Env, call: Call, agent: str, reason: str, *, frozen: bool = True) -> Standing:
-    """Freeze an agent, or make it active again. Every decision checks this row in its own commit."""
-    _, force = await env.in_force()
-    if agent not in force.catalogue.agents:
-        raise Absent(inside=f"agent {agent}")
-    for _ in range(ROUNDS):
-        old = await env.store.get(Standing, agent)
-        state = StandingState.FROZEN if frozen else StandingState.ACTIVE
-        if old is not None and old.state is state:
-            return old
-        new = Standing(agent, state, call.now, reason[:500])
-        because = events.StandingChanged(agent, state.value, reason[:500])
-        try:
-            await env.store.commit(Change(because, call).put(new, was=old))
-        except Conflict:
-            continue
-        env.nudge()
-        return new
-    raise Busy("The agent's standing keeps changing.", next_step="Try again.")

@@ -9,7 +9,7 @@ from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
 from remit.domain.errors import Denied, NotAttested
-from remit.domain.identity import Identity, Standing, StandingState, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.task import Task
 from remit.formats.rfc9068 import AccessToken
 from remit.ports import Env
@@ -28,18 +28,19 @@ async def vouch(
 
     Without a task it lets the agent propose, and nothing else (law 1).
     """
-    standing = await env.store.get(Standing, identity.agent)
-    frozen = standing is not None and standing.state is StandingState.FROZEN
+    _, force = await env.in_force()
+    catalogue = force.catalogue
+    above = await env.above(task.chain.hops[:-1] if task else ())
+    purpose = catalogue.purposes.get(task.purpose) if task else None
+    frozen = above.frozen.of(catalogue.agents.get(identity.agent), purpose) is not None
     if frozen or call.now >= identity.expires_at:
         raise NotAttested("This agent cannot act now.", next_step="Ask its owner.", inside="frozen or proof expired")
-    if task is not None:
-        _, force = await env.in_force()
-        over = (await env.above(task.chain.hops[:-1])).flaw(force.catalogue, call.now)
-        if over is not None:
-            raise Denied(over.sentence, reasons=(over.reason.value,))
+    over = above.flaw(catalogue, call.now)
+    if over is not None:
+        raise Denied(over.sentence, reasons=(over.reason.value,))
     token = _token(env, call, identity, env.new_id("jti"), task, details)
     because = events.TokenIssued(token.task, identity.agent, token.jti, token.audience, token.jkt, token.expires_at)
-    await env.store.commit(Change(because, call))
+    await env.store.commit(Change(because, call).check(above.frozen))
     return env.signed(token), token
 
 

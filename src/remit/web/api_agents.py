@@ -11,7 +11,7 @@ from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.chain import Principal, PrincipalKind
 from remit.domain.decision import Access, word
 from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
-from remit.domain.identity import Identity, Standing, stale
+from remit.domain.identity import Identity, stale
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.task import Task, TaskState
 from remit.formats import aws_caller, oidc, rfc8693, rfc9068
@@ -83,7 +83,8 @@ async def opened(house: House, call: Call, proposal: Proposal, subject_token: st
 async def delegated(house: House, call: Call, asked: Asked) -> Response:
     """Hand part of the task to another agent, which opens it with the token in the answer."""
     wanted = asked.json(shapes.DelegationRequest)
-    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, wanted.duration_ms, wanted.max_calls)
+    much = (wanted.duration_ms, wanted.max_calls)
+    part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
     text, found = await delegate(house.env, call, own_task(call, asked), part)
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
@@ -149,7 +150,7 @@ async def whoami(house: House, call: Call, asked: Asked) -> Response:
     shown |= {name: getattr(identity, name) for name in names}
     _, force = await house.env.in_force()
     agent = force.catalogue.agents.get(caller.name)
-    standing = await house.env.store.get(Standing, caller.name)
+    frozen = (await house.env.frozen()).of(agent)
     purposes = [p.name for p in force.catalogue.purposes.values() if caller.name in p.agents]
     return json_response(
         {
@@ -157,7 +158,7 @@ async def whoami(house: House, call: Call, asked: Asked) -> Response:
             "task": caller.task,
             "owner": agent.owner if agent else "",
             "tier": agent.tier.value if agent else "",
-            "state": standing.state.value if standing else "active",
+            "state": "frozen" if frozen else "active",
             "stale": stale(identity, agent, call.now) if agent else "This agent is no longer registered.",
             "purposes": sorted(purposes),
         }

@@ -1,30 +1,25 @@
-"""The people's side of the first-party API: approvals, the catalogue, keys, what exists."""
+"""The people's side of the first-party API: the catalogue, keys, what exists."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
 
-from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent, BadField, StoreUnavailable
-from remit.domain.identity import Agent, Identity, Standing
+from remit.domain.identity import Agent, Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.purpose import Purpose
-from remit.domain.task import Task
 from remit.domain.tool import Tool
 from remit.govern.enforcement import enforcement
 from remit.govern.replay import replay as replay_decisions
 from remit.verbs import admit as admit_verb
 from remit.verbs import apply as apply_verb
-from remit.verbs.approve import answer as answer_verb
 from remit.verbs.attest import invite as invite_verb
-from remit.verbs.revoke import freeze as freeze_verb
 from remit.verbs.vouch import speak_for
 
 from . import shapes
@@ -36,75 +31,6 @@ _YEAR = 366 * 86_400_000
 
 def _page(items: list[Any], key: str) -> Response:
     return json_response({"items": items, "next": key})
-
-
-# --- approvals ---
-
-
-async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
-    """Approvals the caller may see, by state."""
-    state = asked.query.get("state", "")
-    if state and state not in [s.value for s in ApprovalState]:
-        raise BadField("state", "must be pending, granted, refused, used or expired")
-    where = {"state": state} if state else {}
-    limit = asked.whole("limit", 100, most=500)
-    rows = await house.env.store.find(Approval, where, after=asked.query.get("after", ""), limit=limit)
-    seen = [shapes.approval(row) for row in rows if await may_see(house, call, row)]
-    return _page(seen, rows[-1].id if rows and len(rows) == limit else "")
-
-
-async def show_approval(house: House, call: Call, asked: Asked) -> Response:
-    """One approval, and the earlier ones of exactly the same; `?wait=SECONDS` (≤ 30): when it is no longer pending."""
-    patience = asked.whole("wait", 0, most=30)
-    row = await _approval(house, call, asked)
-    for _ in range(patience * 20):
-        if not row.pending_at(house.clock()):
-            break
-        await asyncio.sleep(0.05)
-        row = await _approval(house, call, asked)
-    return json_response({**shapes.approval(row), "earlier": await _earlier(house, row)})
-
-
-async def _earlier(house: House, row: Approval) -> list[dict[str, str]]:
-    """What was asked before, of the same task, of the same tool and arguments."""
-    rows = await house.env.store.find(Approval, {"task": row.task}, limit=1000)
-    what = (row.shown.tool, row.shown.arguments)
-    same = [
-        r for r in rows if (r.shown.tool, r.shown.arguments) == what and r.id != row.id and r.asked_at <= row.asked_at
-    ]
-    return [{"id": one.id, "state": one.state.value} for one in same]
-
-
-async def _approval(house: House, call: Call, asked: Asked) -> Approval:
-    row = await house.env.store.get(Approval, asked.path["approval"])
-    if row is None or not await may_see(house, call, row):
-        raise Absent(inside=f"approval {asked.path['approval']} for {call.caller}")
-    return row
-
-
-async def may_see(house: House, call: Call, row: Approval) -> bool:
-    """Who asks, who may answer, who began it and who answers for it; operators, auditors and enforcement points all."""
-    match call.caller.kind:
-        case CallerKind.OPERATOR | CallerKind.AUDITOR | CallerKind.ENFORCER:
-            return True
-        case CallerKind.AGENT:
-            task = await house.env.store.get(Task, row.task)
-            return task is not None and task.agent == call.caller.name and task.jkt == call.caller.jkt
-        case CallerKind.PERSON:
-            mine = {call.caller.name, *call.caller.groups}
-            return bool(mine & set(row.approvers)) or call.caller.name in (
-                row.owner,
-                row.chain.initiator.name,
-            )
-    return False
-
-
-async def answer(house: House, call: Call, asked: Asked) -> Response:
-    """A person's yes or no to exactly the digest shown."""
-    wanted = asked.json(shapes.AnswerRequest)
-    row = await _approval(house, call, asked)
-    found = await answer_verb(house.env, call, row.id, wanted.digest, yes=wanted.yes, note=wanted.note)
-    return json_response(shapes.approval(found))
 
 
 async def subject_token(house: House, call: Call, asked: Asked) -> Response:
@@ -139,9 +65,9 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
 
 async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:
     """An agent, and whether it may act."""
-    standing = await house.env.store.get(Standing, agent.name)
+    freeze = (await house.env.frozen()).of(agent)
     methods = sorted({a.method for a in agent.attestations})
-    state, why = (standing.state.value, standing.reason) if standing else ("active", "")
+    state, why = ("frozen", freeze.reason) if freeze else ("active", "")
     shown = {"name": agent.name, "title": agent.title, "owner": agent.owner, "tier": agent.tier.value}
     return {
         **shown,
@@ -236,15 +162,6 @@ async def invite(house: House, call: Call, asked: Asked) -> Response:
         raise BadField("ttl_ms", "must be one second to one day")
     text, row = await invite_verb(house.env, call, asked.path["agent"], ttl)
     return json_response({"join_token": text, "agent": row.agent, "expires_at": row.expires_at}, 201)
-
-
-async def freeze(house: House, call: Call, asked: Asked) -> Response:
-    """Freeze an agent, or make it active again."""
-    wanted = asked.json(shapes.FreezeRequest)
-    if not wanted.reason:
-        raise BadField("reason", "is required: whoever is refused sees it")
-    found = await freeze_verb(house.env, call, asked.path["agent"], wanted.reason, frozen=wanted.frozen)
-    return json_response({"agent": found.agent, "state": found.state.value, "reason": found.reason})
 
 
 async def plan(house: House, call: Call, asked: Asked) -> Response:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from remit.domain.caller import Call, Caller
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
+from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Env
+from remit.ports import Env, IdentityProviders
 
 from .metrics import Metrics
 
@@ -76,6 +77,8 @@ class House:
     clock: Callable[[], int]
     metrics: Metrics
     changes: Changes
+    providers: IdentityProviders
+    fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 

@@ -26,17 +26,20 @@ from remit.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from remit.domain.identity import Identity, Standing, StandingState
+from remit.domain.identity import Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
+from remit.domain.transaction import Transaction
 from remit.formats import form, jwk, rfc7523, rfc8693, rfc9068, rfc9396, rfc9449
+from remit.formats.txn_token import TYPE as TXN_TOKEN
+from remit.formats.txn_token import is_txn_token
 from remit.verbs.attest import JwtSvidEvidence, X509SvidEvidence, attest, claimed_id
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal
 from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token, identify, vouch
 
-from . import client_attestation
+from . import client_attestation, txn_token
 from .api_agents import opened
 from .house import Asked, House, spent_proof
 from .problems import json_response
@@ -65,7 +68,7 @@ def oauth_error(refusal: Refusal, status: int = 0) -> Response:
             "authorization_details": "invalid_authorization_details",
             "grant_type": "unsupported_grant_type",
         }
-        names |= {"audience": "invalid_target", "resource": "invalid_target"}
+        names |= {"audience": "invalid_target", "resource": "invalid_target", "scope": "invalid_scope"}
         error = names.get(refusal.field.partition("[")[0], error)
     body: dict[str, Any] = {"error": error, "error_description": refusal.message, "code": refusal.code}
     if isinstance(refusal, Denied):
@@ -89,6 +92,8 @@ async def token(house: House, call: Call, asked: Asked) -> Response:
         answer = await _client_credentials(house, call, fields, asked)
     elif grant == form.TOKEN_EXCHANGE:
         handed = form.one(fields, "subject_token", required=False)
+        if txn_token.wanted(fields):
+            return await _transaction(house, call, fields, asked)
         if rfc8693.is_delegation(handed, house.url):
             return await _accept(house, call, fields, asked, handed)
         by = await (client_attestation.client(house, call, fields, asked) if attested else house.proof(asked, call.now))
@@ -203,6 +208,22 @@ async def _accept(house: House, call: Call, fields: form.Fields, asked: Asked, h
     return _answer(call, signed, issued, issued_token_type=form.ACCESS_TOKEN_TYPE)
 
 
+async def _transaction(house: House, call: Call, fields: form.Fields, asked: Asked) -> Response:
+    """A transaction token for the client, a workload: from an access token sent to it, or in place of another one."""
+    kind, subject = form.one(fields, "subject_token_type"), form.one(fields, "subject_token")
+    if kind not in (form.ACCESS_TOKEN_TYPE, TXN_TOKEN):
+        raise BadField("subject_token_type", f"must be {form.ACCESS_TOKEN_TYPE} or {TXN_TOKEN}")
+    if "actor_token" in fields:
+        raise BadField("actor_token", "is not taken here: who acts is in the subject token, and never changes")
+    identity = await _client(house, call, fields, asked)
+    try:
+        begun: Transaction | str = await txn_token.parsed(house, subject, call.now) if kind == TXN_TOKEN else ""
+        begun = begun or txn_token.lease_of(await _parsed(house, subject, call.now), house.url)
+    except BadToken as flaw:  # the client is known; what it brought is not good (RFC 8693 section 2.2.2)
+        raise BadField("subject_token", "is not valid", next_step=flaw.next_step) from flaw
+    return await txn_token.exchange(house, call, fields, identity, begun)
+
+
 async def _credential_for(house: House, task_id: str, audience: str) -> str:
     task = await house.env.store.get(Task, task_id)
     _, force = await house.env.in_force()
@@ -231,7 +252,8 @@ async def introspect(house: House, call: Call, asked: Asked) -> Response:
         text = form.one(form.parse(asked.body), "token")
     except Refusal as refusal:
         return oauth_error(refusal)
-    found = await _active(house, call, text)
+    is_txn = is_txn_token(text)
+    found = await (txn_token.active(house, text, call.now) if is_txn else _active(house, call, text))
     return json_response(found or {"active": False})
 
 
@@ -265,18 +287,20 @@ async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None
     if not token.jkt or now >= token.expires_at:
         return None
     identity = await house.env.store.get(Identity, token.jkt)
-    standing = await house.env.store.get(Standing, token.client)
     if identity is None or identity.agent != token.client or now >= identity.expires_at:
         return None
-    if standing is not None and standing.state is StandingState.FROZEN:
-        return None
+    _, force = await house.env.in_force()
+    purpose = None
+    above = await house.env.above(())
     if token.task:
         task = await house.env.store.get(Task, token.task)
         if task is None or not task.open_at(now):
             return None
-        _, force = await house.env.in_force()
-        if (await house.env.above(task.chain.hops[:-1])).flaw(force.catalogue, now) is not None:
-            return None
+        above = await house.env.above(task.chain.hops[:-1])
+        purpose = force.catalogue.purposes.get(task.purpose)
+    frozen = above.frozen.of(force.catalogue.agents.get(token.client), purpose)
+    if frozen is not None or above.flaw(force.catalogue, now) is not None:
+        return None
     if token.audience != house.url:
         lease = await house.env.store.get(Lease, _lease_id(token.jti))
         if lease is None or lease.state is not LeaseState.LIVE:

@@ -5,82 +5,26 @@ The authorisation matrix in the tests is a golden file made from it; a change he
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from starlette.responses import Response
-
-from remit.domain.caller import Call, CallerKind
-
 from . import api_agents as agents
+from . import api_approvals as approvals
+from . import api_connections as connections
 from . import api_egress as egress
+from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
-from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
-from .console import page, sign_in
+from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import shapes_approvals as asks
+from .console import page, sign_in, sign_in_oidc
 from .console.export import export
 from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .house import Asked, House
+from .route import AGENT, ANYONE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
 from .sessions import FIELD
-
-Handler = Callable[[House, Call, Asked], Awaitable[Response]]
-KIB = 1024
-
-ANYONE = frozenset({CallerKind.ANYONE})
-AGENT = frozenset({CallerKind.AGENT})
-ENFORCER = frozenset({CallerKind.ENFORCER})
-PERSON = frozenset({CallerKind.PERSON})
-OPERATOR = frozenset({CallerKind.OPERATOR})
-READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
-
-
-@dataclass(frozen=True)
-class Route:
-    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
-
-    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else. `browser`: so does a person's
-    session cookie; what it changes, a page of ours must have asked for.
-    """
-
-    method: str
-    path: str
-    callers: frozenset[CallerKind]
-    handler: Handler
-    body: type | None = None
-    form: tuple[str, ...] = ()
-    raw: bool = False
-    query: tuple[str, ...] = ()
-    limit: int = 0
-    creates: bool = False
-    hook: bool = False
-    browser: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.callers:
-            raise ValueError(f"{self.method} {self.path} says nobody may call it; a route needs its callers")
-
-    @property
-    def takes_body(self) -> bool:
-        """Whether a body is read at all."""
-        return self.body is not None or bool(self.form) or self.raw
-
-    @property
-    def largest(self) -> int:
-        """The largest body, in bytes."""
-        return (self.limit or 64 * KIB) if self.takes_body else 0
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """Everything it can answer."""
-        done = 201 if self.creates else 204 if self.method == "PUT" else 200
-        return (done, 400, 401, 403, 404, 409, 413, 429, 503)
-
 
 _TOKEN_FORM = (
     "grant_type",
@@ -93,6 +37,9 @@ _TOKEN_FORM = (
     "audience",
     "resource",
     "requested_token_type",
+    "scope",
+    "request_details",
+    "request_context",
 )
 _PAGE = ("after", "limit")
 
@@ -118,6 +65,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
+    Route(
+        "POST", "/access/v1/requests", AGENT | ENFORCER, authzen_requests.submit, raw=True, creates=True, also=(410,)
+    ),
+    Route("GET", "/access/v1/requests/{request}", AGENT | ENFORCER, authzen_requests.status),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
     Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
@@ -183,17 +134,39 @@ ROUTES: tuple[Route, ...] = (
         "GET",
         "/v1/approvals",
         AGENT | PERSON | ENFORCER | READERS,
-        people.list_approvals,
-        query=(*_PAGE, "state"),
+        approvals.list_approvals,
+        query=(*_PAGE, "state", "task", "tool"),
     ),
+    Route("GET", "/v1/approvals/stats", PERSON | READERS, approvals.stats),
     Route(
         "GET",
         "/v1/approvals/{approval}",
         AGENT | PERSON | ENFORCER | READERS,
-        people.show_approval,
+        approvals.show_approval,
         query=("wait",),
     ),
-    Route("POST", "/v1/approvals/{approval}/answer", PERSON, people.answer, body=shapes.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/answer", PERSON, approvals.answer, body=asks.AnswerRequest),
+    Route("POST", "/v1/approvals/{approval}/challenge", PERSON, approvals.challenge, body=asks.ChallengeRequest),
+    Route("POST", "/v1/approvals/{approval}/questions", PERSON, approvals.question, body=asks.QuestionRequest),
+    Route("POST", "/v1/approvals/{approval}/hand-on", PERSON, approvals.hand_on, body=asks.HandOnRequest),
+    Route("GET", "/v1/standing-yeses", PERSON | READERS, approvals.standing_yeses, query=("task", "usable")),
+    Route(
+        "POST",
+        "/v1/standing-yeses/{standing}/end",
+        PERSON | OPERATOR,
+        approvals.take_back,
+        body=shapes.ReasonRequest,
+    ),
+    Route("GET", "/v1/passkeys", PERSON, approvals.list_passkeys),
+    Route("POST", "/v1/passkeys/invitation", PERSON, approvals.invite_passkey),
+    Route("POST", "/v1/passkeys", PERSON, approvals.register_passkey, body=asks.PasskeyRequest, creates=True),
+    Route("POST", "/v1/passkeys/{passkey}/remove", PERSON | OPERATOR, approvals.remove_passkey),
+    Route("GET", "/v1/away", PERSON, approvals.show_away),
+    Route("POST", "/v1/away", PERSON, approvals.go_away, body=asks.AwayRequest, creates=True),
+    Route("POST", "/v1/away/end", PERSON, approvals.come_back),
+    Route("GET", "/v1/freezes", PERSON | READERS, freezes.list_freezes),
+    Route("POST", "/v1/freezes", PERSON | OPERATOR, freezes.freeze, body=asks.FreezeRequest, creates=True),
+    Route("POST", "/v1/freezes/end", PERSON | OPERATOR, freezes.unfreeze, body=asks.FreezeRequest),
     Route(
         "POST",
         "/v1/subject-tokens",
@@ -214,7 +187,6 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.InviteRequest,
         creates=True,
     ),
-    Route("POST", "/v1/agents/{agent}/freeze", OPERATOR, people.freeze, body=shapes.FreezeRequest),
     Route("GET", "/v1/purposes", AGENT | PERSON | READERS, people.list_purposes),
     Route("GET", "/v1/purposes/{purpose}", AGENT | PERSON | READERS, people.show_purpose),
     Route("GET", "/v1/tools", AGENT | PERSON | ENFORCER | READERS, people.list_tools),
@@ -226,6 +198,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
+    Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),
+    Route("GET", "/v1/issuers/{issuer}/connection", READERS, connections.show),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection",
+        OPERATOR,
+        connections.begin,
+        body=shapes.ConnectRequest,
+        creates=True,
+    ),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection/answer",
+        OPERATOR,
+        connections.answer,
+        body=shapes.RedirectedRequest,
+    ),
+    Route("POST", "/v1/issuers/{issuer}/connection/end", OPERATOR, connections.end, body=shapes.ReasonRequest),
+    Route("GET", "/client/{name}", ANYONE, connections.client_document),
+    Route("GET", "/.well-known/client-jwks.json", ANYONE, connections.client_keys),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
     Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),
@@ -263,10 +255,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/sign-in", ANYONE, sign_in.page, query=("next",), browser=True),
     Route("GET", "/sign-in/link/{link}", ANYONE, sign_in.offer, browser=True),
     Route("POST", "/sign-in/link/{link}", ANYONE, sign_in.use, form=("next",), browser=True),
+    Route("GET", "/sign-in/with/{provider}", ANYONE, sign_in_oidc.begin, query=("next",), browser=True),
+    Route(
+        "GET", "/sign-in/callback", ANYONE, sign_in_oidc.callback, query=("code", "state", "iss", "error"), browser=True
+    ),
     Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *(row for screen in SCREENS for row in _shown(screen)),
-    *(Route("POST", a.path, a.callers, a.act, form=(*a.form, FIELD), browser=True) for a in ACTIONS),
+    *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

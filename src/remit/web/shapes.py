@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import msgspec
 
-from remit.domain.approval import Approval
+from remit.domain.connection import Connection
 from remit.domain.decision import Decision, Hold, word
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, Waiting
@@ -50,8 +49,20 @@ class ProposeRequest(Strict, frozen=True):
     subject_token: str = ""
 
 
+class ConnectRequest(Strict, frozen=True):
+    """Where the authorization server is to send the person back to: loopback."""
+
+    redirect_uri: str
+
+
+class RedirectedRequest(Strict, frozen=True):
+    """The whole address that the browser was sent back to."""
+
+    redirected: str
+
+
 class DelegationRequest(Strict, frozen=True):
-    """Part of a task, for another agent; 0 asks for as much as may be handed on."""
+    """Part of a task, for another agent, or for one key of it, `jkt`; 0 asks for as much as may be handed on."""
 
     agent: str
     purpose: str
@@ -59,6 +70,7 @@ class DelegationRequest(Strict, frozen=True):
     parameters: dict[str, Any] = {}
     duration_ms: int = 0
     max_calls: int = 0
+    jkt: str = ""
 
 
 class CallRequest(Strict, frozen=True):
@@ -88,14 +100,6 @@ class ReasonRequest(Strict, frozen=True):
     reason: str = ""
 
 
-class AnswerRequest(Strict, frozen=True):
-    """A person's answer to exactly this digest."""
-
-    digest: str
-    yes: bool
-    note: str = ""
-
-
 class FilesRequest(Strict, frozen=True):
     """A catalogue: text by relative path."""
 
@@ -114,13 +118,6 @@ class InviteRequest(Strict, frozen=True):
     """How long a join token is good."""
 
     ttl_ms: int = 3_600_000
-
-
-class FreezeRequest(Strict, frozen=True):
-    """Freeze, or make active again."""
-
-    reason: str
-    frozen: bool = True
 
 
 class KeyRequest(Strict, frozen=True):
@@ -287,25 +284,6 @@ def signing_key(row: SigningKey) -> dict[str, Any]:
     return {"state": row.state.value, **{name: getattr(row, name) for name in names}}
 
 
-def approval(row: Approval) -> dict[str, Any]:
-    """An approval, with the digest that an answer must repeat."""
-    return {
-        "id": row.id,
-        "state": row.state.value,
-        "task": row.task,
-        "agent": row.chain.agents()[-1],
-        "initiator": str(row.chain.initiator),
-        "chain": list(row.chain.agents()),
-        "digest": row.digest,
-        "shown": asdict(row.shown),
-        "needs": [asdict(need) for need in row.needs],
-        "approvers": list(row.approvers),
-        "asked_at": row.asked_at,
-        "expires_at": row.expires_at,
-        "answers": [{"person": a.person, "yes": a.yes, "at": a.at, "note": a.note} for a in row.answers],
-    }
-
-
 def decision(found: Decision, base_url: str) -> dict[str, Any]:
     """A decision, with where a person can answer when it is held."""
     shown: dict[str, Any] = {
@@ -320,3 +298,18 @@ def decision(found: Decision, base_url: str) -> dict[str, Any]:
         url = f"{base_url}/v1/approvals/{found.approval}"
         shown["approval"] = {"id": found.approval, "url": url, "approvers": list(approvers)}
     return shown
+
+
+def connection(row: Connection) -> dict[str, Any]:
+    """A connection, without anything sealed."""
+    return {
+        "issuer": row.issuer,
+        "state": row.state.value,
+        "authorization_server": row.authorization_server,
+        "client_id": row.client,
+        "scopes": list(row.scopes),
+        "connected_at": row.connected_at,
+        "connected_by": row.connected_by,
+        "attempt_until": row.attempt_until,
+        "reason": row.reason,
+    }

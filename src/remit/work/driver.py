@@ -13,9 +13,11 @@ from remit.ports import Env, LogIndex
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
+from .notify import notify
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
 IDLE = 0.5
@@ -64,6 +66,9 @@ class Driver:
         async def secrets() -> bool:
             return bool(await tend_secrets(env, self._clock()))
 
+        async def connections() -> bool:
+            return bool(await tend_connections(env, self._clock()))
+
         async def extend() -> bool:
             return bool(await sequence(log, env.signer, log_name))
 
@@ -73,15 +78,20 @@ class Driver:
         async def tidy() -> bool:
             return bool(await forget(self._clock()))
 
+        async def tell() -> bool:
+            return bool(await notify(env, self._clock()))
+
         async def keys() -> bool:
             return await rotate_keys(env, self._clock())
 
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
+            asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
             asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
+            asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 

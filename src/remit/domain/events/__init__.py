@@ -11,21 +11,43 @@ from typing import TypeAlias
 
 from .approval import (
     ApprovalAnswered,
+    ApprovalEscalated,
     ApprovalExpired,
+    ApprovalHandedOn,
+    ApprovalQuestioned,
+    CameBack,
+    NoticeEnded,
+    NoticeFailed,
+    NoticeSent,
+    PasskeyRegistered,
+    PasskeyRemoved,
+    StandingYesEnded,
+    WentAway,
 )
 from .catalogue import (
     CatalogueApplied,
+)
+from .connection import (
+    ConnectionAnswered,
+    ConnectionBegun,
+    ConnectionEnded,
+    ConnectionEndFailed,
+    ConnectionEnding,
+    ConnectionLost,
+    ConnectionMade,
+    GrantReturned,
+    GrantTaken,
 )
 from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
-    StandingChanged,
     SvidIssued,
 )
 from .keys import (
@@ -72,6 +94,8 @@ from .task import (
     TaskSettled,
     TaskWaits,
     TokenIssued,
+    TransactionTokenDenied,
+    TransactionTokenIssued,
 )
 
 Event: TypeAlias = (
@@ -80,7 +104,9 @@ Event: TypeAlias = (
     | AgentProved
     | SvidIssued
     | IdentitySuperseded
-    | StandingChanged
+    | Froze
+    | FreezeReached
+    | Unfroze
     | AccessKeyCreated
     | SecretSealed
     | SecretOverdue
@@ -99,11 +125,24 @@ Event: TypeAlias = (
     | DelegationDenied
     | ProposalDenied
     | TokenIssued
+    | TransactionTokenIssued
+    | TransactionTokenDenied
     | AccessDecided
     | ResultObserved
     | ObservationsForgotten
+    | PasskeyRegistered
+    | PasskeyRemoved
     | ApprovalAnswered
     | ApprovalExpired
+    | ApprovalEscalated
+    | ApprovalHandedOn
+    | ApprovalQuestioned
+    | WentAway
+    | CameBack
+    | StandingYesEnded
+    | NoticeSent
+    | NoticeFailed
+    | NoticeEnded
     | IssueDenied
     | LeaseReserved
     | LeaseMinted
@@ -121,4 +160,13 @@ Event: TypeAlias = (
     | SessionBegan
     | SessionKept
     | SessionEnded
+    | ConnectionBegun
+    | ConnectionAnswered
+    | ConnectionMade
+    | GrantTaken
+    | GrantReturned
+    | ConnectionLost
+    | ConnectionEnding
+    | ConnectionEndFailed
+    | ConnectionEnded
 )

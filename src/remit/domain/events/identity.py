@@ -50,15 +50,6 @@ class IdentitySuperseded:
 
 
 @dataclass(frozen=True, slots=True)
-class StandingChanged:
-    """An agent was frozen or made active again."""
-
-    agent: str
-    state: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class AccessKeyCreated:
     """A bearer key was made for a person, operator, auditor or enforcement point."""
 

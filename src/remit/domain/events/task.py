@@ -118,3 +118,32 @@ class TaskSettled:
 
     task: str
     leases: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionTokenIssued:
+    """The last workload in `path` may carry one call of this task on, with these scope words."""
+
+    task: str
+    agent: str
+    txn: str
+    lease: str
+    initiator: str
+    path: tuple[str, ...]
+    scope: tuple[str, ...]
+    expires_at: int
+    chain: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionTokenDenied:
+    """A workload may not carry this call on, or not like this."""
+
+    task: str
+    agent: str
+    txn: str
+    lease: str
+    initiator: str
+    path: tuple[str, ...]
+    reasons: tuple[str, ...]
+    chain: tuple[str, ...]

@@ -21,8 +21,9 @@ from remit.formats.mcp_pin import pinned
 from remit_client import AsyncRemit, AsyncTask, Denied, RemitError
 
 from ..asks import AgentAsks, Desk
-from ..secrets import NoSecrets, enforcer_key, injected
+from ..secrets import Injected, NoSecrets, enforcer_key, injected
 from .beside import COMPLETE, Beside
+from .bridge import bridge
 from .enforce import PROMPTS, RESOURCES
 from .front import Front, front
 from .heard import LOGGING, SUBSCRIBE
@@ -34,13 +35,14 @@ from .stdio import standard_streams
 from .upstream import FAILURES, Upstream, connected, first
 
 
-async def describe(config: ServerConfig, server: str = "") -> list[tuple[str, dict[str, Any], str]]:
+async def describe(config: ServerConfig, server: str = "", token: str = "") -> list[tuple[str, dict[str, Any], str]]:
     """A live server's tools, and what else it offers: (catalogue name, what a pin covers, pin).
 
-    What cannot be pinned has none: `''`.
+    What cannot be pinned has none: `''`. `token` is whoever reviews it's own, for a server at a URL that wants one.
     """
     quiet_sdk()
-    async with connected(config) as upstream:
+    held = Injected({"Authorization": token}) if token and config.url else NoSecrets
+    async with connected(config, held=held) as upstream:
         try:
             tools = await upstream.tools()
         except FAILURES as failure:
@@ -82,9 +84,12 @@ async def run(
     wait_budget_s: float = 20,
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
+    gateway: str = "",
     remit: AsyncRemit | None = None,
 ) -> None:
     """Serve MCP on our stdin and stdout until they close or a signal comes; a task opened here ends on the way out.
+
+    In front of `command`, or, with no command, of all that the gateway at the URL `gateway` has for this task.
 
     The server gets a minimal environment and `env`, never the agent's own: no REMIT_ variable reaches it. `secrets`
     are credentials of the task by the variable that the server gets them in, and the agent never does: the server is
@@ -100,6 +105,9 @@ async def run(
         async with opened as within:
             held = NoSecrets
             with serving:
+                if gateway:
+                    await bridge(within, gateway)
+                    return
                 async with (
                     injected(desk, within.id, secrets or {}, serving.cancel) as held,
                     connected(ServerConfig(server, tuple(command)), env, held) as upstream,

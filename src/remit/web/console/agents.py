@@ -8,6 +8,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent
 from remit.domain.identity import Agent, Identity, stale
 from remit.domain.lease import Lease, LeaseState
+from remit.domain.task import Task
 from remit.govern.enforcement import enforcements
 from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
@@ -64,7 +65,7 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     if agent is None:
         raise Absent(inside=f"agent {asked.path['agent'][:100]}")
     held = (await enforcements(house.log, [agent.name]))[agent.name]
-    tasks, more = await seen.tasks(house, call, {"agent": agent.name, "state": "open"}, limit=TASKS)
+    tasks = await _open(house, call, agent)
     purposes = [p for _, p in sorted(force.catalogue.purposes.items()) if agent.name in p.agents]
     granted: dict[str, list[str]] = {}
     for purpose in purposes:
@@ -78,10 +79,18 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "purposes": [{"name": p.name, "title": p.title, "owner": p.owner} for p in purposes],
         "access": await _access(house, call, agent, granted),
         "access_left_off": max(0, len(granted) - TOOLS),
-        "tasks": [shapes.task(row) for row in sorted(tasks, key=lambda row: -row.opened_at)],
-        "more_tasks": bool(more),
+        "tasks": [shapes.task(row) for row in tasks],
+        "more_tasks": len(tasks) == TASKS,
         "leases": await _alive(house, [row.id for row in tasks]),
     }
+
+
+async def _open(house: House, call: Call, agent: Agent) -> list[Task]:
+    """Its open tasks that the caller may see, the newest of them first."""
+    if call.caller.kind is CallerKind.PERSON:
+        return [row for row in await seen.open_tasks(house, call) if row.agent == agent.name][:TASKS]
+    rows = await house.env.store.find(Task, {"agent": agent.name, "state": "open"}, limit=TASKS)
+    return sorted(rows, key=lambda row: -row.opened_at)
 
 
 async def _identities(house: House, call: Call, agent: Agent) -> list[dict[str, Any]]:

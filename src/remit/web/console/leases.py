@@ -24,6 +24,7 @@ from .page import onward
 
 PAGE = 100
 COUNTED = 1000
+ENDED = 200
 EVENTS = 100
 STATES = tuple(state.value for state in LeaseState)
 ALIVE = (LeaseState.LIVE, LeaseState.RESERVED, LeaseState.ENDING)
@@ -66,9 +67,13 @@ async def _leases(house: House, call: Call, where: dict[str, str], after: str) -
 
 
 async def _tasks(house: House, call: Call, where: dict[str, str]) -> list[Task]:
-    """The caller's tasks that may hold such a lease: all but the ended do while they are open."""
-    state = {} if where["state"] in ("ending", "ended") else {"state": "open"}
-    return (await seen.tasks(house, call, state))[0]
+    """The caller's tasks that may hold such a lease: the open ones, and of what has ended the newest."""
+    found = {row.id: row for row in await seen.open_tasks(house, call)}
+    if where["state"] in ("ending", "ended"):
+        for those in ({"initiator": str(call.caller)}, {}):
+            rows, _ = await seen.newest(house, call, those, 0, ENDED)
+            found |= {row.id: row for row in rows}
+    return list(found.values())
 
 
 async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:

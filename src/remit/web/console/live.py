@@ -21,7 +21,7 @@ from remit.domain.errors import BadField, Busy, Refusal
 from remit.domain.lease import Lease
 from remit.domain.task import Task
 from remit.ports import LogReader
-from remit.web import api_agents, api_people, sessions
+from remit.web import api_agents, api_approvals, sessions
 from remit.web.house import Asked, House
 from remit.web.problems import HEADERS
 
@@ -33,7 +33,7 @@ SILENCE = 15.0
 BATCH = 1000
 Written = tuple[str, str]
 EVERYTHING: Written = ("*", "")
-_EVERYBODYS = frozenset({"*", "CatalogueHead", "Standing", "IssuerOutage", "Freeze"})
+_EVERYBODYS = frozenset({"*", "CatalogueHead", "Frozen", "IssuerOutage"})
 _log = structlog.get_logger("remit.web")
 
 
@@ -139,7 +139,7 @@ async def _may_hear(house: House, call: Call, kind: str, key: str) -> bool:
                 return task is not None and await api_agents.may_see(house, call, task)
             case "Approval":
                 row = await store.get(Approval, key)
-                return row is not None and await api_people.may_see(house, call, row)
+                return row is not None and await api_approvals.may_see(house, call, row)
             case "Lease":
                 lease = await store.get(Lease, key)
                 task = await store.get(Task, lease.task) if lease else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from remit.domain.caller import Call, CallerKind
-from remit.domain.identity import Standing
 from remit.domain.lease import IssuerOutage, LeaseState
-from remit.web import shapes
+from remit.web import shapes, shapes_approvals
+from remit.web.api_freeze import freezes
 from remit.web.house import Asked, House
 
 from . import seen
@@ -17,15 +17,14 @@ SHOWN = 8
 
 async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     """Counts stop at a thousand; each has a page that lists what it counts."""
-    open_tasks, _ = await seen.tasks(house, call, {"state": "open"})
+    open_tasks = await seen.open_tasks(house, call)
     mine = {task.id for task in open_tasks}
     waiting = await seen.pending(house, call)
     yours = [row for row in waiting if seen.waits_for(row, call)]
     live = await seen.leases(house, call, LeaseState.LIVE, mine)
     ending = await seen.leases(house, call, LeaseState.ENDING, mine)
-    newest = sorted(open_tasks, key=lambda task: -task.opened_at)[:SHOWN]
     return {
-        "yours": [shapes.approval(row) for row in yours[:SHOWN]],
+        "yours": [shapes_approvals.approval(row) for row in yours[:SHOWN]],
         "counts": {
             "yours": len(yours),
             "held": len(waiting),
@@ -33,10 +32,10 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
             "live": len(live),
             "ending": len(ending),
         },
-        "tasks": [shapes.task(task) for task in newest],
+        "tasks": [shapes.task(task) for task in open_tasks[:SHOWN]],
         "denied": await seen.denied(house, call, SHOWN),
         "issuers": await _issuers(house, call),
-        "frozen": await _frozen(house, call),
+        "frozen": await freezes(house, call),
     }
 
 
@@ -52,12 +51,3 @@ async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:
         {"name": name, "kind": issuer.kind, "down_since": down.get(name, 0)}
         for name, issuer in sorted(force.catalogue.issuers.items())
     ]
-
-
-async def _frozen(house: House, call: Call) -> list[dict[str, Any]]:
-    """Agents that may do nothing; a person sees those they answer for."""
-    _, force = await house.env.in_force()
-    rows = await house.env.store.find(Standing, {"state": "frozen"}, limit=1000)
-    own = {name for name, agent in force.catalogue.agents.items() if agent.owner == call.caller.name}
-    seen_by = [row for row in rows if call.caller.kind is not CallerKind.PERSON or row.agent in own]
-    return [{"agent": row.agent, "since": row.since, "reason": row.reason} for row in seen_by]

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from remit.domain.caller import Call, CallerKind
-from remit.domain.errors import Absent, Refusal, Unauthenticated
+from remit.domain.errors import Absent, BadField, Refusal, Unauthenticated
+from remit.formats import form
 from remit.web import sessions
 from remit.web.house import Asked, House
 from remit.web.problems import json_response
@@ -25,6 +26,8 @@ from remit.web.problems import json_response
 from .drawing import drawn
 
 PEOPLE = frozenset({CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR})
+PERSON = frozenset({CallerKind.PERSON})
+ACT = frozenset({CallerKind.PERSON, CallerKind.OPERATOR})
 Read = Callable[[House, Call, Asked], Awaitable[dict[str, Any]]]
 Act = Callable[[House, Call, Asked], Awaitable[Response]]
 
@@ -74,7 +77,6 @@ class Action:
 
     path: str
     act: Act
-    form: tuple[str, ...] = ()
     callers: frozenset[CallerKind] = PEOPLE
 
 
@@ -119,6 +121,14 @@ def answered(house: House, call: Call, asked: Asked, template: str, title: str, 
 def onward(path: str) -> Response:
     """Send the browser on to one of our own pages (RFC 9110 section 15.4.4)."""
     return RedirectResponse(path, 303, {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"})
+
+
+def fields(asked: Asked) -> dict[str, str]:
+    """What a form of ours says, without its token; each field once."""
+    parsed = form.parse(asked.body)
+    if sessions.FIELD not in parsed:  # a key needs no token, and no browser sends a key by itself
+        raise BadField(sessions.FIELD, "is missing: this is for forms; a program uses /v1")
+    return {name: values[0] for name, values in parsed.items() if name != sessions.FIELD}
 
 
 def wants_page(path: str, headers: Mapping[str, str]) -> bool:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, catalogue, leases, log, now, playground, settings, tasks
-from .page import Action, Screen
+from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
+from .page import ACT, PERSON, Action, Screen
 
-PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 SCREENS: tuple[Screen, ...] = (
     Screen("/console", now.read, "now.html", "Now", nav="Now", key="n"),
+    Screen(
+        "/console/approvals",
+        approvals.read,
+        "approvals.html",
+        "Approvals",
+        nav="Approvals",
+        key="a",
+        query=("q", "state", "for"),
+    ),
+    Screen("/console/approvals/{approval}", approvals.one, "approval.html", "Approval"),
     Screen(
         "/console/tasks",
         tasks.read,
@@ -59,10 +68,21 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
+    Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
+    Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
 )
 ACTIONS: tuple[Action, ...] = (
-    Action("/console/tasks/{task}/end", tasks.end, ("reason",), PERSON | OPERATOR),
-    Action("/console/playground", playground.attempt, playground.FIELDS, READERS),
-    Action("/console/log/verify", log.verify, ("checkpoint",), READERS),
-    Action("/console/leases/{lease}/end", leases.end, ("reason",), PERSON | OPERATOR),
+    Action("/console/approvals/{approval}/challenge", approvals.challenge, callers=PERSON),
+    Action("/console/approvals/{approval}/answer", approvals.answer, callers=PERSON),
+    Action("/console/approvals/{approval}/question", approvals.question, callers=PERSON),
+    Action("/console/approvals/{approval}/hand-on", approvals.hand_on, callers=PERSON),
+    Action("/console/freeze", freeze.freeze, callers=ACT),
+    Action("/console/unfreeze", freeze.unfreeze, callers=ACT),
+    Action("/console/passkeys/invitation", passkeys.invite, callers=PERSON),
+    Action("/console/passkeys", passkeys.register, callers=PERSON),
+    Action("/console/passkeys/remove", passkeys.remove, callers=PERSON),
+    Action("/console/tasks/{task}/end", tasks.end, callers=ACT),
+    Action("/console/playground", playground.attempt, callers=READERS),
+    Action("/console/log/verify", log.verify, callers=READERS),
+    Action("/console/leases/{lease}/end", leases.end, callers=ACT),
 )

@@ -6,56 +6,65 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from remit.domain.approval import Approval
+from remit.domain.approval import Answer, Approval
 from remit.domain.caller import Call, CallerKind
 from remit.domain.lease import Lease, LeaseState
-from remit.domain.task import Task
-from remit.formats import json_input
+from remit.domain.task import Task, TaskState
 from remit.govern.search import search
-from remit.web import api_agents, api_people
+from remit.web import api_agents, api_approvals
 from remit.web.house import House
 
 COUNTED = 1000
-BEGUN = 100
-LOOKED_AT = 2000  # newest events
+BEGAN = 200
+LOOKED_AT = 40  # newest denials of each kind
 
 
-async def tasks(
-    house: House, call: Call, where: Mapping[str, str], after: str = "", limit: int = COUNTED
-) -> tuple[list[Task], str]:
-    """Tasks of the caller's among the next `limit` in key order, and where to go on; empty at the end.
-
-    What a person began comes first, however many tasks there are: the newest hundred.
+async def newest(house: House, call: Call, where: Mapping[str, str], before: int, limit: int) -> tuple[list[Task], int]:
+    """Tasks of the caller's among the next `limit` that were proposed before that place in the log, the newest first;
+    and where to go on, 0 at the end. `where` may name agent, purpose and initiator.
     """
-    rows = await house.env.store.find(Task, where, after=after, limit=limit)
-    mine = {row.id: row for row in rows if await api_agents.may_see(house, call, row)}
-    if call.caller.kind is CallerKind.PERSON and not after:
-        mine |= {row.id: row for row in await _begun(house, call, where)}
-    return list(mine.values()), rows[-1].id if len(rows) == limit else ""
+    found = await search(house.log, ["TaskProposed", *where.values()], before=before, limit=limit)
+    rows: list[Task] = []
+    for _, leaf in found.entries:
+        said = json.loads(leaf)["data"]
+        if any(said[name] != value for name, value in where.items()):
+            continue  # the word stands elsewhere in it
+        row = await house.env.store.get(Task, said["task"])
+        if row is not None and await api_agents.may_see(house, call, row):
+            rows.append(row)
+    return rows, found.next
 
 
-async def _begun(house: House, call: Call, where: Mapping[str, str]) -> list[Task]:
-    """The newest tasks that this person began, of those that fit."""
-    words = ["TaskProposed", str(call.caller), *(where[name] for name in ("agent", "purpose") if name in where)]
-    found = await search(house.log, words, limit=BEGUN)
-    rows = [await house.env.store.get(Task, json.loads(leaf)["data"]["task"]) for _, leaf in found.entries]
-    state = where.get("state", "")
-    fitting = [row for row in rows if row is not None and row.state.value == (state or row.state.value)]
-    return [row for row in fitting if await api_agents.may_see(house, call, row)]
+async def open_tasks(house: House, call: Call) -> list[Task]:
+    """The caller's open tasks, the newest first, at most a thousand: of a person, what they began and answer for."""
+    find = house.env.store.find
+    is_open = {"state": TaskState.OPEN.value}
+    if call.caller.kind is not CallerKind.PERSON:
+        rows = {row.id: row for row in await find(Task, is_open, limit=COUNTED)}
+    else:
+        _, force = await house.env.in_force()
+        catalogue, name = force.catalogue, call.caller.name
+        mine = [{"agent": agent.name} for agent in catalogue.agents.values() if agent.owner == name]
+        mine += [{"purpose": purpose.name} for purpose in catalogue.purposes.values() if purpose.owner == name]
+        rows = {row.id: row for where in mine for row in await find(Task, {**is_open, **where}, limit=COUNTED)}
+        began, _ = await newest(house, call, {"initiator": f"person:{name}"}, 0, BEGAN)
+        rows |= {row.id: row for row in began if row.state is TaskState.OPEN}
+    return sorted(rows.values(), key=lambda row: -row.opened_at)[:COUNTED]
 
 
 async def pending(house: House, call: Call) -> list[Approval]:
     """Approvals that wait, and that the caller may see; the soonest over first."""
     rows = await house.env.store.find(Approval, {"state": "pending"}, limit=COUNTED)
-    found = [row for row in rows if row.pending_at(call.now) and await api_people.may_see(house, call, row)]
+    found = [row for row in rows if row.pending_at(call.now) and await api_approvals.may_see(house, call, row)]
     return sorted(found, key=lambda row: row.expires_at)
 
 
 def waits_for(row: Approval, call: Call) -> bool:
-    """Whether this very person may answer it, and has not."""
-    mine = {call.caller.name, *call.caller.groups}
-    answered = any(answer.person == call.caller.name for answer in row.answers)
-    return bool(mine & set(row.approvers)) and not answered and not row.chain.involves(call.caller.name)
+    """Whether this very person is asked, or is to answer in somebody's place, and was not heard yet."""
+    mine = Answer(call.caller.name, True, call.now, groups=call.caller.groups)
+    asked = mine.counts_for(row.approvers) or any(one.to == call.caller.name for one in row.handed_on)
+    heard = any(call.caller.name in one.voices for one in row.answers)
+    return row.pending_at(call.now) and asked and not heard and not row.chain.involves(call.caller.name)
 
 
 async def leases(house: House, call: Call, state: LeaseState, mine: set[str]) -> list[Lease]:
@@ -65,24 +74,20 @@ async def leases(house: House, call: Call, state: LeaseState, mine: set[str]) ->
 
 
 async def denied(house: House, call: Call, limit: int) -> list[dict[str, Any]]:
-    """What was denied among the newest events, newest first."""
-    size, _ = await house.log.head()
+    """What was denied lately, newest first; of calls, proposals and credentials."""
     found: list[dict[str, Any]] = []
-    for leaf in reversed(await house.log.entries(max(0, size - LOOKED_AT), size)):
-        if b'Denied"' not in leaf and b'"decision":"deny"' not in leaf:
-            continue
-        entry: Any = json_input.parse(leaf, limit=len(leaf))
-        data = entry["data"]
-        if entry["type"] != "AccessDecided" and not entry["type"].endswith("Denied"):
-            continue
-        if not await _may_see_task(house, call, str(data.get("task", "")), str(data.get("agent", ""))):
-            continue
-        what = data.get("tool") or data.get("credential") or data.get("purpose") or ""
-        why = {name: data.get(name, "") for name in ("task", "agent")} | {"reasons": list(data.get("reasons", ()))}
-        found.append({"at": entry["at"], "what": what, **why})
-        if len(found) >= limit:
-            break
-    return found
+    for words in (["AccessDecided", "deny"], ["ProposalDenied"], ["IssueDenied"]):
+        for place, leaf in (await search(house.log, words, limit=LOOKED_AT)).entries:
+            entry = json.loads(leaf)
+            data = entry["data"]
+            if data.get("decision", "deny") != "deny":
+                continue
+            if not await _may_see_task(house, call, str(data.get("task", "")), str(data.get("agent", ""))):
+                continue
+            what = data.get("tool") or data.get("credential") or data.get("purpose") or ""
+            why = {"task": data.get("task", ""), "agent": data.get("agent", ""), "reasons": data.get("reasons", [])}
+            found.append({"index": place, "at": entry["at"], "what": what, **why})
+    return sorted(found, key=lambda one: -one["index"])[:limit]
 
 
 async def _may_see_task(house: House, call: Call, task: str, agent: str) -> bool:

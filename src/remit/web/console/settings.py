@@ -37,6 +37,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "providers": providers,
         "federations": federations,
         "issuers": [{"name": one.name, "kind": one.kind} for _, one in sorted(catalogue.issuers.items())],
+        "notifications": sorted(catalogue.notifications),
         "keys": [
             {**shapes.signing_key(row), "signs": SIGNS[row.use]} for row in await listed(house.env) if row.published
         ],

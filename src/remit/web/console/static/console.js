@@ -22,6 +22,11 @@
     }
   }
   setInterval(tick, 1000);
+  setInterval(() => {
+    for (const clock of $$("[data-since]")) {
+      clock.textContent = `${(Date.now() + ahead - Number(clock.dataset.since)).toLocaleString("en")} ms`;
+    }
+  }, 50);
 
   // --- live parts: when something they show has changed, ask for the page again and swap them by id ---
   const lost = $("#lost");
@@ -40,7 +45,7 @@
   function swap(page) {
     for (const old of $$("[data-live][id]")) {
       const fresh = page.getElementById(old.id);
-      if (!fresh || same(fresh, old) || old.contains(document.activeElement) && $("input:focus, textarea:focus", old)) continue;
+      if (!fresh || same(fresh, old) || $("form", fresh) && busy(old)) continue;
       const at = marked && old.contains(marked) ? marked.querySelector("a")?.getAttribute("href") : null;
       const focus = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
       old.replaceWith(document.adoptNode(fresh));
@@ -53,11 +58,15 @@
     filter();
     document.dispatchEvent(new Event("remit:swapped"));
   }
+  // Somebody is filling it in: what they wrote is not taken from under them.
+  const busy = (part) => $("[aria-busy]", part) || $$("input:not([type=hidden]), textarea", part).some(
+    (field) => field === document.activeElement || field.value !== field.defaultValue);
   function same(a, b) {
     const plain = (one) => {
       const copy = one.cloneNode(true);
       copy.classList.remove("fresh");
-      for (const time of $$("time", copy)) time.textContent = "";
+      for (const text of $$("time, [data-since]", copy)) text.textContent = "";
+      for (const button of $$("button", copy)) { button.disabled = false; delete button.dataset.wait; delete button.dataset.ready; }
       for (const row of $$(".at, [hidden]", copy)) { row.classList.remove("at"); row.hidden = false; if (!row.className) row.removeAttribute("class"); }
       if (!copy.className) copy.removeAttribute("class");
       return copy.outerHTML;
@@ -95,6 +104,57 @@
     history.replaceState(null, "", url);
     filter();
   });
+
+  // --- answers: the passkey signs what is shown; a hasty press on what cannot be undone does nothing ---
+  const say = (text) => { const where = $("[data-said]"); if (where) where.textContent = text; };
+  async function post(path, form) {
+    const headers = { Accept: "application/json" };
+    const answer = await fetch(path, { method: "POST", headers, body: new URLSearchParams(new FormData(form)) });
+    const body = await answer.json();
+    if (!answer.ok) throw new Error([body.detail, body.next_step].filter(Boolean).join(" "));
+    return body;
+  }
+  async function sign(form) {
+    const asked = await post(form.dataset.passkey, form);
+    const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(asked.publicKey);
+    const made = (await navigator.credentials.get({ publicKey })).toJSON();
+    const { authenticatorData, clientDataJSON, signature } = made.response;
+    form.elements.signed.value = JSON.stringify({ passkey: made.id, authenticator_data: authenticatorData,
+      client_data: clientDataJSON, signature, nonce: asked.nonce, expires_at: asked.expires_at });
+  }
+  async function register(form) {
+    const asked = await post(form.dataset.register, form);
+    const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(asked.publicKey);
+    const made = (await navigator.credentials.create({ publicKey })).toJSON();
+    form.elements.credential.value = JSON.stringify(made);
+    form.elements.nonce.value = asked.nonce;
+    form.elements.expires_at.value = asked.expires_at;
+  }
+  document.addEventListener("submit", async (event) => {
+    const form = event.target, act = form.dataset.passkey ? sign : form.dataset.register ? register : null;
+    if (!act || !window.PublicKeyCredential) return;
+    event.preventDefault();
+    say("");
+    form.setAttribute("aria-busy", "true");
+    try {
+      await act(form);
+      form.submit();
+    } catch (error) {
+      say(error.name === "NotAllowedError" ? "Your passkey did not sign. Nothing has happened." : error.message);
+    }
+    form.removeAttribute("aria-busy");
+  });
+  function hold() {
+    for (const button of $$("button[data-wait]")) {
+      const wait = Number(button.dataset.wait);
+      delete button.dataset.wait;
+      if (button.disabled) continue;
+      button.disabled = true;
+      setTimeout(() => { button.disabled = false; button.dataset.ready = ""; }, wait);
+    }
+  }
+  document.addEventListener("remit:swapped", hold);
+  hold();
 
   // --- keys ---
   let marked = null, going = false;

@@ -1,0 +1,139 @@
+"""Freeze: stop an agent, a purpose, an owner's estate or everything, in one commit (law 6).
+
+What hangs below it then ends by reconciliation: its open tasks, and every credential they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from remit.domain import events
+from remit.domain.caller import Call, CallerKind
+from remit.domain.catalogue import Catalogue
+from remit.domain.change import Change
+from remit.domain.errors import Absent, BadField, Busy, Conflict
+from remit.domain.freeze import Freeze, Reach
+from remit.domain.lease import LeaseState
+from remit.domain.task import Task, TaskState
+from remit.ports import Env
+
+ROUNDS = 64
+
+
+async def freeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -> Freeze:
+    """Stop it. When this returns nothing below it is permitted any more; freezing twice returns the first freeze.
+
+    An operator may stop anything, a person what they answer for; the rest is `Absent` to them (law 11).
+    """
+    if not reason or len(reason) > 500:
+        raise BadField("reason", "say why in 1 to 500 characters: whoever is refused sees it")
+    _, force = await env.in_force()
+    if not _there(force.catalogue, reach, name) or not _answers_for(call, force.catalogue, reach, name):
+        raise Absent(inside=f"{reach.value} {name} for {call.caller}")
+    for _ in range(ROUNDS):
+        frozen = await env.frozen()
+        found = frozen.found(reach, name)
+        if found is not None:
+            return found
+        new = Freeze(reach, name, call.now, reason, str(call.caller))
+        change = Change(events.Froze(reach.value, name, reason), call).put(frozen.began(new), was=frozen)
+        try:
+            await env.store.commit(change)
+        except Conflict:
+            continue
+        env.nudge()
+        return new
+    raise Busy("What is frozen keeps changing.", next_step="Try again at once.")
+
+
+async def unfreeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -> Freeze:
+    """Let it act again, in new tasks. A person may end what they froze; an operator anything."""
+    if len(reason) > 500:
+        raise BadField("reason", "is longer than 500 characters")
+    for _ in range(ROUNDS):
+        frozen = await env.frozen()
+        found = frozen.found(reach, name)
+        if found is None or (call.caller.kind is not CallerKind.OPERATOR and found.by != str(call.caller)):
+            raise Absent(inside=f"freeze of {reach.value} {name} for {call.caller}")
+        change = Change(events.Unfroze(reach.value, name, reason), call).put(frozen.ended(found), was=frozen)
+        try:
+            await env.store.commit(change)
+        except Conflict:
+            continue
+        return found
+    raise Busy("What is frozen keeps changing.", next_step="Try again at once.")
+
+
+def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:
+    match reach:
+        case Reach.AGENT:
+            return name in catalogue.agents
+        case Reach.PURPOSE:
+            return name in catalogue.purposes
+        case Reach.OWNER:
+            return name in catalogue.people
+    return not name
+
+
+def _answers_for(call: Call, catalogue: Catalogue, reach: Reach, name: str) -> bool:
+    if call.caller.kind is CallerKind.OPERATOR:
+        return True
+    match reach:
+        case Reach.AGENT:
+            return catalogue.agents[name].owner == call.caller.name
+        case Reach.PURPOSE:
+            return catalogue.purposes[name].owner == call.caller.name
+        case Reach.OWNER:
+            return name == call.caller.name
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """What still lives below a freeze: tasks that are open, and how many credentials are not confirmed dead."""
+
+    tasks: tuple[Task, ...]
+    credentials: int
+
+
+async def below(env: Env, freeze: Freeze) -> Below:
+    """Read what a freeze has not reached yet: what it stops, and what that handed on."""
+    _, force = await env.in_force()
+    agents, purposes = force.catalogue.agents, force.catalogue.purposes
+    known: dict[str, bool] = {}
+
+    async def stopped(task_id: str) -> bool:
+        if task_id not in known:
+            task = await env.store.get(Task, task_id)
+            known[task_id] = task is not None and (
+                freeze.stops(agents.get(task.agent), purposes.get(task.purpose))
+                or any([await stopped(hop.task) for hop in task.chain.hops[:-1]])
+            )
+        return known[task_id]
+
+    tasks = await _open(env, freeze, stopped)
+    credentials = 0
+    for state in (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING):
+        leases = await env.leases_in(state)
+        if freeze.reach is Reach.EVERYTHING:
+            credentials += len(leases)
+        else:
+            credentials += sum([await stopped(lease.task) for lease in leases])
+    return Below(tuple(tasks), credentials)
+
+
+async def _open(env: Env, freeze: Freeze, stopped: Callable[[str], Awaitable[bool]]) -> list[Task]:
+    by = {Reach.AGENT: {"agent": freeze.name}, Reach.PURPOSE: {"purpose": freeze.name}}.get(freeze.reach, {})
+    found: list[Task] = []
+    after = ""
+    while page := await env.store.find(Task, {**by, "state": TaskState.OPEN.value}, after=after, limit=1000):
+        found += [task for task in page if await stopped(task.id)]
+        after = page[-1].key
+    known = {task.id for task in found}
+    for task in found:  # grows as it goes: what a task handed on hangs from it
+        if task.handed and by:
+            children = await env.store.find(Task, {"parent": task.id, "state": TaskState.OPEN.value}, limit=1000)
+            found += [child for child in children if child.id not in known]
+            known |= {child.id for child in children}
+    return found

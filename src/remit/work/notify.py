@@ -1,0 +1,86 @@
+"""Notify: tell those who are asked, by each route that is for them, at least once.
+
+A message has one sentence and a link. The link shows the request to whoever signs in there and is asked; it approves
+nothing by itself. The row is written with the request, so nothing is forgotten in a crash; what was sent and not yet
+written down is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from remit.domain import events
+from remit.domain.approval import Approval
+from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.change import Change
+from remit.domain.errors import Refusal, Unavailable
+from remit.domain.notice import Notice, Route
+from remit.domain.secret import SealedSecret, current
+from remit.ports import Env
+
+from .kill_leases import attempt
+
+SYSTEM = Caller(CallerKind.SYSTEM, "notify")
+AT_ONCE = 16
+TIMEOUT = 20.0
+SENTENCE = 500
+
+
+async def notify(env: Env, now: int) -> int:
+    """Send what is due; returns how many messages moved."""
+    call = Call(SYSTEM, now)
+    due = await env.store.due(Notice, now, limit=AT_ONCE)
+    return sum(await asyncio.gather(*(_send(env, call, row) for row in due)))
+
+
+async def _send(env: Env, call: Call, row: Notice) -> int:
+    approval = await env.store.get(Approval, row.approval)
+    _, force = await env.in_force()
+    catalogue = force.catalogue
+    wanted = [one for one in catalogue.notifications.values() if one.reaches(row.names, catalogue.people)]
+    left = [one for one in wanted if one.name not in row.sent]
+    if approval is None or not approval.pending_at(call.now):
+        return await _put(env, call, events.NoticeEnded(row.approval, "nobody is asked any more"), row.done(), row)
+    if not left:
+        why = "every route took it" if row.sent else "no route is for those who are asked"
+        return await _put(env, call, events.NoticeEnded(row.approval, why), row.done(), row)
+    failed: list[str] = []
+    for route in left:
+        if await _delivered(env, call, route, approval):
+            after = row.took(route.name)
+            if not await _put(env, call, events.NoticeSent(row.approval, route.name), after, row):
+                return 0  # another replica sends it too: at least once
+            row = await env.store.get(Notice, row.key) or after
+        else:
+            failed.append(route.name)
+    if failed:
+        because = events.NoticeFailed(row.approval, tuple(failed), row.attempts + 1)
+        return await _put(env, call, because, row.failed(env.clock()), row)
+    return await _put(env, call, events.NoticeEnded(row.approval, "every route took it"), row.done(), row)
+
+
+async def _delivered(env: Env, call: Call, route: Route, approval: Approval) -> bool:
+    """Whether the route took it. Nothing of the address is said, here or in any event (law 10)."""
+    try:
+        versions = await env.store.find(SealedSecret, {"name": route.secret, "state": "active"}, limit=1000)
+        secret = current(versions, call.now)
+        if secret is None:
+            raise Unavailable(f"Nothing is sealed as {route.secret}.")
+        address = env.sealer.unseal(secret.envelope, secret.context).decode()
+        async with asyncio.timeout(TIMEOUT):
+            await env.notifier.send(address, f"{approval.chain.agents()[-1]} waits for you", message(env, approval))
+    except (Refusal, TimeoutError):
+        return False
+    return True
+
+
+def message(env: Env, approval: Approval) -> str:
+    """One sentence, why, and where to answer; what an agent wrote cannot break a line or hide a letter."""
+    sentence = approval.shown.sentence
+    shown = sentence if len(sentence) <= SENTENCE else sentence[:SENTENCE] + "… (not all of it; open it to see)"
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f"{shown} {' '.join(approval.shown.why)}")
+    return f"{plain}\n\n{env.issuer_url}/console/approvals/{approval.id}"
+
+
+async def _put(env: Env, call: Call, because: events.Event, after: Notice, was: Notice) -> int:
+    return int(await attempt(env, Change(because, call).put(after, was=was)))
