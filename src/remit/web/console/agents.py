@@ -87,7 +87,7 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
 
 async def _open(house: House, call: Call, agent: Agent) -> list[Task]:
     """Its open tasks that the caller may see, the newest of them first."""
-    if call.caller.kind is CallerKind.PERSON:
+    if not _knows(call, agent):
         return [row for row in await seen.open_tasks(house, call) if row.agent == agent.name][:TASKS]
     rows = await house.env.store.find(Task, {"agent": agent.name, "state": "open"}, limit=TASKS)
     return sorted(rows, key=lambda row: -row.opened_at)

@@ -25,6 +25,7 @@ from .page import onward
 PAGE = 100
 COUNTED = 1000
 ENDED = 200
+MANY = 100
 EVENTS = 100
 STATES = tuple(state.value for state in LeaseState)
 ALIVE = (LeaseState.LIVE, LeaseState.RESERVED, LeaseState.ENDING)
@@ -57,13 +58,21 @@ async def _leases(house: House, call: Call, where: dict[str, str], after: str) -
         state = {"state": where["state"]}
         limit = COUNTED if "issuer" in where else PAGE
         rows = await house.env.store.find(Lease, state, after=after, limit=limit)
-        fitting = [row for row in rows if row.issuer == where.get("issuer", row.issuer)]
+        fitting = [row for row in rows if _at(row, where)]
         last = fitting[PAGE - 1] if len(fitting) > PAGE else rows[-1] if len(rows) == limit else None
         return fitting[:PAGE], last.key if last else ""
+    tasks = {task.id for task in await _tasks(house, call, where)}
     found: list[Lease] = []
-    for task in await _tasks(house, call, where):
-        found += await house.env.store.find(Lease, {"task": task.id, **where}, limit=PAGE)
+    if len(tasks) > MANY:  # quicker the other way round
+        found = [row for row in await seen.leases(house, call, LeaseState(where["state"]), tasks) if _at(row, where)]
+    else:
+        for task in tasks:
+            found += await house.env.store.find(Lease, {"task": task, **where}, limit=PAGE)
     return sorted(found, key=lambda row: -row.reserved_at)[:PAGE], ""
+
+
+def _at(row: Lease, where: dict[str, str]) -> bool:
+    return row.issuer == where.get("issuer", row.issuer)
 
 
 async def _tasks(house: House, call: Call, where: dict[str, str]) -> list[Task]:

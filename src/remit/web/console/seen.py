@@ -46,7 +46,10 @@ async def open_tasks(house: House, call: Call) -> list[Task]:
         catalogue, name = force.catalogue, call.caller.name
         mine = [{"agent": agent.name} for agent in catalogue.agents.values() if agent.owner == name]
         mine += [{"purpose": purpose.name} for purpose in catalogue.purposes.values() if purpose.owner == name]
-        rows = {row.id: row for where in mine for row in await find(Task, {**is_open, **where}, limit=COUNTED)}
+        rows = {}
+        for where in mine:
+            if len(rows) < COUNTED:
+                rows |= {row.id: row for row in await find(Task, {**is_open, **where}, limit=COUNTED)}
         began, _ = await newest(house, call, {"initiator": f"person:{name}"}, 0, BEGAN)
         rows |= {row.id: row for row in began if row.state is TaskState.OPEN}
     return sorted(rows.values(), key=lambda row: -row.opened_at)[:COUNTED]

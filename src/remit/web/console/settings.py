@@ -37,7 +37,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "providers": providers,
         "federations": federations,
         "issuers": [{"name": one.name, "kind": one.kind} for _, one in sorted(catalogue.issuers.items())],
-        "notifications": sorted(catalogue.notifications),
+        "notifications": [{"name": n, "whom": list(r.whom)} for n, r in sorted(catalogue.notifications.items())],
         "keys": [
             {**shapes.signing_key(row), "signs": SIGNS[row.use]} for row in await listed(house.env) if row.published
         ],
