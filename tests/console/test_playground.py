@@ -132,14 +132,15 @@ def test_the_page_says_it_too(server, anna):
     )
 
 
-def test_others_decide_while_an_edited_policy_is_asked_about_much(server, anna):
+def test_an_edited_policy_is_asked_about_many_decisions_within_its_time(server, anna):
     bot = server.agent()
     task, token = bot.task()
     for _ in range(20):
         bot.call(task, token)
+    eventually(lambda: tried(anna, policy=STRICTER, decisions="500"), lambda it: it["replay"]["differ"] >= 20)
     began = time.monotonic()
-    found = tried(anna, policy=STRICTER, decisions="500")
-    assert found["replay"]["replayed"] >= 20 and time.monotonic() - began < 5
+    assert tried(anna, policy=STRICTER, decisions="500")["replay"]["differ"] >= 20
+    assert time.monotonic() - began < 5
 
 
 def test_the_playground_is_for_operators_and_auditors(server):

@@ -67,6 +67,7 @@ def _example(tool: Tool) -> dict[str, Any]:
 async def attempt(house: House, call: Call, asked: Asked) -> Response:
     """The form, and what came of it."""
     fields = form.parse(asked.body)
+    form.one(fields, "file")  # our page always says which
     given = {name: form.one(fields, name, required=False).replace("\r\n", "\n") for name in FIELDS}
     try:
         found = await _found(house, given)
