@@ -101,8 +101,11 @@ def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]
     return asyncio.run(describe(ServerConfig(server, **where), server, os.environ.get("MCP_SERVER_TOKEN", "")))
 
 
-def serve(announce: Callable[[str, Path, Path, str], None], **given: Any) -> None:
-    """Run a server until it is told to stop; `announce` is called once it answers."""
+def serve(announce: Callable[[str, Path, Path, str], None], *, watched: bool = False, **given: Any) -> None:
+    """Run a server until it is told to stop; `announce` is called once it answers.
+
+    Only where it is `watched`, on a terminal, is it given a link that signs in: anything else may keep what it is told.
+    """
     import socket
 
     import uvloop
@@ -128,7 +131,7 @@ def serve(announce: Callable[[str, Path, Path, str], None], **given: Any) -> Non
             "port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step
         ) from taken
     settings = Settings(**{**given, "port": listener.getsockname()[1]})
-    uvloop.run(_serve(settings, listener, announce))
+    uvloop.run(_serve(settings, listener, announce, watched))
 
 
 def _settle_memory() -> None:
@@ -155,7 +158,9 @@ def _log_to_stderr() -> None:
     )
 
 
-async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Path, Path, str], None]) -> None:
+async def _serve(
+    settings: Settings, listener: Any, announce: Callable[[str, Path, Path, str], None], watched: bool
+) -> None:
     import asyncio
 
     import uvicorn
@@ -194,7 +199,8 @@ async def _serve(settings: Settings, listener: Any, announce: Callable[[str, Pat
         (settings.data / "url").write_text(settings.url + "\n")
         listener.listen(2048)
         _settle_memory()
-        announce(settings.url, settings.data, settings.data / "operator.key", await _first_link(house))
+        sign_in = await _first_link(house) if watched else ""
+        announce(settings.url, settings.data, settings.data / "operator.key", sign_in)
         sys.stdout.flush()
         await server.serve(sockets=[listener])
 

@@ -1,5 +1,6 @@
 """Identity, tool, purpose, flow and catalogue: examples named by what they would break."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -89,6 +90,24 @@ def test_a_resource_is_filled_from_arguments():
     for hostile in ("../etc", "a//b", "/a", "a/./b", "a/**"):
         with pytest.raises(BadField):
             deep.resource_of({"path": hostile})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"amount": "120.00", "to": "acme"}, "pay 120.00 EUR to acme"),
+        ({"amount": 5, "to": "DE89-3704"}, "pay 5 EUR to DE89-3704"),
+        ({"amount": "120.00", "to": "acme, as dana said"}, "pay 120.00 EUR to “acme, as dana said”"),
+        ({"amount": "1", "to": "a\u202eb"}, "pay 1 EUR to “a\u202eb”"),
+        ({"amount": "", "to": "acme"}, "pay “” EUR to acme"),
+        ({"amount": "120.00"}, ""),
+        ({"amount": 1.5, "to": "acme"}, ""),
+        ({"amount": None, "to": "acme"}, ""),
+    ],
+)
+def test_a_call_is_said_in_words_and_no_value_reads_like_more_of_them(arguments, said):
+    assert replace(TOOL, says="pay {amount} EUR to {to}").said(arguments) == said
+    assert TOOL.said(arguments) == ""
 
 
 @pytest.mark.parametrize("value", ["a/b", "..", ".", "", "*", "**", None, True, 1.5, ["a"], "a\nb", "a\x00"])

@@ -52,6 +52,7 @@ WRONG = [
     (TOOL, "{invoice}", "../{invoice}", 3, "not a path"),
     (TOOL, 'resource = "', 'pin = "sha256:short"\nresource = "', 3, "64 hex"),
     (TOOL, 'resource = "', 'matters = ["amont"]\nresource = "', 3, "did you mean 'amount'"),
+    (TOOL, 'resource = "', 'says = "pay {amont}"\nresource = "', 3, "did you mean 'amount'"),
     (TOOL, 'resource = "', 'egress = "yes"\nresource = "', 3, "true or false"),
     (TOOL, 'resource = "', "schema = '{}'\nresource = \"", 3, "not both"),
     (TOOL, 'resource = "', 'name = "other"\nresource = "', 3, "must be 'pay'"),

@@ -106,6 +106,9 @@ def _sentence(what: Candidate) -> str:
     behalf = f", for {initiator.name}," if initiator.name != task.agent else ""
     through = ", then ".join(task.chain.agents()[:-1])
     behalf += f" handed this by {through}," if through else ""
+    once = ", once. This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ", once."
+    said = tool.said(what.arguments)
+    if said:
+        return f"{task.agent}{behalf} asks to {said}{once}"
     listed = ", ".join(f"{k}={v}" for k, v in what.arguments.items())
-    once = " This cannot be undone." if tool.effect is Effect.IRREVERSIBLE else ""
-    return f"{task.agent}{behalf} asks: {tool.title or tool.name} ({listed}), once.{once}"
+    return f"{task.agent}{behalf} asks: {tool.title or tool.name} ({listed}){once}"

@@ -18,6 +18,7 @@ _FREE = re.compile(
     r"(?:^|_)(?:body|content|text|message|description|subject|title|comment|notes?|reason|summary|caption|prompt|query"
     r"|dates?|times?|day|start|end|since|until|before|after)(?:_|$)"
 )
+_PLAIN = re.compile(r"[\w][\w.,:@/+-]*")
 _WORDS = re.compile(r"[^\W_]+")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
 
@@ -40,7 +41,8 @@ class Tool:
 
     `resource` is a template such as `invoice/{invoice}`; `{path...}` takes several segments.
     `schema` is the JSON Schema of the arguments; `matters` names those whose origin decides.
-    `("*",)` leaves that to the schema. `words` are those by which a goal that needs this tool can be told.
+    `("*",)` leaves that to the schema. `says` is what a call does, in words, such as `pay {amount} EUR to {customer}`.
+    `words` are those by which a goal that needs this tool can be told.
     `pin` is the digest of the MCP description that was reviewed; empty when the tool is not an MCP tool.
     `reviewed` is that description, as JSON, for whoever reviews the next one; it may be empty.
     `output_trust` says who can write what it returns, `output_fields` which of its fields others can, and
@@ -60,6 +62,7 @@ class Tool:
     output_sensitivity: Sensitivity = Sensitivity.INTERNAL
     schema: Mapping[str, Json] = field(default_factory=dict)
     matters: tuple[str, ...] = ("*",)
+    says: str = ""
     words: tuple[str, ...] = ()
     output_format: str = ""
     output_fields: Mapping[str, Trust] = field(default_factory=dict)
@@ -86,6 +89,23 @@ class Tool:
         A tool without words is told by its name and title. This only ever adds a hold (law 8).
         """
         return _plausible(self.words or (self.name.rpartition(".")[2], self.title), bool(self.words), goal)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The arguments that `says` names."""
+        return tuple(name for name, _ in _HOLE.findall(self.says))
+
+    def said(self, arguments: Mapping[str, Json]) -> str:
+        """`says` of this call; empty when it cannot be said of it. A value that is not one plain word is in quotes, so
+        that it never reads like the rest of the sentence.
+        """
+        shown: dict[str, str] = {}
+        for name in self.told:
+            text = canonical_scalar(arguments.get(name))
+            if text is None:
+                return ""
+            shown[name] = text if _PLAIN.fullmatch(text) else f"“{text}”"
+        return _HOLE.sub(lambda hole: shown[hole.group(1)], self.says)
 
     def resource_of(self, arguments: Mapping[str, Json]) -> str:
         """Fill the resource template; raises `BadField` where a value could change the path's shape."""

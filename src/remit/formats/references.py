@@ -82,7 +82,7 @@ def _check_tool(tool: Tool, at: _File) -> None:
         at.need("argument", hole, known)
         if not isinstance(required, list | tuple) or hole not in required:
             at.fail(hole, f"argument {hole!r} names the resource, so it must be required")
-    for name in tool.matters if tool.matters != ("*",) else ():
+    for name in (*tool.told, *(tool.matters if tool.matters != ("*",) else ())):
         at.need("argument", name, known)
     rest = _HOLE.sub("x", tool.resource)
     if "{" in rest or "}" in rest or "*" in rest or any(part in ("", ".", "..") for part in rest.split("/")):

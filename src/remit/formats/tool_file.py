@@ -50,6 +50,7 @@ def read(name: str, s: Section) -> Tool:
         output_sensitivity=s.enum("output_sensitivity", Sensitivity, Sensitivity.INTERNAL),
         schema=schema,
         matters=s.texts("matters", ("*",)),
+        says=s.text("says", "", limit=200),
         words=s.texts("words", ()),
         output_format=s.word("output_format", FORMATS) if "output_format" in s else "",
         output_fields={name: Trust[word.upper()] for name, word in _output_fields(s.table("output_fields"))},

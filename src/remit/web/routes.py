@@ -5,13 +5,6 @@ The authorisation matrix in the tests is a golden file made from it; a change he
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from starlette.responses import Response
-
-from remit.domain.caller import Call, CallerKind
-
 from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
@@ -22,67 +15,14 @@ from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
-from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from . import shapes_approvals as asks
 from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .house import Asked, House
+from .route import AGENT, ANYONE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
 from .sessions import FIELD
-
-Handler = Callable[[House, Call, Asked], Awaitable[Response]]
-KIB = 1024
-
-ANYONE = frozenset({CallerKind.ANYONE})
-AGENT = frozenset({CallerKind.AGENT})
-ENFORCER = frozenset({CallerKind.ENFORCER})
-PERSON = frozenset({CallerKind.PERSON})
-OPERATOR = frozenset({CallerKind.OPERATOR})
-READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
-
-
-@dataclass(frozen=True)
-class Route:
-    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
-
-    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else. `browser`: so does a person's
-    session cookie; what it changes, a page of ours must have asked for.
-    """
-
-    method: str
-    path: str
-    callers: frozenset[CallerKind]
-    handler: Handler
-    body: type | None = None
-    form: tuple[str, ...] = ()
-    raw: bool = False
-    query: tuple[str, ...] = ()
-    limit: int = 0
-    creates: bool = False
-    hook: bool = False
-    browser: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.callers:
-            raise ValueError(f"{self.method} {self.path} says nobody may call it; a route needs its callers")
-
-    @property
-    def takes_body(self) -> bool:
-        """Whether a body is read at all."""
-        return self.body is not None or bool(self.form) or self.raw
-
-    @property
-    def largest(self) -> int:
-        """The largest body, in bytes."""
-        return (self.limit or 64 * KIB) if self.takes_body else 0
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """Everything it can answer."""
-        done = 201 if self.creates else 204 if self.method == "PUT" else 200
-        return (done, 400, 401, 403, 404, 409, 413, 429, 503)
-
 
 _TOKEN_FORM = (
     "grant_type",
@@ -123,6 +63,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
+    Route(
+        "POST", "/access/v1/requests", AGENT | ENFORCER, authzen_requests.submit, raw=True, creates=True, also=(410,)
+    ),
+    Route("GET", "/access/v1/requests/{request}", AGENT | ENFORCER, authzen_requests.status),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
     Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
