@@ -234,6 +234,36 @@ def test_hostile_values_are_read_and_never_run(browser, server, dana, size):
         assert {one["name"]: one["value"] for one in twin["arguments"]}["to"] == HOSTILE[0]
 
 
+def test_what_people_write_is_read_and_never_run(browser, server, dana):
+    """Questions, notes, reasons of a freeze, and the names of passkeys."""
+    approval, _ = held(dana, invoice=25, amount="6.00")
+    for text in HOSTILE[:7]:
+        assert server.http("frank").post(f"/v1/approvals/{approval}/questions", json={"text": text}).is_success
+    digest = server.http("frank").get(f"/v1/approvals/{approval}").json()["digest"]
+    note = "".join(HOSTILE)
+    server.http("frank").post(f"/v1/approvals/{approval}/answer", json={"digest": digest, "yes": False, "note": note})
+    for purpose, reason in zip(("whole", "part"), HOSTILE[1:3], strict=True):
+        body = {"reach": "purpose", "name": purpose, "reason": reason}
+        assert server.http("operator").post("/v1/freezes", json=body).is_success
+    with looking(browser, server) as look:
+        page = look.sign_in("frank", "person", "operator").page
+        device = authenticator(page)
+        look.go("/console/passkeys")
+        page.get_by_label("Name").fill(HOSTILE[2])
+        page.get_by_role("button", name="Register a passkey").click()
+        expect(page.get_by_role("cell", name=HOSTILE[2])).to_be_visible()
+        assert device
+        for path, said in (
+            (f"/console/approvals/{approval}", note),
+            ("/console/freeze", HOSTILE[1]),
+            ("/console", HOSTILE[2]),
+        ):
+            look.go(path)
+            look.fit()
+            shown = said.replace("\u202e", "\\u202e").replace("\u200b", "\\u200b")
+            assert shown in page.locator("main").inner_text(), path
+
+
 def test_what_somebody_else_answered_is_gone_at_once_and_what_is_being_written_stays(browser, server, dana):
     approval, _ = held(dana, invoice=24, amount="5.00")
     with looking(browser, server) as look:
@@ -241,7 +271,7 @@ def test_what_somebody_else_answered_is_gone_at_once_and_what_is_being_written_s
         look.go(f"/console/approvals/{approval}")
         time.sleep(0.3)
         page.get_by_placeholder("Why not?").fill("I am not sure")
-        server.http("frank").post(f"/v1/approvals/{approval}/question", json={"text": "which invoice?"})
+        server.http("frank").post(f"/v1/approvals/{approval}/questions", json={"text": "which invoice?"})
         time.sleep(0.5)
         assert page.get_by_placeholder("Why not?").input_value() == "I am not sure"
         digest = server.http("frank").get(f"/v1/approvals/{approval}").json()["digest"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import secrets
 import threading
 import time
@@ -168,6 +169,24 @@ def test_groups_give_roles_and_nobody_gets_in_without_a_part_here(signing, provi
         refused = http.get("/sign-in/callback", params=provider.consents(leave(http), **claims))
         assert refused.status_code == 401 and "no part here" in refused.text
         assert http.get("/console").status_code == 401
+
+
+def test_an_approving_group_of_the_provider_counts_for_that_session_alone(signing, provider):
+    bot = signing.agent()
+    task, token = bot.task()
+    held = bot.call(task, token, "pay", {"customer": "acme", "invoice": 1, "amount": "1.00"})["approval"]["id"]
+    digest = signing.http("frank").get(f"/v1/approvals/{held}").json()["digest"]
+    assert signing.http("dana").get(f"/v1/approvals/{held}").status_code == 404  # with a key she is not of finance
+    for groups, page in (([], 404), (["fin"], 200)):
+        http = chrome(signing)
+        assert http.get("/sign-in/callback", params=provider.consents(leave(http), groups=groups)).status_code == 303
+        assert http.get(f"/console/approvals/{held}").status_code == page
+    form = {"form_token": re.search(r'name="form_token" value="([0-9a-f]+)"', http.get("/console").text)[1]}
+    form |= {"answer": "yes", "digest": digest, "confirmed": digest}
+    answered = http.post(f"/console/approvals/{held}/answer", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answered.status_code == 303, answered.text
+    (answer,) = signing.http("frank").get(f"/v1/approvals/{held}").json()["answers"]
+    assert (answer["person"], answer["groups"]) == ("dana", ["billing", "finance"])
 
 
 FLAWS = {

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from remit.domain.caller import CallerKind
 from remit.formats import hand_over
-from remit.web.routes import ROUTES, Route
+from remit.web.route import Route
+from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"

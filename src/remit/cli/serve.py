@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,7 @@ def up(obj: Context, /, **flags: Any) -> None:
 
     def announce(url: str, data: Path, operator_key: Path, sign_in: str) -> None:
         if obj.out.as_json:
-            where = {"url": url, "data": str(data), "operator_key": str(operator_key), "sign_in": sign_in}
-            obj.out.one(where)
+            obj.out.one({"url": url, "data": str(data), "operator_key": str(operator_key)})
             return
         export = "" if data.resolve() == data_dir().resolve() else f"export REMIT_DATA={data}; "
         click.echo(f"Remit is up at   {url}")
@@ -49,7 +49,13 @@ def up(obj: Context, /, **flags: Any) -> None:
         click.echo(f"keys             {data}/root.key seals everything; {operator_key} is yours")
         if settings["workload_api"]:
             click.echo(f"workload API     SPIFFE_ENDPOINT_SOCKET=unix://{Path(settings['workload_api']).resolve()}")
-        click.echo(f"sign in          {sign_in} (once, 10 min; again: remit session link)")
+        ways = (
+            f"{sign_in} (once, 10 min; again: remit session link)"
+            if sign_in
+            else "remit session link prints an address"
+        )
+        click.echo(f"sign in          {ways}")
         click.echo(f"next             {export}remit plan examples/billing && remit apply examples/billing")
 
-    obj.parts.serve(announce=announce, **settings)
+    watched = sys.stdout.isatty() and not obj.out.as_json
+    obj.parts.serve(announce=announce, watched=watched, **settings)

@@ -32,7 +32,8 @@ from .authenticate import NOBODY, authenticate
 from .house import Asked, House
 from .oauth import oauth_error
 from .problems import json_response, problem
-from .routes import ROUTES, Route
+from .route import Route
+from .routes import ROUTES
 
 BODY_TIMEOUT = 10.0
 _log = structlog.get_logger("remit.web")

@@ -5,15 +5,9 @@ The authorisation matrix in the tests is a golden file made from it; a change he
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from starlette.responses import Response
-
-from remit.domain.caller import Call, CallerKind
-
 from . import api_agents as agents
 from . import api_approvals as approvals
+from . import api_connections as connections
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -27,62 +21,8 @@ from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .house import Asked, House
+from .route import AGENT, ANYONE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
 from .sessions import FIELD
-
-Handler = Callable[[House, Call, Asked], Awaitable[Response]]
-KIB = 1024
-
-ANYONE = frozenset({CallerKind.ANYONE})
-AGENT = frozenset({CallerKind.AGENT})
-ENFORCER = frozenset({CallerKind.ENFORCER})
-PERSON = frozenset({CallerKind.PERSON})
-OPERATOR = frozenset({CallerKind.OPERATOR})
-READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
-
-
-@dataclass(frozen=True)
-class Route:
-    """`callers` holding ANYONE means unauthenticated; `limit` is the largest body in bytes (0: none is read).
-
-    `hook`: a task's hook key, a bearer key, speaks for its agent here and nowhere else. `browser`: so does a person's
-    session cookie; what it changes, a page of ours must have asked for.
-    """
-
-    method: str
-    path: str
-    callers: frozenset[CallerKind]
-    handler: Handler
-    body: type | None = None
-    form: tuple[str, ...] = ()
-    raw: bool = False
-    query: tuple[str, ...] = ()
-    limit: int = 0
-    creates: bool = False
-    also: tuple[int, ...] = ()
-    hook: bool = False
-    browser: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.callers:
-            raise ValueError(f"{self.method} {self.path} says nobody may call it; a route needs its callers")
-
-    @property
-    def takes_body(self) -> bool:
-        """Whether a body is read at all."""
-        return self.body is not None or bool(self.form) or self.raw
-
-    @property
-    def largest(self) -> int:
-        """The largest body, in bytes."""
-        return (self.limit or 64 * KIB) if self.takes_body else 0
-
-    @property
-    def statuses(self) -> tuple[int, ...]:
-        """Everything it can answer."""
-        done = 201 if self.creates else 204 if self.method == "PUT" else 200
-        return (done, 400, 401, 403, 404, 409, 413, 429, 503, *self.also)
-
 
 _TOKEN_FORM = (
     "grant_type",
@@ -255,6 +195,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
+    Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),
+    Route("GET", "/v1/issuers/{issuer}/connection", READERS, connections.show),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection",
+        OPERATOR,
+        connections.begin,
+        body=shapes.ConnectRequest,
+        creates=True,
+    ),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection/answer",
+        OPERATOR,
+        connections.answer,
+        body=shapes.RedirectedRequest,
+    ),
+    Route("POST", "/v1/issuers/{issuer}/connection/end", OPERATOR, connections.end, body=shapes.ReasonRequest),
+    Route("GET", "/client/{name}", ANYONE, connections.client_document),
+    Route("GET", "/.well-known/client-jwks.json", ANYONE, connections.client_keys),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
     Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),
