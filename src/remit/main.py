@@ -91,13 +91,14 @@ def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options
 
 
 def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]]:
-    """The tools of the MCP server started by `command`, or at `url`."""
+    """The tools of the MCP server started by `command`, or at `url` (with MCP_SERVER_TOKEN, if it wants one)."""
     import asyncio
+    import os
 
     from remit.domain.catalogue import ServerConfig
     from remit.gateway.mcp import describe
 
-    return asyncio.run(describe(ServerConfig(server, **where), server))
+    return asyncio.run(describe(ServerConfig(server, **where), server, os.environ.get("MCP_SERVER_TOKEN", "")))
 
 
 def serve(announce: Callable[[str, Path, Path, str], None], *, watched: bool = False, **given: Any) -> None:
@@ -249,11 +250,13 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import time
 
     from remit.attest import Attestors
+    from remit.attest.fetch import ask
     from remit.attest.sign_in import SignIns
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
     from remit.ports import Env
+    from remit.verbs.renew import renew
     from remit.web.console.live import Changes
     from remit.web.house import House
     from remit.web.metrics import Metrics
@@ -265,7 +268,11 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     try:
         sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
-        tools = Tools(store, keyring, sealer, settings.url, os.environ, now)
+
+        async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
+            return await renew(env, issuer, lease, until, use)
+
+        tools = Tools(store, keyring, sealer, settings.url, os.environ, now, ask, lend)
         issuers: dict[Any, Any] = {}
 
         def issuer(config: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
@@ -22,12 +22,14 @@ from remit.domain.passkey import Passkey
 from remit.domain.session import Provider
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats import jwk, jws, rfc6749, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
+
+T = TypeVar("T")
 
 
 class Reader(Protocol):
@@ -138,6 +140,58 @@ class Issuer(Protocol):
 
     def checked(self, grants: Mapping[str, Json]) -> None:
         """Raise `BadField` if a purpose's description of a credential is not one this issuer can mint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an address answered; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class Ask(Protocol):
+    """One guarded request to an address that an attacker may have chosen, in bounded time and memory."""
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        allow_private: bool = False,
+    ) -> Answer:
+        """Whatever was answered, redirects too, which nobody follows; or `AddressRefused`."""
+        ...
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """An issuer that mints of a grant which a person gives it, once, at an authorization server."""
+
+    async def invite(self, redirect_uri: str, scopes: Sequence[str]) -> rfc6749.Attempt:
+        """Find the authorization server and say who we are to it; nothing is granted yet."""
+        ...
+
+    async def redeem(self, attempt: rfc6749.Attempt, code: str) -> rfc6749.Grant:
+        """The grant for a code, which this uses up."""
+        ...
+
+    async def withdraw(self, grant: rfc6749.Grant) -> bool:
+        """True when the server confirmed that the grant is gone; False when it cannot be told (no RFC 7009)."""
+        ...
+
+
+class Renew(Protocol):
+    """Lends a grant to one mint at a time, and keeps what became of it before anything else may happen."""
+
+    async def __call__(
+        self, issuer: str, lease: str, until: int, use: Callable[[rfc6749.Grant], Awaitable[tuple[rfc6749.Grant, T]]]
+    ) -> T:
+        """`use` raises `rfc6749.TokenRefused("invalid_grant")` when the server knows the grant no more."""
         ...
 
 

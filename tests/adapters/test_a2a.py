@@ -400,6 +400,9 @@ def test_a_card_that_is_not_its_is_refused(home, change):
     change(found)
     with pytest.raises(BadCard):
         Peer(found, home.url, "other", True, 5.0)
+    if change in (elsewhere, another, renamed, without):  # nor when it is the agent's own key that says so
+        with pytest.raises(BadCard):
+            Peer(resigned(found, home.agent.key), home.url, "other", True, 5.0)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_public_identit
 
 from remit.domain.lease import Minted
 from remit.testing.postgres import PostgresServer
+from tests import oauth_house
 
 from . import clouds, nats_house, pg, servers
 from .rigs import aws, azure, github, google, kubernetes, mysql, nats, openbao, redis, ssh, x509
@@ -33,11 +34,12 @@ Alive = Callable[[Sequence[Parts], float], int]
 
 @dataclass
 class Remit:
-    """What a server has to know to believe a Remit."""
+    """What a server has to know to believe a Remit; `asked` posts to it as its operator."""
 
     url: str
     keys: list[Mapping[str, str]] = field(default_factory=list)
     published: Callable[[str], bytes] = lambda document: b""
+    asked: Callable[[str, Any], Any] = lambda path, body: {}
 
 
 @dataclass
@@ -236,6 +238,31 @@ def cloud_site(make: Callable[[], Any], settings: Callable[[Any], Mapping[str, A
 
 
 @contextmanager
+def oauth_site() -> Iterator[Site]:
+    """Somebody else's authorization server, which lets a refresh token be used again; what it knows outlives its crash.
+
+    A token whose answer nobody heard lives until its own end, and its lease stays in sight until then.
+    """
+    theirs = oauth_house.AuthorizationServer(rotates=False)
+    notes = oauth_house.NotesServer(theirs)
+
+    def trust(remit: Remit) -> None:
+        begun = remit.asked("/v1/issuers/oauth/connection", {"redirect_uri": oauth_house.REDIRECT})
+        remit.asked("/v1/issuers/oauth/connection/answer", {"redirected": theirs.agreed(begun["authorization_url"])})
+
+    def alive(held: Sequence[Parts], now: float) -> int:
+        return sum(one.expires_at > now for one in list(theirs.accounts.access.values()))
+
+    settings = {"resource": notes.resource, "allow_private_network": True}
+    grants = {"scope": ["notes.read"]}
+    try:
+        yield Site(settings, grants, alive, trust=trust, crash=theirs.close, start=theirs.start, recallable=False)
+    finally:
+        notes.close()
+        theirs.close()
+
+
+@contextmanager
 def jwt_site() -> Iterator[Site]:
     """Nothing upstream: a resource server asks Remit."""
     yield Site({}, {"audience": "https://rs.example", "scope": ["read"]})
@@ -268,6 +295,7 @@ SITES: Mapping[str, Callable[[], AbstractContextManager[Site]]] = {
     "google": cloud_site(lambda: clouds.Google(None), google.settings, google.READ, recallable=False),
     "azure": cloud_site(lambda: clouds.Entra(None), azure.settings, azure.READ, recallable=False),
     "nats": nats_site,
+    "oauth": oauth_site,
     "jwt": jwt_site,
     "static": static_site,
 }
@@ -282,7 +310,7 @@ def catalogue(sites: Mapping[str, Site], ttl: str = "10m") -> dict[str, str]:
     )
     credentials = "".join(
         f"[[credentials]]\nname = {toml(kind)}\nissuer = {toml(kind)}\nttl = {toml(ttl)}\ngrants = {toml(site.grants)}\n"
-        + ("reveal = true\n" if kind == "static" else "")
+        + ("reveal = true\n" if kind in ("static", "oauth") else "")
         for kind, site in sites.items()
     )
     return {

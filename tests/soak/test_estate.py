@@ -74,8 +74,9 @@ class Estate:
             assert http.put("/v1/secrets/stripe", json={"value": "canary"}).status_code == 204
             keys = http.get("/.well-known/federation-jwks.json").json()["keys"]
             for kind, site in self.sites.items():
+                published = lambda name, kind=kind: http.get(f"/issuers/{kind}/{name}").content  # noqa: E731
                 site.trust(
-                    Remit(self.server.url, keys, lambda name, kind=kind: http.get(f"/issuers/{kind}/{name}").content)
+                    Remit(self.server.url, keys, published, lambda path, body: http.post(path, json=body).json())
                 )
 
     def issue(self, agent: Agent, task: str, token: str, kind: str) -> httpx.Response:

@@ -9,7 +9,7 @@ import pytest
 
 from remit.domain.approval import Again, Approval, ApprovalState, Away
 from remit.domain.caller import CallerKind
-from remit.domain.decision import Access, Hold
+from remit.domain.decision import Access, Hold, word
 from remit.domain.errors import (
     Absent,
     BadField,
@@ -29,6 +29,7 @@ from remit.verbs.apply import apply
 from remit.verbs.approve import Given, answer, challenge
 from remit.verbs.decide import decide
 from remit.verbs.freeze import freeze
+from remit.verbs.revoke import end_task
 from remit.work.end_leases import end_leases
 from tests.passkeys import UP, UV, Device
 from tests.world import FILES, world
@@ -227,6 +228,10 @@ def test_a_signature_is_for_one_answer_of_one_person_once(run):
                 await answer(w.env, w.person("frank"), approval.id, bad)
         with pytest.raises(BadPasskey):  # gina signs with her own device what frank was asked
             await answer(w.env, w.person("gina"), approval.id, good)
+        said = await challenge(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
+        theirs = Given(approval.digest, True, signed=Signed(**other.signed(said)))
+        with pytest.raises(BadPasskey, match="not yours"):  # a genuine signature by another's passkey
+            await answer(w.env, w.person("frank"), approval.id, theirs)
         assert (await w.store.get(Approval, approval.id)).answers == ()
         await answer(w.env, w.person("frank"), approval.id, good)
         row = await w.store.get(Passkey, base64url.encode(device.id))
@@ -674,5 +679,75 @@ def test_a_question_reaches_the_agents_side_in_words(run):
             await consult.question(w.env, w.person("gina"), approval.id, "And?")
         assert "Which invoice" not in b"".join(leaf for leaf, _ in w.store._events).decode()
         assert await w.store.get(Away, "frank") is None
+
+    run(main())
+
+
+# --- decided again when it is used ---
+
+MOVED = {
+    "nothing": (lambda w, c, t: nothing(), "permit"),
+    "the policies": (lambda w, c, t: applied(w, "policies/default.cedar", "cannot be undone", "is final"), "hold"),
+    "the tool": (lambda w, c, t: applied(w, "tools/pay.toml", 'effect = "irreversible"', 'effect = "irreversible"\ntitle = "Pay"'), "hold"),
+    "the purpose": (lambda w, c, t: applied(w, "purposes/pay.toml", "max_calls = 5", "max_calls = 6"), "purpose_superseded"),
+    "the task": (lambda w, c, t: end_task(w.env, c, t.id, "done"), "task_not_open"),
+    "a freeze": (lambda w, c, t: freeze(w.env, w.call(CallerKind.OPERATOR, "op"), Reach.AGENT, "bot", "x"), "agent_frozen"),
+    "its time": (lambda w, c, t: waited(w, 10 * 60_000), "hold"),
+    "the task's time": (lambda w, c, t: waited(w, 15 * 60_000), "task_expired"),
+    "the budget": (lambda w, c, t: spent(w, c, t), "budget_spent"),
+}  # fmt: skip
+
+
+async def nothing():
+    pass
+
+
+async def waited(w, ms):
+    w.clock.advance(ms)
+
+
+async def applied(w, path, old, new):
+    text = files()[path]
+    assert old in text
+    await apply(w.env, w.call(CallerKind.OPERATOR, "op"), {**files(), path: text.replace(old, new)})
+
+
+async def spent(w, call, task):
+    for _ in range(5):
+        await decide(w.env, call, Access(task.id, "list", {"customer": "acme"}))
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_a_yes_is_worth_nothing_once_something_it_rests_on_has_moved(run, what):
+    async def main():
+        w, call, task, approval = await asked()
+        await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
+        move, brings = MOVED[what]
+        await move(w, call, task)
+        found = await decide(w.env, replace(call, now=w.clock.now), Access(task.id, "pay", PAY))
+        if brings in ("permit", "hold"):
+            assert word(found) == brings
+            assert (found.approval == approval.id) is (brings == "permit")
+        else:
+            assert [why.reason.value for why in found.why] == [brings]
+        used = (await w.store.get(Approval, approval.id)).state is ApprovalState.USED
+        assert used is (brings == "permit")
+
+    run(main())
+
+
+def test_what_is_shown_is_what_the_digest_is_of(run):
+    from remit.formats.jcs import digest, digest_of
+
+    async def main():
+        w, _, task, approval = await asked()
+        assert digest_of(approval.covers.encode()) == approval.access
+        assert digest([approval.access, 0]) == approval.digest
+        covers = json.loads(approval.covers)
+        assert (covers["task"], covers["tool"], covers["arguments"]) == (task.id, "pay", PAY)
+        assert json.loads(approval.shown.arguments) == PAY
+        _, force = await w.env.in_force()
+        assert covers["policy"] == force.bundle.revision == approval.policy_revision
+        assert covers["tool_revision"] == approval.tool_revision
 
     run(main())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 
@@ -100,3 +102,108 @@ def test_metadata_names_this_decision_point(asking):
     oauth = http.get("/.well-known/oauth-authorization-server").json()
     assert oauth["issuer"] == found["policy_decision_point"]
     assert oauth["authorization_details_types_supported"] == ["part", "pay", "whole"]
+
+
+# --- access requests (draft profile) ---
+
+
+@pytest.fixture
+def denied(asking):
+    """(client, the held evaluation, its denial's context, the submission for it)."""
+    http, body, *_ = asking
+    arguments = {"customer": "acme", "invoice": 7, "amount": "1.00"}
+    held = {**body, "resource": {"type": "tool", "id": "pay"}, "context": {"arguments": arguments}}
+    context = http.post("/access/v1/evaluation", json=held).json()["context"]
+    denial = {"evaluation_id": context["evaluation_id"], "expires_at": context["access_request"]["expires_at"]}
+    return http, held, context, {**held, "denial": denial}
+
+
+def test_a_requestable_denial_is_requested_answered_and_evaluated_again(denied, server):
+    http, held, context, submission = denied
+    endpoint = context["access_request"]["endpoint"]
+    about = http.get("/.well-known/authzen-configuration").json()
+    assert about["access_request_endpoint"] == endpoint and about["capabilities"]
+    assert context["reason"] == "approval_required"
+    first = http.post(endpoint, json=submission, headers={"Idempotency-Key": "one"})
+    again = http.post(endpoint, json={**submission, "context": {**held["context"], "justification": "please"}})
+    assert first.status_code == 201 and first.json() == again.json()
+    handle = first.json()["task"]
+    assert (handle["status"], first.headers["location"]) == ("pending", handle["status_endpoint"])
+    waiting = http.get(handle["status_endpoint"])
+    assert waiting.json()["task"]["status"] == "pending" and waiting.headers["retry-after"]
+    assert "result" not in waiting.json()
+    found = server.http("frank").get(f"/v1/approvals/{handle['id']}").json()
+    answer = server.http("frank").post(
+        f"/v1/approvals/{handle['id']}/answer", json={"digest": found["digest"], "yes": True}
+    )
+    assert answer.status_code == 200
+    done = http.get(handle["status_endpoint"]).json()
+    assert done["task"]["status"] == "approved"
+    assert done["result"]["mode"] == "reevaluate" and done["result"]["approval"]["approved_until"]
+    permit = {**held, "context": {**held["context"], "approval": done["result"]["approval"]}}
+    assert http.post("/access/v1/evaluation", json=permit).json()["decision"] is True
+    assert http.post("/access/v1/evaluation", json=permit).json()["decision"] is False  # it was for once
+    assert http.get(handle["status_endpoint"]).json()["task"]["status"] == "approved"
+
+
+def test_a_refused_request_is_denied(denied, server):
+    http, _, _, submission = denied
+    handle = http.post("/access/v1/requests", json=submission).json()["task"]
+    found = server.http("frank").get(f"/v1/approvals/{handle['id']}").json()
+    server.http("frank").post(f"/v1/approvals/{handle['id']}/answer", json={"digest": found["digest"], "yes": False})
+    done = http.get(handle["status_endpoint"]).json()
+    assert done["task"]["status"] == "denied" and "result" not in done
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"denial": {}},
+        {"denial": {"evaluation_id": "apv_nothing", "expires_at": "2026-01-01T00:00:00.000Z"}},
+        {"denial": "text"},
+        {"subject": {"type": "task", "id": "tsk_other"}},
+        {"resource": {"type": "tool", "id": "list"}},
+        {"action": {"name": "read"}},
+        {"context": {"arguments": {"customer": "acme", "invoice": 7, "amount": "1.01"}}},
+        {"context": {}},
+        {"context": 5},
+    ],
+)
+def test_a_submission_that_is_not_of_the_denial(denied, wrong):
+    http, _, _, submission = denied
+    answer = http.post("/access/v1/requests", json={**submission, **wrong})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert answer.json()["type"] == "urn:openid:authzen:access-request:error:invalid_denial_binding"
+
+
+def test_other_submissions_that_are_refused(denied, server):
+    http, _, _, submission = denied
+    late = {**submission["denial"], "expires_at": "2099-01-01T00:00:00.000Z"}
+    assert http.post("/access/v1/requests", json={**submission, "denial": late}).status_code == 400
+    assert http.post("/access/v1/requests", json={**submission, "items": []}).status_code == 400
+    assert http.post("/access/v1/requests", content=b"[]").status_code == 400
+    assert http.get("/access/v1/requests/apv_nothing").status_code == 404
+    handle = http.post("/access/v1/requests", json=submission).json()["task"]["id"]
+    stranger = server.agent()
+    _, token = stranger.task()
+    assert stranger.send("POST", "/access/v1/requests", token, submission).status_code == 400
+    assert stranger.send("GET", f"/access/v1/requests/{handle}", token).status_code == 404
+    assert server.http("frank").get(f"/access/v1/requests/{handle}").status_code == 403
+
+
+def test_a_denial_has_its_time(server):
+    bot = server.agent()
+    task, token = bot.task(duration_ms=1500)
+    held = {
+        "subject": {"type": "task", "id": task},
+        "action": {"name": "call"},
+        "resource": {"type": "tool", "id": "pay"},
+        "context": {"arguments": {"customer": "acme", "invoice": 8, "amount": "1.00"}},
+    }
+    context = bot.send("POST", "/access/v1/evaluation", token, held).json()["context"]
+    denial = {"evaluation_id": context["evaluation_id"], "expires_at": context["access_request"]["expires_at"]}
+    time.sleep(1.6)
+    answer = server.http("gate").post("/access/v1/requests", json={**held, "denial": denial})
+    assert answer.status_code == 410 and answer.json()["type"].endswith("expired_denial")
+    done = server.http("gate").get(f"/access/v1/requests/{denial['evaluation_id']}")
+    assert done.json()["task"]["status"] in ("pending", "expired")

@@ -1,4 +1,4 @@
-"""One guarded request: for keys, metadata and codes, at addresses that an attacker may have chosen.
+"""One guarded request: for keys, metadata, codes and tokens, at addresses that an attacker may have chosen.
 
 https only (http to loopback when a federation allows private networks); no user info, no redirects; the host is
 resolved once, every address is checked, and the checked address is the one connected to, so a name cannot
@@ -13,12 +13,14 @@ import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import httpx
 
 from remit.domain.errors import AddressRefused
+from remit.ports import Answer
 
 TIME_LIMIT = 5.0
 SIZE_LIMIT = 256 * 1024
@@ -52,6 +54,34 @@ async def fetch(
     form: Form | None = None,
 ) -> bytes:
     """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
+    method, content, headers = _posted(form) if form else ("GET", b"", {})
+    answer = await ask(
+        method, url, content=content, headers=headers, allow_private=allow_private, resolve=resolve, peer=peer
+    )
+    if answer.status != 200:
+        raise _refused(f"status {answer.status}")
+    return answer.body
+
+
+def _posted(form: Form) -> tuple[str, bytes, dict[str, str]]:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if form.basic:
+        name, secret = (quote_plus(part) for part in form.basic)
+        headers["Authorization"] = "Basic " + b64encode(f"{name}:{secret}".encode()).decode()
+    return "POST", urlencode(form.fields).encode(), headers
+
+
+async def ask(
+    method: str,
+    url: str,
+    *,
+    content: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    allow_private: bool = False,
+    resolve: Resolve | None = None,
+    peer: Peer | None = None,
+) -> Answer:
+    """See `ports.Ask`: whatever was answered, redirects too, or `AddressRefused` in bounded time and memory."""
     host, port = _checked_url(url, allow_private=allow_private)
     try:
         async with asyncio.timeout(TIME_LIMIT):
@@ -60,7 +90,7 @@ async def fetch(
                 check_address(ip_address(address), allow_private=allow_private)
             if not addresses:
                 raise _refused("the name has no address")
-            return await _ask(url, host, addresses[0], peer, form)
+            return await _send(method, url, host, addresses[0], content, headers or {}, peer)
     except TimeoutError as slow:
         raise _refused(f"no complete answer in {TIME_LIMIT:.0f} s") from slow
     except (OSError, httpx.HTTPError, ValueError) as failure:
@@ -112,36 +142,49 @@ async def resolve_name(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def _ask(url: str, host: str, address: str, peer: Peer | None, form: Form | None) -> bytes:
+async def _send(
+    method: str, url: str, host: str, address: str, content: bytes, more: Mapping[str, str], peer: Peer | None
+) -> Answer:
     parts = httpx.URL(url)
     headers = {
-        "Host": parts.netloc.decode("ascii"),
         "Accept": "application/json",
+        **more,
+        "Host": parts.netloc.decode("ascii"),
         "Accept-Encoding": "identity",
     }
-    verify = peer.context if peer else True
+    verify = peer.context if peer else trusted()
     async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=TIME_LIMIT, verify=verify) as client:
-        method, data = ("POST", dict(form.fields)) if form else ("GET", None)
-        if form and form.basic:
-            name, secret = (quote_plus(part) for part in form.basic)
-            headers["Authorization"] = "Basic " + b64encode(f"{name}:{secret}".encode()).decode()
-        request = client.build_request(method, parts.copy_with(host=address), headers=headers, data=data)
+        request = client.build_request(method, parts.copy_with(host=address), headers=headers, content=content or None)
         request.extensions["sni_hostname"] = host
         response = await client.send(request, stream=True)
         try:
             if peer:
                 tls = response.extensions["network_stream"].get_extra_info("ssl_object")
                 peer.check(tls.getpeercert(binary_form=True))
-            if response.status_code != 200:
-                raise _refused(f"status {response.status_code}")
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > SIZE_LIMIT:
-                    raise _refused(f"over {SIZE_LIMIT} bytes")
-            return bytes(body)
+            if not 300 <= response.status_code < 400:
+                return Answer(response.status_code, _few(response.headers), await _bounded(response))
+            return Answer(response.status_code, _few(response.headers), b"")
         finally:
             await response.aclose()
+
+
+def _few(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value[:8192] for name, value in headers.items()}
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > SIZE_LIMIT:
+            raise _refused(f"over {SIZE_LIMIT} bytes")
+    return bytes(body)
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The public authorities, read once: it takes tens of milliseconds in which nothing else is answered."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _refused(inside: str) -> AddressRefused:

@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "frozen": ("freeze", "frozen", "What is frozen, and what still lives below it."),
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
     "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points."),
+    "issuer": ("issuers", "issuer", "Issuers that people connect: list, show, connect, disconnect."),
     "session": ("sessions", "session", "Signing in to the console: link, list, end."),
     "secret": ("secrets", "secret", "Static secrets in versions; and hand one to a person, once."),
     "policy": ("policy", "policy", "Policies: check, test, explain."),

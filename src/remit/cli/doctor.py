@@ -47,7 +47,13 @@ def _checks(obj: Context) -> Iterator[Check]:
     except Failure as failure:
         yield "key", False, f"{failure.message}. {failure.next_step}"
         return
-    for name, check in (("server", _server), ("clock", _clock), ("log", _log), ("leases", _leases)):
+    for name, check in (
+        ("server", _server),
+        ("clock", _clock),
+        ("log", _log),
+        ("leases", _leases),
+        ("connections", _connections),
+    ):
         yield _tried(name, check, api)
 
 
@@ -91,6 +97,14 @@ def _leases(api: Api) -> tuple[bool, str]:
     if not late:
         return True, "no kill is overdue"
     return False, f"{len(late)} kills failed and are retried; {late[0]['issuer']}: {late[0]['last_error']}"
+
+
+def _connections(api: Api) -> tuple[bool, str]:
+    rows = [row for row in api.every("/v1/connections", 500) if row["state"] in ("connected", "lost")]
+    lost = [row["issuer"] for row in rows if row["state"] == "lost"]
+    if lost:
+        return False, f"lost: {', '.join(lost)}; connect again: remit issuer connect {lost[0]}"
+    return True, f"{len(rows)} to other authorization servers, none lost"
 
 
 @click.command()

@@ -66,7 +66,9 @@ def key_signing(obj: Context) -> None:
 
 @key.command("rotate")
 @click.option(
-    "--use", type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "log"]), required=True
+    "--use",
+    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "log"]),
+    required=True,
 )
 @click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")
 @click.option("--reason", default="", help="Why; needed with --now, and goes to the log.")

@@ -23,6 +23,7 @@ SIGNS: Mapping[str, str] = {
     "authority": "X.509-SVIDs",
     "ssh": "SSH certificates, where the published authorities are read",
     "x509": "client certificates of tasks, where the published authorities are read",
+    "client": "who Remit is to other authorization servers, where the published keys are read",
     "log": "checkpoints, by whoever pinned the key",
 }
 ROTATED = tuple(SIGNS)
@@ -45,7 +46,8 @@ class SigningKey:
 
     `token` access tokens (ES256), `log` checkpoints (EdDSA), `federation` what clouds are shown (RS256:
     Azure promises no other), `svid` JWT-SVIDs (ES256), `authority` X.509-SVIDs (ES256),
-    `x509` client certificates of tasks (ES256), `ssh` SSH certificates of tasks (ES256).
+    `x509` client certificates of tasks (ES256), `ssh` SSH certificates of tasks (ES256), `client` client assertions
+    to other authorization servers (ES256).
 
     `public` is the JWK's members as text. `sealed` is the private half under an envelope, which no event keeps: once it
     is taken out of its row it is gone. Instants in ms; `changed_at` is that of the newest state.

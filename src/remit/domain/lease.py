@@ -77,10 +77,11 @@ class Lease:
     def key(self) -> str:
         return self.id
 
-    def live(self, now: int, reference: str = "") -> Lease:
-        """The issuer confirmed the mint."""
+    def live(self, now: int, reference: str = "", ends_at: int = 0) -> Lease:
+        """The issuer confirmed the mint, of what may die before the lease would (`ends_at`)."""
         self._needs(LeaseState.RESERVED)
-        return replace(self, state=LeaseState.LIVE, minted_at=now).known_as(reference)
+        expires_at = min(filter(None, (self.expires_at, ends_at)))
+        return replace(self, state=LeaseState.LIVE, minted_at=now, expires_at=expires_at).known_as(reference)
 
     def known_as(self, reference: str) -> Lease:
         """What its kill will need is known, if it is."""
@@ -183,11 +184,13 @@ class IssuerOutage:
 class Minted:
     """What an issuer hands over: named secret parts (`user`, `password`, …), which never appear in a repr (law 10).
 
-    `reference` is kept with the lease for the kill: an accessor, or something sealed.
+    `reference` is kept with the lease for the kill: an accessor, or something sealed. `ends_at` (ms; 0: with the lease)
+    is when its issuer lets it die.
     """
 
     parts: Mapping[str, str] = field(repr=False)
     reference: str = field(default="", repr=False)
+    ends_at: int = 0
 
     def __str__(self) -> str:
         return "<minted credential>"

@@ -79,7 +79,7 @@ class CredentialRule:
 
     `issuer` names a configured issuer; `grants` is that issuer's own least-privilege description
     (tables and privileges, an audience, …), checked by the issuer when the catalogue is applied.
-    `reveal` lets the agent see a static secret; otherwise only enforcement points use it.
+    `reveal` lets the agent see a static secret or an OAuth token; otherwise only enforcement points use it.
     """
 
     name: str

@@ -26,6 +26,7 @@ from remit.domain.approval import Approval, ApprovalState, Away
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
+from remit.domain.connection import Connection
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -160,6 +161,7 @@ KINDS: tuple[Kind, ...] = (
         _lease_due,
     ),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
+    Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(
         Observation,
         "observations",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import NoReturn
 
-from remit.domain.catalogue import Catalogue
+from remit.domain.catalogue import Catalogue, ServerConfig
 from remit.domain.errors import BadCatalogue
 from remit.domain.identity import SpiffeId
 from remit.domain.origin import BY_INITIATOR
@@ -126,10 +126,26 @@ def _check_servers(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
     offered = {credential.name for credential in purpose.credentials}
     for rule in purpose.grants:
         server = catalogue.servers.get(rule.tool.partition(".")[0])
+        if server is not None and server.url:
+            _check_resource(catalogue, purpose, server, at)
         if server is not None and server.credential and server.credential not in offered:
             at.fail(
                 rule.tool, f"{rule.tool!r} needs its server's credential {server.credential!r}, which is not offered"
             )
+
+
+def _check_resource(catalogue: Catalogue, purpose: Purpose, server: ServerConfig, at: _File) -> None:
+    """A token that is for one resource goes to that one: its issuer's `resource` is the server's `url`, to the byte."""
+    resource = _resource_of(catalogue, purpose, server.credential)
+    if resource is not None and resource != server.url:
+        said = f"credential {server.credential!r} is for {resource}, and server {server.name!r} is at {server.url}"
+        at.fail(server.credential, said)
+
+
+def _resource_of(catalogue: Catalogue, purpose: Purpose, credential: str) -> str | None:
+    """What a credential's tokens are for, if they are for one resource (RFC 8707)."""
+    issuer = next((catalogue.issuers[c.issuer] for c in purpose.credentials if c.name == credential), None)
+    return str(issuer.settings.get("resource")) if issuer is not None and issuer.kind == "oauth" else None
 
 
 def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
@@ -139,6 +155,9 @@ def _check_http(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
         route = catalogue.tools[rule.tool].http
         if route is not None and route.credential and route.credential not in offered:
             at.fail(rule.tool, f"{rule.tool!r} needs the credential {route.credential!r}, which is not offered")
+        resource = _resource_of(catalogue, purpose, route.credential) if route is not None else None
+        if route is not None and resource is not None and not f"{resource}/".startswith(f"{route.origin}/"):
+            at.fail(route.credential, f"credential {route.credential!r} is for {resource}, not for {route.origin}")
 
 
 def _check_grant(rule: GrantRule, tool: Tool, parameters: set[str], at: _File) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .claims import check_audience, check_lifetime, text
 from .jwk import PublicKey
-from .jws import bad, peek, verify
+from .jws import SigningKey, bad, peek, sign, verify
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MAX_LIFETIME_MS = 300_000
@@ -38,3 +39,10 @@ def parse(assertion: str, *, audience: str, keys: Sequence[PublicKey], now: int)
     if expires_at > now + MAX_LIFETIME_MS:
         raise bad("good for more than five minutes")
     return Assertion(client, text(claims, "jti", limit=256), expires_at)
+
+
+def encode(client: str, audience: str, jti: str, now: int, key: SigningKey) -> str:
+    """Our own assertion, as the client of another server; good for a minute, at that server alone."""
+    seconds = now // 1000
+    claims = {"iss": client, "sub": client, "aud": audience, "jti": jti, "iat": seconds, "exp": seconds + 60}
+    return sign(json.dumps(claims).encode(), typ="JWT", key=key)

@@ -31,6 +31,7 @@ ALGORITHMS: Mapping[str, str] = {
     "authority": "ES256",
     "x509": "ES256",
     "ssh": "ES256",
+    "client": "ES256",
 }
 
 # RFC 6979: the same key and data give the same signature, so replicas publish the same certificates, byte for byte.

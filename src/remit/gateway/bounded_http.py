@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx2
 
+from remit.formats.rfc9728 import challenge
+
 from .lean_http import Answer, BadAnswer, LeanHttp
 from .mcp.processes import MESSAGE_LIMIT
 
+_SCOPE = re.compile(r"[A-Za-z0-9._:/-]{1,128}\Z")
 _OURS = {"host", "content-length", "connection", "transfer-encoding", "accept-encoding", "cookie", "te", "upgrade"}
 
 
@@ -40,6 +44,9 @@ class Bounded(httpx2.AsyncBaseTransport):
             answer.close()
             said = "the server compresses" if encoded else "the server sent us elsewhere (a redirect)"
             raise httpx2.RequestError(said, request=request)
+        if answer.status in (401, 403) and (wants := _wants(answer.status, found)):
+            answer.close()
+            return httpx2.Response(answer.status, json=_said(wants), request=request)
         events = found.get("content-type", "").lower().startswith("text/event-stream")
         body = _Body(answer, self._patience, bounded=not events)  # the SDK bounds each event of a stream
         return httpx2.Response(answer.status, headers=found, stream=body, request=request)
@@ -66,6 +73,23 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._answer.close()
+
+
+def _wants(status: int, headers: httpx2.Headers) -> str:
+    """What a Bearer challenge asks for (RFC 6750 section 3.1), in our words: nobody widens anything by itself."""
+    said = challenge(headers.get("www-authenticate", ""))
+    if not said:
+        return ""
+    if status == 401:
+        return "it does not take the credential that it was given; the next session asks for a fresh one"
+    scopes = [word for word in said.get("scope", "").split() if _SCOPE.match(word)][:20]
+    if said.get("error") != "insufficient_scope" or not scopes:
+        return ""
+    return f"it wants the scope {' '.join(scopes)}, which this purpose's credential does not name"
+
+
+def _said(wants: str) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": None, "error": {"code": -32603, "message": wants}}
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int]:

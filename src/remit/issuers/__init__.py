@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from time import time_ns
+from typing import Any, TypeVar
 
 from remit.domain.catalogue import IssuerConfig
-from remit.domain.errors import BadField
+from remit.domain.errors import BadField, IssuerUnavailable
 from remit.domain.flow import Json
-from remit.ports import Issuer, Reader, Sealer, Signer
+from remit.ports import Answer, Ask, Issuer, Reader, Renew, Sealer, Signer
+
+T = TypeVar("T")
+
+
+async def _no_ask(*_: object, **__: object) -> Answer:
+    raise IssuerUnavailable("Nothing can be asked here.")
+
+
+async def _no_renew(issuer: str, lease: str, until: int, use: Callable[[Any], Awaitable[tuple[Any, T]]]) -> T:
+    raise IssuerUnavailable("No grant is kept here.")
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What issuers may need of the house. `environ` resolves settings such as `dsn_env`; `clock` is ms."""
+    """What issuers may need of the house. `environ` resolves settings such as `dsn_env`; `clock` is ms.
+
+    `ask` and `renew` are for those whose addresses strangers name, and whose grants people give.
+    """
 
     reader: Reader
     signer: Signer
@@ -24,6 +38,8 @@ class Tools:
     issuer_url: str
     environ: Mapping[str, str]
     clock: Callable[[], int] = field(default=lambda: time_ns() // 1_000_000)
+    ask: Ask = _no_ask
+    renew: Renew = _no_renew
 
 
 # kind → (module, class, settings). A module is imported when the first issuer of its kind is built.
@@ -59,6 +75,22 @@ KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "github": ("github", "GithubIssuer", ("client_id", "installation", "private_key_file", "api")),
     "kubernetes": ("kubernetes", "KubernetesIssuer", ("server", "token_file", "ca_file")),
     "aws": ("aws", "AwsIssuer", ("region", "endpoint")),
+    "oauth": (
+        "oauth",
+        "OauthIssuer",
+        (
+            "resource",
+            "grant",
+            "authorization_server",
+            "client_id",
+            "client_auth",
+            "client_secret_env",
+            "client_secret_file",
+            "longest_life",
+            "revoke",
+            "allow_private_network",
+        ),
+    ),
     "jwt": ("jwt", "JwtIssuer", ()),
     "static": ("static", "StaticIssuer", ()),
 }

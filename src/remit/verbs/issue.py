@@ -22,6 +22,7 @@ from remit.domain.task import Task
 from remit.ports import Env, InForce, Issuer
 
 MINT_WINDOW = 30_000
+HIDDEN = ("static", "oauth")
 ROUNDS = 24
 
 
@@ -99,7 +100,7 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
         frozen = above.frozen.of(catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose))
         if frozen is not None or any(link.branch.ended_at for link in above.links):
             break
-        live = lease.live(call.now, minted.reference)
+        live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
             await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
             return live, minted
@@ -171,8 +172,8 @@ def _judge(
 
 
 def _hidden(force: InForce, rule: CredentialRule) -> bool:
-    """A static secret cannot be killed, so an agent sees it only if its purpose says so."""
-    return force.catalogue.issuers[rule.issuer].kind == "static" and not rule.reveal
+    """What cannot be killed for certain, or is somebody else's, an agent sees only if its purpose says so."""
+    return force.catalogue.issuers[rule.issuer].kind in HIDDEN and not rule.reveal
 
 
 def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:

@@ -9,12 +9,18 @@ from typing import Any
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
+from remit.domain.connection import Connection
 from remit.domain.errors import BadToken, Conflict
 from remit.domain.keys import SigningKey
 from remit.domain.secret import HandOver, SealedSecret
 from remit.ports import Env
 
-ENVELOPES: Mapping[type[Any], str] = {SigningKey: "sealed", SealedSecret: "envelope", HandOver: "envelope"}
+ENVELOPES: Mapping[type[Any], tuple[str, ...]] = {
+    SigningKey: ("sealed",),
+    SealedSecret: ("envelope",),
+    HandOver: ("envelope",),
+    Connection: ("envelope", "attempt"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,12 @@ class Rewrapped:
 async def rewrap(env: Env, call: Call) -> Rewrapped:
     """Rewrap row by row, each in its own commit: stopping anywhere is fine, and doing it again does what is left."""
     done, already, unopened = 0, 0, []
-    for kind, field in ENVELOPES.items():
+    for kind, fields in ENVELOPES.items():
         after = ""
         while page := await env.store.find(kind, {}, after=after, limit=100):
             for row in page:
                 try:
-                    changed = await _one(env, call, kind, field, row.key)
+                    changed = await _one(env, call, kind, fields, row.key)
                 except BadToken:
                     unopened.append(f"{kind.__name__} {row.key}")
                     continue
@@ -43,16 +49,16 @@ async def rewrap(env: Env, call: Call) -> Rewrapped:
     return Rewrapped(done, already, tuple(unopened))
 
 
-async def _one(env: Env, call: Call, kind: type[Any], field: str, key: str) -> bool:
+async def _one(env: Env, call: Call, kind: type[Any], fields: tuple[str, ...], key: str) -> bool:
     while True:
         row: Any = await env.store.get(kind, key)
-        envelope = getattr(row, field)
-        fresh = env.sealer.rewrap(envelope) if envelope else ""
-        if fresh == envelope:
+        sealed = {name: getattr(row, name) for name in fields}
+        fresh = {name: env.sealer.rewrap(envelope) if envelope else "" for name, envelope in sealed.items()}
+        if fresh == sealed:
             return False
         because = events.EnvelopeRewrapped(kind.__name__, key)
         try:
-            await env.store.commit(Change(because, call).put(replace(row, **{field: fresh}), was=row))
+            await env.store.commit(Change(because, call).put(replace(row, **fresh), was=row))
             return True
         except Conflict:
             continue

@@ -11,13 +11,15 @@ from typing import Any
 
 from starlette.responses import Response
 
+from remit.domain.approval import Approval
 from remit.domain.caller import Call, CallerKind
-from remit.domain.decision import Access, Permit, word
+from remit.domain.decision import Access, Hold, Permit, word
 from remit.domain.errors import Absent, BadField, Malformed
 from remit.formats import json_input
 from remit.verbs.decide import decide
 
 from . import shapes
+from .authzen_requests import CAPABILITY, requestable
 from .house import Asked, House
 from .problems import json_response
 
@@ -88,7 +90,8 @@ async def _evaluate(house: House, call: Call, body: Mapping[str, Any]) -> dict[s
     house.metrics.decisions.labels(word(found)).inc()
     shown = shapes.decision(found, house.url)
     reasons = {"decision": shown["decision"], "reasons": shown["why"]}
-    approval = {"approval": shown["approval"]} if "approval" in shown else {}
+    held = await house.env.store.get(Approval, found.approval) if isinstance(found, Hold) else None
+    approval = {"approval": shown["approval"], **requestable(house, held, call.now)} if held else {}
     return {"decision": isinstance(found, Permit), "context": {**reasons, **approval}}
 
 
@@ -129,5 +132,7 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
         "policy_decision_point": at,
         "access_evaluation_endpoint": f"{at}/access/v1/evaluation",
         "access_evaluations_endpoint": f"{at}/access/v1/evaluations",
+        "access_request_endpoint": f"{at}/access/v1/requests",
+        "capabilities": [CAPABILITY],
     }
     return json_response(document)

@@ -40,6 +40,7 @@ class Route:
     query: tuple[str, ...] = ()
     limit: int = 0
     creates: bool = False
+    also: tuple[int, ...] = ()
     hook: bool = False
     browser: bool = False
 
@@ -61,4 +62,4 @@ class Route:
     def statuses(self) -> tuple[int, ...]:
         """Everything it can answer."""
         done = 201 if self.creates else 204 if self.method == "PUT" else 200
-        return (done, 400, 401, 403, 404, 409, 413, 429, 503)
+        return (done, 400, 401, 403, 404, 409, 413, 429, 503, *self.also)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import api_agents as agents
 from . import api_approvals as approvals
+from . import api_connections as connections
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -14,7 +15,7 @@ from . import api_hooks as hooks
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
-from . import authzen, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
+from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from . import shapes_approvals as asks
 from .console import page, sign_in, sign_in_oidc
 from .console.live import changes
@@ -62,6 +63,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
+    Route(
+        "POST", "/access/v1/requests", AGENT | ENFORCER, authzen_requests.submit, raw=True, creates=True, also=(410,)
+    ),
+    Route("GET", "/access/v1/requests/{request}", AGENT | ENFORCER, authzen_requests.status),
     Route("POST", "/oauth/token", ANYONE, oauth.token, form=_TOKEN_FORM),
     Route("POST", "/oauth/challenge", ANYONE, client_attestation.challenge),
     Route("POST", "/oauth/introspect", ENFORCER | READERS, oauth.introspect, form=("token",)),
@@ -190,6 +195,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
+    Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),
+    Route("GET", "/v1/issuers/{issuer}/connection", READERS, connections.show),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection",
+        OPERATOR,
+        connections.begin,
+        body=shapes.ConnectRequest,
+        creates=True,
+    ),
+    Route(
+        "POST",
+        "/v1/issuers/{issuer}/connection/answer",
+        OPERATOR,
+        connections.answer,
+        body=shapes.RedirectedRequest,
+    ),
+    Route("POST", "/v1/issuers/{issuer}/connection/end", OPERATOR, connections.end, body=shapes.ReasonRequest),
+    Route("GET", "/client/{name}", ANYONE, connections.client_document),
+    Route("GET", "/.well-known/client-jwks.json", ANYONE, connections.client_keys),
     Route("GET", "/v1/secrets", READERS, secrets.list_secrets, query=_PAGE),
     Route("GET", "/v1/secrets/{secret}", READERS, secrets.show_secret),
     Route("PUT", "/v1/secrets/{secret}", OPERATOR, secrets.put, body=shapes.SecretRequest, limit=512 * KIB),

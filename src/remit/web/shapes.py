@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from remit.domain.connection import Connection
 from remit.domain.decision import Decision, Hold, word
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease, Waiting
@@ -46,6 +47,18 @@ class ProposeRequest(Strict, frozen=True):
     duration_ms: int = 0
     max_calls: int = 0
     subject_token: str = ""
+
+
+class ConnectRequest(Strict, frozen=True):
+    """Where the authorization server is to send the person back to: loopback."""
+
+    redirect_uri: str
+
+
+class RedirectedRequest(Strict, frozen=True):
+    """The whole address that the browser was sent back to."""
+
+    redirected: str
 
 
 class DelegationRequest(Strict, frozen=True):
@@ -285,3 +298,18 @@ def decision(found: Decision, base_url: str) -> dict[str, Any]:
         url = f"{base_url}/console/approvals/{found.approval}"
         shown["approval"] = {"id": found.approval, "url": url, "approvers": list(approvers)}
     return shown
+
+
+def connection(row: Connection) -> dict[str, Any]:
+    """A connection, without anything sealed."""
+    return {
+        "issuer": row.issuer,
+        "state": row.state.value,
+        "authorization_server": row.authorization_server,
+        "client_id": row.client,
+        "scopes": list(row.scopes),
+        "connected_at": row.connected_at,
+        "connected_by": row.connected_by,
+        "attempt_until": row.attempt_until,
+        "reason": row.reason,
+    }

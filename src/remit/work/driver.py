@@ -17,6 +17,7 @@ from .notify import notify
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
 IDLE = 0.5
@@ -65,6 +66,9 @@ class Driver:
         async def secrets() -> bool:
             return bool(await tend_secrets(env, self._clock()))
 
+        async def connections() -> bool:
+            return bool(await tend_connections(env, self._clock()))
+
         async def extend() -> bool:
             return bool(await sequence(log, env.signer, log_name))
 
@@ -83,6 +87,7 @@ class Driver:
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
+            asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
             asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),

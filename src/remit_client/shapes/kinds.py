@@ -94,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "azure": Kind({"access_token": ("AZURE_ACCESS_TOKEN",)}),
     "github": Kind({"access_token": ("GITHUB_TOKEN", "GH_TOKEN")}, ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")),
     "kubernetes": Kind(shape="k8s"),
+    "oauth": Kind({"access_token": ("MCP_SERVER_TOKEN",)}),
 }
 GENERIC = Kind()
 

@@ -27,6 +27,17 @@ from .approval import (
 from .catalogue import (
     CatalogueApplied,
 )
+from .connection import (
+    ConnectionAnswered,
+    ConnectionBegun,
+    ConnectionEnded,
+    ConnectionEndFailed,
+    ConnectionEnding,
+    ConnectionLost,
+    ConnectionMade,
+    GrantReturned,
+    GrantTaken,
+)
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -149,4 +160,13 @@ Event: TypeAlias = (
     | SessionBegan
     | SessionKept
     | SessionEnded
+    | ConnectionBegun
+    | ConnectionAnswered
+    | ConnectionMade
+    | GrantTaken
+    | GrantReturned
+    | ConnectionLost
+    | ConnectionEnding
+    | ConnectionEndFailed
+    | ConnectionEnded
 )

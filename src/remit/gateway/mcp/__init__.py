@@ -21,7 +21,7 @@ from remit.formats.mcp_pin import pinned
 from remit_client import AsyncRemit, AsyncTask, Denied, RemitError
 
 from ..asks import AgentAsks, Desk
-from ..secrets import NoSecrets, enforcer_key, injected
+from ..secrets import Injected, NoSecrets, enforcer_key, injected
 from .beside import COMPLETE, Beside
 from .bridge import bridge
 from .enforce import PROMPTS, RESOURCES
@@ -35,13 +35,14 @@ from .stdio import standard_streams
 from .upstream import FAILURES, Upstream, connected, first
 
 
-async def describe(config: ServerConfig, server: str = "") -> list[tuple[str, dict[str, Any], str]]:
+async def describe(config: ServerConfig, server: str = "", token: str = "") -> list[tuple[str, dict[str, Any], str]]:
     """A live server's tools, and what else it offers: (catalogue name, what a pin covers, pin).
 
-    What cannot be pinned has none: `''`.
+    What cannot be pinned has none: `''`. `token` is whoever reviews it's own, for a server at a URL that wants one.
     """
     quiet_sdk()
-    async with connected(config) as upstream:
+    held = Injected({"Authorization": token}) if token and config.url else NoSecrets
+    async with connected(config, held=held) as upstream:
         try:
             tools = await upstream.tools()
         except FAILURES as failure:
