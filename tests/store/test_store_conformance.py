@@ -18,6 +18,7 @@ from remit.domain.above import Branch
 from remit.domain.approval import Approval, Away
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
+from remit.domain.connection import Connection
 from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
@@ -132,6 +133,21 @@ async def test_a_session_and_the_link_it_began_by_are_kept(store):
         Change(events.SessionEnded("d2", "dana", "left"), CALL).put(ended, was=replace(session, version=1))
     )
     assert await store.find(Session, {"state": "open"}) == []
+
+
+@with_store
+async def test_a_connection_is_due_when_it_ends_and_its_grant_is_in_no_event(store):
+    made = Connection("crm").made("envelope-of-it", "https://as.example", "remit", ("notes.read",), 5, "operator:op")
+    because = events.ConnectionMade("crm", "https://as.example", "remit", ("notes.read",))
+    await store.commit(Change(because, CALL).put(made, was=None))
+    row = await store.get(Connection, "crm")
+    assert row == replace(made, version=1) and row.scopes == ("notes.read",)
+    assert await store.due(Connection, 10**15) == []
+    ending = row.taken("lse_1", 9).ending(7, "over")
+    await store.commit(Change(events.ConnectionEnding("crm", "over"), CALL).put(ending, was=row))
+    assert await store.due(Connection, 6) == [] and await store.due(Connection, 7) == [replace(ending, version=2)]
+    assert await store.find(Connection, {"state": "ending"}) == [replace(ending, version=2)]
+    assert "envelope-of-it" not in repr(await store.history(0, 100)) and await replay(store) == []
 
 
 @with_store

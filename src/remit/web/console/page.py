@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import jinja2
 from markupsafe import Markup, escape
@@ -140,6 +140,13 @@ def back_to(request: Request) -> str:
     """Where to go on after signing in: the page that was asked for, if it was one."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return sessions.ours(path) if request.method in ("GET", "HEAD") else "/console"
+
+
+def by_name(house: House, request: Request) -> str:
+    """Where a page is for somebody who came by the loopback address: sessions and passkeys are of its name."""
+    by, name = urlsplit(house.url).netloc, sessions.console_url(house)
+    came = request.headers.get("host", "") == by != urlsplit(name).netloc
+    return name + back_to(request) if came and request.method in ("GET", "HEAD") else ""
 
 
 async def refused(house: House, refusal: Refusal, back: str) -> Response:

@@ -39,9 +39,10 @@ async def open_tasks(house: House, call: Call) -> list[Task]:
     """The caller's open tasks, the newest first, at most a thousand: of a person, what they began and answer for."""
     find = house.env.store.find
     is_open = {"state": TaskState.OPEN.value}
-    if call.caller.kind is not CallerKind.PERSON:
-        rows = {row.id: row for row in await find(Task, is_open, limit=COUNTED)}
-    else:
+    first = await find(Task, is_open, limit=COUNTED)
+    if call.caller.kind is not CallerKind.PERSON or len(first) < COUNTED:
+        rows = {row.id: row for row in first if await api_agents.may_see(house, call, row)}
+    else:  # theirs need not be among the first
         _, force = await house.env.in_force()
         catalogue, name = force.catalogue, call.caller.name
         mine = [{"agent": agent.name} for agent in catalogue.agents.values() if agent.owner == name]
