@@ -490,6 +490,18 @@ def test_a_server_that_takes_all_back_with_one_token_is_found_out_when_it_is_con
             await made.issuer.redeem(await made.begin(), "c")
         assert "revoke = false" in refused.value.next_step
         liar.said.clear()
+        liar.says["/revoke"] = (400, {}, {"error": "invalid_request"})
+        with pytest.raises(BadField, match="did not take back") as refused:
+            await made.issuer.redeem(await made.begin(), "c")
+        assert "revoke = false" in refused.value.next_step
+        liar.honest()
+        liar.says["/token"] = lambda headers, form: (
+            (400, {}, {"error": "invalid_target"}) if "/revoke" in liar.asked() else honest
+        )
+        liar.said.clear()
+        with pytest.raises(BadField, match="does not refresh: invalid_target"):
+            await made.issuer.redeem(await made.begin(), "c")
+        liar.said.clear()
         kept = await Made(liar, revoke=False).connect()
         assert (await kept.mint()).parts and "/revoke" not in liar.asked()
 

@@ -18,8 +18,10 @@ from remit.domain.above import Branch
 from remit.domain.approval import Approval, Away
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
+from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
@@ -154,6 +156,21 @@ async def test_what_a_person_agreed_to_is_kept(store):
 
 
 @with_store
+async def test_a_connection_is_due_when_it_ends_and_its_grant_is_in_no_event(store):
+    made = Connection("crm").made("envelope-of-it", "https://as.example", "remit", ("notes.read",), 5, "operator:op")
+    because = events.ConnectionMade("crm", "https://as.example", "remit", ("notes.read",))
+    await store.commit(Change(because, CALL).put(made, was=None))
+    row = await store.get(Connection, "crm")
+    assert row == replace(made, version=1) and row.scopes == ("notes.read",)
+    assert await store.due(Connection, 10**15) == []
+    ending = row.taken("lse_1", 9).ending(7, "over")
+    await store.commit(Change(events.ConnectionEnding("crm", "over"), CALL).put(ending, was=row))
+    assert await store.due(Connection, 6) == [] and await store.due(Connection, 7) == [replace(ending, version=2)]
+    assert await store.find(Connection, {"state": "ending"}) == [replace(ending, version=2)]
+    assert "envelope-of-it" not in repr(await store.history(0, 100)) and await replay(store) == []
+
+
+@with_store
 async def test_checks_that_hold_let_the_change_through(store):
     await store.commit(left("a"))
     row = await store.get(Away, "a")
@@ -194,6 +211,21 @@ async def test_a_chain_of_changes_in_one_batch(store):
     assert isinstance(results[0], int)
     assert isinstance(results[1], int | Conflict)
     assert await replay(store) == []
+
+
+@with_store
+async def test_rows_are_tallied_by_a_column_among_some(store):
+    for n in range(7):
+        name = f"bot{n % 2}"
+        row = JoinToken(f"d{n}", name, 9)
+        await store.commit(Change(events.JoinTokenCreated(name, row.digest, 9), CALL).put(row, was=None))
+    assert dict(await store.tally(JoinToken, {}, "agent")) == {"bot0": 4, "bot1": 3}
+    assert dict(await store.tally(JoinToken, {"agent": "bot1"}, "agent")) == {"bot1": 3}
+    assert sum((await store.tally(JoinToken, {}, "agent", limit=3)).values()) == 3
+    assert dict(await store.tally(JoinToken, {"agent": "nobody"}, "agent")) == {}
+    for where, by in (({"digest": "d1"}, "agent"), ({}, "digest")):
+        with pytest.raises(ValueError, match="digest"):
+            await store.tally(JoinToken, where, by)
 
 
 @with_store

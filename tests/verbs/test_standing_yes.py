@@ -22,6 +22,7 @@ from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.observe import observe
 from remit.verbs.revoke import end_task
 from remit.work.end_leases import end_leases
+from tests.delegating import Between, below
 from tests.world import FILES, world
 
 SEND = """
@@ -329,5 +330,27 @@ def test_a_no_grants_nothing_and_another_task_has_its_own(run):
         with pytest.raises((Denied, WrongState)):
             await answer(w.env, w.person("frank"), approval.id, Given(approval.digest, True))
         assert (await w.store.get(Task, task.id)).open_at(w.clock.now)
+
+    run(main())
+
+
+def test_a_standing_yes_of_a_task_covers_nothing_below_it(run):
+    """Nobody was shown what other agents would do with it."""
+
+    async def main():
+        rules = '[[delegations]]\nagents = ["other"]\npurposes = ["part"]\n'
+        mine = files("standing = 5")
+        whole = "max_depth = 1\n" + mine["purposes/pay.toml"] + rules
+        part = mine["purposes/pay.toml"].replace('agents = ["bot"]', 'agents = ["other"]')
+        w = await world(Between(), {**mine, "purposes/pay.toml": whole, "purposes/part.toml": part})
+        _, call = await w.proved()
+        task = await w.task(call)
+        _, other = await w.proved("other")
+        child = await below(w, call, task, other, purpose="part", max_calls=9)
+        await agreed(w, call, task)
+        assert isinstance(await send(w, call, task), Permit)
+        for _ in range(2):
+            assert isinstance(await send(w, other, child), Hold)
+        assert isinstance(await send(w, call, task), Permit)
 
     run(main())

@@ -90,11 +90,11 @@ class Fatigue:
         self._open: dict[str, _Asked] = {}
         self._by_task: Counter[str] = Counter()
 
-    async def read(self, log: LogReader) -> None:
-        """Catch up with the log, at most `AT_MOST` pages at once."""
+    async def read(self, log: LogReader, pages: int = 0) -> None:
+        """Catch up with the log by so many pages of it, `AT_MOST` unless they are said."""
         async with self._reading:  # each event is counted once, however many ask
             size, _ = await log.head()
-            for _ in range(AT_MOST):
+            for _ in range(pages or AT_MOST):
                 lines = await log.entries(self._next, min(self._next + PAGE, size))
                 if not lines:
                     break

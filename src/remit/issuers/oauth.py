@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_urlsafe
 
 import msgspec
 
 from remit.domain.catalogue import IssuerConfig
-from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, Refusal, WrongState
 from remit.domain.flow import Json
 from remit.domain.lease import Lease, Minted
 from remit.formats import rfc6749
@@ -32,6 +33,7 @@ from .oauth_settings import Said
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7a\x7c\x7e]{1,256}\Z")
 _SELF_CONTAINED = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+\Z", re.ASCII)
 LEEWAY = 6_000  # that a resource server may allow for clocks
+_WITHOUT = "Say revoke = false in its entry, and connect again: tokens then die at their own end."
 _IN_FLIGHT, _SHORTEST, _REMEMBERED = 12_000, 2, 4096
 
 
@@ -161,21 +163,29 @@ class OauthIssuer:
         grant = Grant(attempt.server, attempt.client, attempt.resource, found.scopes, found.refresh_token)
         if not found.refresh_token:
             raise unusable("refresh_token", f"{attempt.server.issuer} gave none, so nothing could be minted later")
-        if await self._revoked(grant, found.access_token):
-            grant = await self._survived(grant)
-        return grant
+        try:
+            return await self._tried(grant, found.access_token)
+        except IssuerUnavailable as failure:
+            with suppress(Refusal):
+                await self.withdraw(grant)
+            said = f"{grant.server.issuer} did not take back a token when it was tried"
+            raise BadField("revoke", said, next_step=_WITHOUT, inside=failure.inside) from failure
 
-    async def _survived(self, grant: Grant) -> Grant:
+    async def _tried(self, grant: Grant, token: str) -> Grant:
         """Whether the grant outlives one token of it: some servers take all back with one (RFC 7009 section 2.1)."""
+        if not await self._revoked(grant, token):
+            return grant
         try:
             form = rfc6749.refreshment(grant, ())
             found = await self._client.token(grant.server, self._with_secret(grant.client), form, grant.scopes)
         except rfc6749.TokenRefused as gone:
-            step = "Say revoke = false in its entry, and connect again: tokens then die at their own end."
+            if gone.word != "invalid_grant":
+                raise unusable("refresh_token", f"{grant.server.issuer} does not refresh: {gone.word}") from gone
             said = f"{grant.server.issuer} takes the whole grant back with one token of it"
-            raise BadField("revoke", said, next_step=step) from gone
-        await self._revoked(grant, found.access_token)
-        return replace(grant, refresh_token=found.refresh_token or grant.refresh_token)
+            raise BadField("revoke", said, next_step=_WITHOUT) from gone
+        fresh = replace(grant, refresh_token=found.refresh_token or grant.refresh_token)
+        await self._revoked(fresh, found.access_token)
+        return fresh
 
     async def withdraw(self, grant: Grant) -> bool:
         """See `ports.Connector`."""

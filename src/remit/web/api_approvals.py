@@ -24,6 +24,7 @@ from .problems import json_response
 from .shapes import ReasonRequest
 
 EARLIER = 20
+PAGES = 4
 
 
 async def list_approvals(house: House, call: Call, asked: Asked) -> Response:
@@ -60,7 +61,7 @@ async def whole(house: House, call: Call, row: Approval) -> dict[str, Any]:
     standing = await house.env.store.find(StandingYes, {"task": row.task}, limit=20)
     purpose = force.catalogue.purposes.get(task.purpose) if task else None
     rule = purpose.approval if purpose else None
-    await house.fatigue.read(house.log)
+    await house.fatigue.read(house.log, pages=PAGES)  # a page that people wait for reads no whole log
     mine = house.fatigue.person(call.caller.name)
     return {
         **shapes.approval(row),
