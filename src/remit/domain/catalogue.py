@@ -60,6 +60,11 @@ class Catalogue:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
 
+    @property
+    def tells(self) -> bool:
+        """Whether anybody is told that they are asked."""
+        return bool(self.notifications) or any(provider.ciba for provider in self.providers.values())
+
     def person(self, caller: Caller) -> Person | None:
         """The person who calls, with the groups that their identity provider gave them besides."""
         found = self.people.get(caller.name)
