@@ -100,5 +100,12 @@ def test_a_real_provider_asks_and_is_believed(house, provider, secret, yes):
     assert bot.call(task, token, "pay", wanted)["decision"] == ("permit" if yes else "deny")
     shows = house.cli("approval", "show", held, REMIT_KEY=house.keys["frank"])
     assert shown["code"] in shows.stdout and "in the app of company" in shows.stdout, shows.stderr
+    with httpx.Client(
+        base_url=house.url.replace("127.0.0.1", "localhost"), trust_env=False, follow_redirects=True
+    ) as page:
+        address = frank.post("/v1/sessions/links", json={}).json()["url"]
+        page.post(address, headers={"Sec-Fetch-Site": "same-origin"}, data={"next": ""})
+        text = page.get(f"/console/approvals/{held}", headers={"Accept": "text/html"}).text
+        assert "in the app of company" in text and f"<code>{shown['code']}</code>" in text, text[:3000]
     for path in (house.data / "remit.db", house.data / "remit.db-wal", house.data.with_suffix(".log")):
         assert secret.encode() not in path.read_bytes()

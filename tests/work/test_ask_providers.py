@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
@@ -31,6 +32,7 @@ from remit.formats import ciba, signing_key
 from remit.formats.approval_proof import prove
 from remit.formats.catalogue import parse
 from remit.formats.ciba import Said, Wanted
+from remit.formats.jws import SigningKey, sign
 from remit.issuers.keyring import RootSealer
 from remit.ports import NoBackchannel
 from remit.store.memory import MemoryStore
@@ -283,6 +285,13 @@ def unsigned(algorithm, **claims):
     return made
 
 
+def forged(provider):
+    now = int(provider.clock())
+    body = {"iss": provider.url, "aud": "remit", "sub": "1", "iat": now, "exp": now + 300, "preferred_username": "frank@idp"}  # fmt: skip
+    key = SigningKey(provider.key.public.kid, "ES256", signing_key.generate("ES256").sign)
+    return sign(json.dumps(body).encode(), typ="JWT", key=key)
+
+
 FLAWS = {
     "another person": lambda p: {"preferred_username": "gina@idp"},
     "nobody": lambda p: {"preferred_username": None},
@@ -296,6 +305,7 @@ FLAWS = {
     "authenticated before the request": lambda p: {"auth_time": int(p.clock()) - 30},
     "expired": lambda p: {"exp": int(p.clock()) - 30},
     "another key": lambda p: {"_key": signing_key.generate("ES256")},
+    "another key of the same name": lambda p: forged(p),
     "none": unsigned("none"),
     "HS256": unsigned("HS256"),
 }
@@ -305,7 +315,7 @@ FLAWS = {
 def test_an_id_token_with_a_flaw_is_no_answer(run, provider, flaw):
     async def main():
         a = await waiting(provider, people=("frank", "gina"))
-        wrong = FLAWS[flaw](provider) if not isinstance(FLAWS[flaw], dict) else FLAWS[flaw]
+        wrong = FLAWS[flaw](provider)
         if isinstance(wrong, str):
             provider.answers(claims=wrong)
             await a.turn()
@@ -364,7 +374,7 @@ async def changed(a):
 
 
 async def rewritten(a):
-    files_ = {**a.files, "remit.toml": a.files["remit.toml"].replace('"frank@idp"', '"other@idp"')}
+    files_ = {**a.files, "remit.toml": a.files["remit.toml"].replace("ciba = true", 'ciba = true\ntitle = "Other"')}
     await apply(a.w.env, a.w.call(CallerKind.OPERATOR, "op"), files_)
 
 
@@ -483,9 +493,17 @@ def endless(request):
 
 
 def never(request):
-    import time
-
-    time.sleep(0.6)
+    """A byte now and then: no single wait is long, and all of it together is."""
+    data = json.dumps(GOOD).encode()
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    try:
+        for byte in data:
+            request.wfile.write(bytes([byte]))
+            time.sleep(0.02)
+    except OSError:
+        pass
 
 
 def redirects(request):
@@ -574,7 +592,16 @@ def test_an_answer_without_a_token_that_verifies_is_void(run, provider, body, wh
     run(main())
 
 
-ADDRESSES = ["http://169.254.169.254/latest", "http://10.0.0.7/x", "file:///etc/passwd", "gopher://127.0.0.1/", None, 7]
+ADDRESSES = [
+    "http://169.254.169.254/x",
+    "https://169.254.169.254/x",
+    "https://[::ffff:169.254.169.254]/x",
+    "http://10.0.0.7/x",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1/",
+    None,
+    7,
+]
 
 
 @pytest.mark.parametrize("endpoint", ["backchannel_authentication_endpoint", "token_endpoint"])
@@ -587,6 +614,7 @@ def test_discovery_sends_us_nowhere(run, provider, endpoint, monkeypatch):
         return await real(method, url, host, *rest)
 
     monkeypatch.setattr(fetch, "_send", watched)
+    monkeypatch.setattr(fetch, "TIME_LIMIT", 0.3)
     company = parse(files(provider)).providers["company"]
 
     async def main():

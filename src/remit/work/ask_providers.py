@@ -33,7 +33,7 @@ async def ask_providers(env: Env, now: int, polled: dict[str, int]) -> int:
     """Send and fetch what is due; returns how many requests moved. `polled` is this process's own memory of turns."""
     call, few = Call(SYSTEM, now), asyncio.Semaphore(AT_ONCE)
     due = await env.store.due(BackchannelRequest, now, limit=AT_ONCE)
-    waiting = await env.store.find(BackchannelRequest, {"state": BackchannelState.WAITING.value}, limit=PAGE)
+    waiting = await _waiting(env)
     for key in polled.keys() - {row.key for row in waiting}:
         del polled[key]
 
@@ -46,6 +46,15 @@ async def ask_providers(env: Env, now: int, polled: dict[str, int]) -> int:
         if isinstance(found, BaseException):
             raise found
     return sum(found for found in done if isinstance(found, int))
+
+
+async def _waiting(env: Env) -> list[BackchannelRequest]:
+    found: list[BackchannelRequest] = []
+    where, after = {"state": BackchannelState.WAITING.value}, ""
+    while page := await env.store.find(BackchannelRequest, where, after=after, limit=PAGE):
+        found += page
+        after = page[-1].key
+    return found
 
 
 async def _send(env: Env, call: Call, row: BackchannelRequest) -> int:
