@@ -113,7 +113,11 @@ class AppProvider(Provider):
 
     def __init__(self, interval=5, shows=1000):
         super().__init__()
-        self.interval, self.shows = interval, shows
+        self.begin(interval, shows)
+
+    def begin(self, interval=5, shows=1000):
+        """As if nobody had been asked anything."""
+        self.interval, self.shows, self.flaws, self.posts = interval, shows, {}, []
         self.asked, self.said, self.polls, self.tricks, self.says = {}, {}, [], {}, {}
 
     def document(self, path):

@@ -53,10 +53,17 @@ from tests.world import FILES, world
 PAY = {"customer": "acme", "invoice": 17, "amount": "120.00"}
 
 
-@pytest.fixture
-def provider():
+@pytest.fixture(scope="module")
+def company():
     with AppProvider() as running:
         yield running
+
+
+@pytest.fixture
+def provider(company):
+    """One for all, so that its catalogue is compiled once."""
+    company.begin()
+    return company
 
 
 def files(provider, rule="", people=("frank",), more=""):
