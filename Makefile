@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := postgresql mariadb-server openssh-server chromium
 .DEFAULT_GOAL := help
-.PHONY: help adapters demo test check format lint types architecture bench soak docs coverage clean system-packages mcp-conformance
+.PHONY: help adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,9 @@ $(MCP_SUITE)/ref/node_modules:
 mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite: gateway and OAuth client; the filesystem server; oidc-provider (npm, git)
 	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py tests/gateway/test_gateway_filesystem.py \
 		tests/gateway/test_oauth_conformance.py tests/issuers/test_oauth_provider.py tests/web/test_ciba_provider.py
+
+pictures: $(VENV)/.dev ## The pictures of the console in docs/images, taken anew (chromium)
+	@$(BIN)/python -m tests.console.pictures
 
 docs: $(VENV)/.docs ## Build the documentation into site/
 	@$(BIN)/zensical build

@@ -20,6 +20,7 @@ FILES = {
     "delegation.py": ("chain.verify", "revoke.tree"),
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
+    "console_pages.py": ("console.page",),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "svid.py": ("svid.issue", "svid.fetch"),

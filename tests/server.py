@@ -7,16 +7,18 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from remit_client import AgentKey
 
+T = TypeVar("T")
 REMIT = os.environ.get("REMIT_TEST_SERVER") or str(Path(sys.executable).parent / "remit")
 AHEAD = """
 import time
@@ -257,3 +259,18 @@ def furnished(server: Server, files: dict[str, str] | None = None) -> Server:
         server.keys[name] = http.post("/v1/keys", json={"kind": kind, "name": name}).json()["key"]
     assert http.put("/v1/secrets/stripe", json={"value": f"canary-{secrets.token_hex(4)}"}).status_code == 204
     return server
+
+
+def eventually(look: Callable[[], T], good: Callable[[T], bool], seconds: float = 10) -> T:
+    """What is seen once it is as it should be: the log follows what is done by some milliseconds."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            found = look()
+            if good(found):
+                return found
+        except (IndexError, KeyError):
+            if time.monotonic() > until:
+                raise
+        assert time.monotonic() < until, found
+        time.sleep(0.02)

@@ -43,6 +43,10 @@ class Reader(Protocol):
         """Rows whose indexed columns equal `where`, in key order, keys greater than `after`."""
         ...
 
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
+        """How many of some `limit` rows that `find` would find have which value in the indexed column `by`."""
+        ...
+
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """Rows whose own clock has come (see `formats.record`), the longest due first."""
         ...

@@ -201,7 +201,7 @@ def test_a_held_call_waits_for_a_person_and_happens_once(home):
         async with home.giver() as task:
             peer = await Peer.found(home.url, "other")
             first = await peer.hand(task, "part", goal="pay", customer="acme")
-            assert first.held and first.held.url == f"{home.server.url}/v1/approvals/{first.held.approval}"
+            assert first.held and first.held.url == f"{home.server.url}/console/approvals/{first.held.approval}"
             assert first.held.approvers == ("finance",)
             second = await peer.again(first)  # that somebody asks again is no approval
             assert second.held == first.held and not paid

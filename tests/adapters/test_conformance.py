@@ -95,7 +95,7 @@ def held(driver, arguments=PAY, call="c1"):
         approval = turn.held["approval"]
     else:
         assert "Held" in turn.text and "finance must agree" in turn.text
-        approval = turn.text.partition("/v1/approvals/")[2].split()[0]
+        approval = turn.text.partition("/console/approvals/")[2].split()[0]
     assert not [word for word in INSIDE if word in str(turn.held) + str(turn.said)]
     return turn, approval
 

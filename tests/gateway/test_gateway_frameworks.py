@@ -88,7 +88,7 @@ def test_a_framework_sees_what_the_task_may_and_is_held_to_it(gate, framework):
     listed, told = framework(gate, [("read_note", {"name": "monday"}, "c1"), ("delete_note", {"name": "monday"}, "c2")])
     assert sorted(listed) == ["delete_note", "read_note"]
     assert "monday" in told["c1"] and "Held" not in told["c1"]
-    assert "Held: a person must agree first" in told["c2"] and "/v1/approvals/apv_" in told["c2"]
+    assert "Held: a person must agree first" in told["c2"] and "/console/approvals/apv_" in told["c2"]
     until = time.monotonic() + 10
     while True:  # the log follows what is committed by a moment
         events = gate.http("operator").get("/v1/log/entries", params={"start": 0, "limit": 1000}).text

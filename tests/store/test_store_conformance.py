@@ -21,6 +21,7 @@ from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.connection import Connection
 from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
@@ -206,6 +207,21 @@ async def test_a_chain_of_changes_in_one_batch(store):
     assert isinstance(results[0], int)
     assert isinstance(results[1], int | Conflict)
     assert await replay(store) == []
+
+
+@with_store
+async def test_rows_are_tallied_by_a_column_among_some(store):
+    for n in range(7):
+        name = f"bot{n % 2}"
+        row = JoinToken(f"d{n}", name, 9)
+        await store.commit(Change(events.JoinTokenCreated(name, row.digest, 9), CALL).put(row, was=None))
+    assert dict(await store.tally(JoinToken, {}, "agent")) == {"bot0": 4, "bot1": 3}
+    assert dict(await store.tally(JoinToken, {"agent": "bot1"}, "agent")) == {"bot1": 3}
+    assert sum((await store.tally(JoinToken, {}, "agent", limit=3)).values()) == 3
+    assert dict(await store.tally(JoinToken, {"agent": "nobody"}, "agent")) == {}
+    for where, by in (({"digest": "d1"}, "agent"), ({}, "digest")):
+        with pytest.raises(ValueError, match="digest"):
+            await store.tally(JoinToken, where, by)
 
 
 @with_store

@@ -95,10 +95,10 @@ def test_a_denial_names_no_policy(hooked, bot):
 def test_a_held_call_says_who_and_where_and_never_asks_whoever_sits_there(hooked, bot):
     asked = event(tool="mcp__shop__pay", given=PAY)
     word, why = said(post(hooked, bot.key_text, asked))
-    assert word == "deny" and "finance must agree first" in why and "/v1/approvals/apv_" in why
+    assert word == "deny" and "finance must agree first" in why and "/console/approvals/apv_" in why
     assert said(post(hooked, bot.key_text, asked, "?held=defer"))[0] == "defer"
     http = hooked.http("frank")
-    shown = http.get("/v1/approvals/" + why.partition("/v1/approvals/")[2].split()[0]).json()
+    shown = http.get("/v1/approvals/" + why.partition("/console/approvals/")[2].split()[0]).json()
     answer = http.post(f"/v1/approvals/{shown['id']}/answer", json={"digest": shown["digest"], "yes": True})
     assert answer.status_code == 200
     edited = event(tool="mcp__shop__pay", given={**PAY, "amount": "999.00"})

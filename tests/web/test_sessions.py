@@ -23,12 +23,17 @@ OURS = {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
 def link(server, name="", *roles, by="operator"):
     answer = server.http(by).post("/v1/sessions/links", json={"name": name, "roles": list(roles)})
     assert answer.status_code == 201, answer.text
-    return answer.json()["url"].replace("localhost", "127.0.0.1")
+    return answer.json()["url"]
+
+
+def by_name(server):
+    """Where people go."""
+    return server.url.replace("127.0.0.1", "localhost")
 
 
 def signed_in(server, name="frank", *roles):
     """A browser as far as HTTP shows one."""
-    http = httpx.Client(base_url=server.url, headers=OURS, trust_env=False, timeout=20)
+    http = httpx.Client(base_url=by_name(server), headers=OURS, trust_env=False, timeout=20)
     answer = http.post(link(server, name, *roles))
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
     return http
@@ -39,7 +44,7 @@ def token(http):
 
 
 def test_the_cookie_is_ours_alone_and_only_its_digest_is_kept(server):
-    http = httpx.Client(base_url=server.url, headers=OURS, trust_env=False)
+    http = httpx.Client(base_url=by_name(server), headers=OURS, trust_env=False)
     http.cookies.set(name := f"remit-{server.url.rpartition(':')[2]}", "ses_chosen-by-somebody-else")
     answer = http.post(link(server, "frank"))
     cookie = answer.headers["set-cookie"]
@@ -237,7 +242,10 @@ def test_pages_are_given_to_browsers_and_json_to_everything_else(server):
         kind = "application/problem+json" if path.endswith(".json") else "text/html; charset=utf-8"
         assert (answer.status_code, answer.headers["content-type"]) == (400 if "odd" in path else 404, kind)
         assert answer.headers["x-content-type-options"] == "nosniff" and "set-cookie" not in answer.headers
-    stranger = httpx.get(f"{server.url}/console/tasks?q=x", headers={"Accept": "text/html"})
+    by_address = httpx.get(f"{server.url}/console/tasks?q=x", headers={"Accept": "text/html"})
+    name = by_name(server)
+    assert (by_address.status_code, by_address.headers["location"]) == (303, f"{name}/console/tasks?q=x")
+    stranger = httpx.get(by_address.headers["location"], headers={"Accept": "text/html"})
     assert stranger.status_code == 401 and "Sign in" in stranger.text
     assert httpx.get(f"{server.url}/console/tasks").json()["code"] == "RMT-2001"
 

@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "purpose": ("nouns", "purpose", "Purposes: list, show."),
     "tool": ("tools", "tool", "Tools: list, show, pin, diff, import."),
     "task": ("nouns", "task", "Tasks: list, show, end."),
-    "lease": ("nouns", "lease", "Leases: list."),
+    "lease": ("nouns", "lease", "Leases: list, end."),
     "approval": ("approvals", "approval", "Approvals: list, show, wait, question, hand-on, stats, verify."),
     "approve": ("approvals", "approve", "Say yes to exactly what an approval shows."),
     "deny": ("approvals", "deny", "Say no to what an approval shows."),

@@ -164,3 +164,13 @@ def lease_list(obj: Context, state: str | None, limit: int) -> None:
         "LAST ERROR": "last_error",
     }
     list_of(obj, "/v1/leases", columns, "No leases.", limit, state=state)
+
+
+@lease.command("end")
+@click.argument("lease_id")
+@click.option("--reason", default="", help="Why, for the log.")
+@click.pass_obj
+def lease_end(obj: Context, lease_id: str, reason: str) -> None:
+    """End one credential; its task stays open."""
+    found = Api(obj.person).post(f"/v1/leases/{lease_id}/end", {"reason": reason})
+    obj.out.one(found, f"{lease_id} is {found['state']}; `remit lease list --state ending` shows what is not dead yet.")

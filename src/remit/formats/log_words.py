@@ -35,7 +35,28 @@ def words(leaf: bytes) -> frozenset[str]:
     for name, value in entry["data"].items():
         if name not in _NOT_WORDS:
             found.update(_texts(value))
-    return frozenset(word for word in found if 0 < len(word) <= LONGEST and not any(c.isspace() for c in word))
+    said = frozenset(word for word in found if 0 < len(word) <= LONGEST and not any(c.isspace() for c in word))
+    return said.union(_used(str(entry["type"]), entry["data"]))
+
+
+def _used(kind: str, data: dict[str, Any]) -> Iterator[str]:
+    """What an agent was decided about or given, and what it was permitted: words of ours, with a space in them, which
+    nothing that is said in an event can be.
+    """
+    if kind in ("AccessDecided", "LeaseReserved"):
+        yield used(str(data["agent"]))
+    if kind == "AccessDecided" and data["decision"] == "permit":
+        yield permitted(str(data["agent"]), str(data["tool"]))
+
+
+def used(agent: str) -> str:
+    """The word of what an agent did."""
+    return f"used {agent}"
+
+
+def permitted(agent: str, tool: str) -> str:
+    """The word of a tool's calls that an agent was permitted."""
+    return f"permitted {agent} {tool}"
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -8,30 +8,55 @@ the ways its calls were decided; an agent whose calls nobody asks about is not s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from remit.formats import json_input
+import msgspec
+
 from remit.ports import LogReader
 
 LOOKED_AT = 2000  # newest events
 WEAKEST_FIRST = ("hook", "gateway", "credential")
 
 
+class _Acted(msgspec.Struct):
+    agent: str
+
+
+class _Entry(msgspec.Struct):
+    type: str
+    by: str
+    data: _Acted
+
+
+_parse = msgspec.json.Decoder(_Entry).decode
+
+
 async def enforcement(log: LogReader, agent: str) -> dict[str, Any]:
     """The grade, what it is made of, and how many events were looked at."""
+    return (await enforcements(log, [agent]))[agent]
+
+
+async def enforcements(log: LogReader, agents: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The same of several agents, for which the log is read once."""
     size, _ = await log.head()
-    seen: Counter[str] = Counter()
     found = await log.entries(max(0, size - LOOKED_AT), size)
-    name = f'"{agent}"'.encode()
+    seen: dict[str, Counter[str]] = {name: Counter() for name in agents}
     for leaf in found:
-        if name not in leaf:
+        if b'"type":"AccessDecided"' not in leaf and b'"type":"LeaseReserved"' not in leaf:
             continue
-        entry = json_input.parse(leaf, limit=len(leaf))
-        if not isinstance(entry, dict) or not isinstance(entry["data"], dict) or entry["data"].get("agent") != agent:
+        entry = _parse(leaf)
+        if entry.data.agent not in seen:
             continue
-        if entry["type"] == "AccessDecided":
-            seen["gateway" if str(entry["by"]).startswith("enforcer:") else "hook"] += 1
-        elif entry["type"] == "LeaseReserved":
-            seen["credential"] += 1
-    grade = next((one for one in WEAKEST_FIRST if seen[one]), "")
-    return {"grade": grade, "seen": {one: seen[one] for one in WEAKEST_FIRST}, "events": len(found)}
+        if entry.type == "LeaseReserved":
+            seen[entry.data.agent]["credential"] += 1
+        else:
+            seen[entry.data.agent]["gateway" if entry.by.startswith("enforcer:") else "hook"] += 1
+    return {
+        name: {
+            "grade": next((one for one in WEAKEST_FIRST if ways[one]), ""),
+            "seen": {one: ways[one] for one in WEAKEST_FIRST},
+            "events": len(found),
+        }
+        for name, ways in seen.items()
+    }

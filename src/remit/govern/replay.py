@@ -6,6 +6,7 @@ was asked about, because what was shown is kept; of the others it is said that i
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from remit.domain.task import Task
 from remit.ports import Env, InForce, LogReader
 
 PAGE = 1000
+YIELDS = 25  # decisions between which others have their turn
 SCANNED = 200_000
 SHOWN = 200
 _BY_POLICY = frozenset(
@@ -108,6 +110,8 @@ async def replay(env: Env, log: LogReader, candidate: InForce, *, decisions: int
         if not was:
             continue
         oldest = entry.at
+        if (told + unknown) % YIELDS == 0:
+            await asyncio.sleep(0)  # decisions go first
         found = await again.verdict(entry)
         if found is None:
             unknown += 1
@@ -125,6 +129,7 @@ async def _newest(log: LogReader, size: int) -> AsyncIterator[tuple[int, _Entry]
     while end > max(0, size - SCANNED):
         start = max(0, end - PAGE)
         page = await log.entries(start, end)
+        await asyncio.sleep(0)
         for offset in range(len(page) - 1, -1, -1):
             if b'"type":"AccessDecided"' in page[offset]:
                 yield start + offset, _parse(page[offset])

@@ -69,7 +69,8 @@ def shown(entry: tuple[int, bytes]) -> dict[str, Any]:
 
 
 def _has(leaf: bytes, wanted: Sequence[str]) -> bool:
-    return all(json.dumps(word)[1:-1].encode() in leaf for word in wanted) and words(leaf).issuperset(wanted)
+    said = (word.rpartition(" ")[2] for word in wanted)  # a word of ours ends in one of the event's
+    return all(json.dumps(word)[1:-1].encode() in leaf for word in said) and words(leaf).issuperset(wanted)
 
 
 async def _place(log: LogReader, size: int, instant: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -13,10 +13,13 @@ import cedarpy
 
 from remit.domain.errors import BadPolicy
 
+from .statements import Statement, statements
+
 TEXT_LIMIT = 8 * 1024 * 1024
 COUNT_LIMIT = 20_000
 _ANNOTATIONS = frozenset({"id", "approvers", "quorum", "control", "says"})
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
+_QUOTED = re.compile(r"`([^`]+)`")
 _NAMES = re.compile(r"[a-z0-9][a-z0-9._-]*(,[a-z0-9][a-z0-9._-]*)*\Z")
 
 
@@ -60,31 +63,45 @@ def read(files: Mapping[str, str], schema: str) -> tuple[PolicyInfo, ...]:
 
 
 def _read_file(file: str, text: str, schema: str) -> Iterator[PolicyInfo]:
+    found = statements(file, text)
     try:
         document = json.loads(cedarpy.policies_to_json_str(text))
-    except ValueError as bad:
-        raise BadPolicy(f"{file}: {_first(str(bad))}", next_step="`remit policy check` shows where.") from bad
+    except (ValueError, RecursionError) as bad:
+        raise BadPolicy(f"{file}:{_line(found)}: {_first(str(bad))}") from bad
     if document.get("templates"):
         raise BadPolicy(f"{file}: templates (?principal, ?resource) are not used here.")
     bodies: Mapping[str, Mapping[str, Any]] = document["staticPolicies"]
     for key in sorted(bodies, key=lambda name: int(name.removeprefix("policy"))):
-        yield _info(file, key, bodies[key])
+        yield _info(file, found[int(key.removeprefix("policy"))].line, bodies[key])
     validation = cedarpy.validate_policies(text, schema)
     if not validation.validation_passed:
         lines = []
         for error in validation.errors[:5]:
             name = bodies.get(error.policy_id, {}).get("annotations", {}).get("id", error.policy_id)
-            lines.append(f"{file}: @id({name!r}): {_first(error.error.replace(error.policy_id, name))}")
+            line = found[int(error.policy_id.removeprefix("policy"))].line if error.policy_id in bodies else 1
+            lines.append(f"{file}:{line}: @id({name!r}): {_first(error.error.replace(error.policy_id, name))}")
         raise BadPolicy("\n".join(lines), next_step="`remit policy schema` shows what policies may look at.")
 
 
-def _info(file: str, key: str, body: Mapping[str, Any]) -> PolicyInfo:
+def _line(found: Sequence[Statement]) -> int:
+    """Where the first policy that Cedar does not take says what it does not take, as far as that can be told."""
+    for one in found:
+        try:
+            cedarpy.policies_to_json_str(one.text)
+        except ValueError as bad:
+            return one.line_of(next(iter(_QUOTED.findall(str(bad))), ""))
+    return 1
+
+
+def _info(file: str, line: int, body: Mapping[str, Any]) -> PolicyInfo:
     notes: Mapping[str, str] = body.get("annotations", {})
     name = notes.get("id") or ""
-    where = f"{file}: policy {int(key.removeprefix('policy')) + 1}"
+    where = f"{file}:{line}"
     if not _ID.match(name):
-        raise BadPolicy(f"{where} needs an @id of a-z, 0-9, '.', '_' and '-', such as @id(\"pay-needs-finance\").")
-    where = f"{file}: @id({name!r})"
+        raise BadPolicy(
+            f"{where}: this policy needs an @id of a-z, 0-9, '.', '_' and '-', such as @id(\"pay-needs-finance\")."
+        )
+    where = f"{file}:{line}: @id({name!r})"
     unknown = notes.keys() - _ANNOTATIONS
     if unknown:
         raise BadPolicy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from remit.domain.change import Change, R
@@ -32,17 +33,24 @@ class MemoryStore:
 
     async def find(self, kind: type[R], where: Mapping[str, str], *, after: str = "", limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
-        known = KIND_OF[kind]
+        rows = [put for put in self._where(KIND_OF[kind], where) if put.key > after]
+        return [decode(kind, put.body) for put in sorted(rows, key=lambda put: put.key)[: min(limit, 1000)]]
+
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
+        """See `ports.Reader`."""
+        at = list(KIND_OF[kind].columns).index(by)
+        return Counter(put.columns[at] for put in self._where(KIND_OF[kind], where)[:limit])
+
+    def _where(self, known: Kind, where: Mapping[str, str]) -> list[EncodedPut]:
         names = list(known.columns)
         unknown = where.keys() - known.columns.keys()
         if unknown:
             raise ValueError(f"{known.table} cannot be found by {', '.join(sorted(unknown))}")
-        rows = [
+        return [
             put
             for put in self._of(known)
-            if put.key > after and all(put.columns[names.index(name)] == value for name, value in where.items())
+            if all(put.columns[names.index(name)] == value for name, value in where.items())
         ]
-        return [decode(kind, put.body) for put in sorted(rows, key=lambda put: put.key)[: min(limit, 1000)]]
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""

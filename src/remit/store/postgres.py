@@ -24,7 +24,7 @@ from remit.ports import Appended
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
 from .row_cache import RowCache
-from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql
+from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
@@ -85,6 +85,12 @@ class PostgresStore:
             sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
         rows = await self._ask(lambda: self._pool.fetch(sql, *where.values(), after, min(limit, 1000)))
         return [self._cache.decoded(kind, table, row[0], row[1]) for row in rows]
+
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
+        """See `ports.Reader`."""
+        sql = tally_sql(KIND_OF[kind], tuple(where), by, _DIALECT)
+        rows = await self._ask(lambda: self._pool.fetch(sql, *where.values(), limit))
+        return {row[0]: row[1] for row in rows}
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""

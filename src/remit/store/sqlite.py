@@ -27,7 +27,7 @@ from remit.ports import Appended
 
 from .migrate import migrate
 from .row_cache import RowCache
-from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql
+from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = sqlite.dialect()
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
@@ -102,6 +102,11 @@ class SqliteStore:
             sql = self._finds[(table, names)] = find_sql(KIND_OF[kind], names, _DIALECT)
         rows = self._select(sql, (*where.values(), after, min(limit, 1000), 0))
         return [self._cache.decoded(kind, table, key, body) for key, body in rows]
+
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
+        """See `ports.Reader`."""
+        sql = tally_sql(KIND_OF[kind], tuple(where), by, _DIALECT)
+        return dict(self._select(sql, (*where.values(), limit, 0)).fetchall())
 
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""

@@ -155,15 +155,26 @@ def row_sql(kind: Kind, dialect: Dialect) -> RowSql:
 
 def find_sql(kind: Kind, where: tuple[str, ...], dialect: Dialect) -> str:
     """Rows by indexed columns: parameters are the values of `where`, then `after`, then the limit."""
+    table = ROWS[kind.table]
+    statement = sa.select(table.c.key, table.c.body).where(
+        *_equal(kind, where), table.c.key > sa.bindparam("after_", type_=sa.Text)
+    )
+    return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
+
+
+def tally_sql(kind: Kind, where: tuple[str, ...], by: str, dialect: Dialect) -> str:
+    """How many of such rows have which value: parameters are the values of `where`, then how many rows to look at."""
+    conditions = _equal(kind, (*where, by))[:-1]
+    table, most = ROWS[kind.table], sa.bindparam("limit_", type_=sa.Integer)
+    some = sa.select(table.c[by].label("value")).where(*conditions).limit(most).subquery()
+    return text(sa.select(some.c.value, sa.func.count()).group_by(some.c.value), dialect)
+
+
+def _equal(kind: Kind, where: tuple[str, ...]) -> list[sa.ColumnElement[bool]]:
     unknown = set(where) - set(kind.columns)
     if unknown:
         raise ValueError(f"{kind.table} cannot be found by {', '.join(sorted(unknown))}")
-    table = ROWS[kind.table]
-    conditions = [table.c[name] == sa.bindparam(f"{name}_") for name in where]
-    statement = sa.select(table.c.key, table.c.body).where(
-        *conditions, table.c.key > sa.bindparam("after_", type_=sa.Text)
-    )
-    return text(statement.order_by(table.c.key).limit(sa.bindparam("limit_", type_=sa.Integer)), dialect)
+    return [ROWS[kind.table].c[name] == sa.bindparam(f"{name}_") for name in where]
 
 
 def text(statement: sa.sql.expression.ClauseElement, dialect: Dialect) -> str:

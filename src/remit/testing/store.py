@@ -25,6 +25,10 @@ class FaultyStore:
         """See `ports.Reader`."""
         return await self.inner.find(kind, where, after=after, limit=limit)
 
+    async def tally(self, kind: type[R], where: Mapping[str, str], by: str, *, limit: int = 1000) -> Mapping[str, int]:
+        """See `ports.Reader`."""
+        return await self.inner.tally(kind, where, by, limit=limit)
+
     async def due(self, kind: type[R], now: int, *, limit: int = 100) -> Sequence[R]:
         """See `ports.Reader`."""
         return await self.inner.due(kind, now, limit=limit)

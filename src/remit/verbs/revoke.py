@@ -22,9 +22,7 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
     """
     for _ in range(ROUNDS):
         task = await env.store.get(Task, task_id)
-        if task is None or (call.caller.kind is CallerKind.AGENT and not task.held_by(call.caller)):
-            raise Absent(inside=f"task {task_id} for {call.caller}")
-        if call.caller.kind is CallerKind.PERSON and not await _answers_for(env, call, task):
+        if task is None or not await _may_end(env, call, task):
             raise Absent(inside=f"task {task_id} for {call.caller}")
         if task.state is not TaskState.OPEN:
             return task
@@ -43,11 +41,11 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
 
 
 async def end_lease(env: Env, call: Call, lease_id: str, reason: str) -> Lease:
-    """End one credential before its task ends; only the agent that holds it may. Ending it twice is fine."""
+    """End one credential before its task ends: whoever may end the task may. Ending it twice is fine."""
     for _ in range(ROUNDS):
         lease = await env.store.get(Lease, lease_id)
         task = await env.store.get(Task, lease.task) if lease else None
-        if lease is None or task is None or task.agent != call.caller.name or task.jkt != call.caller.jkt:
+        if lease is None or task is None or not await _may_end(env, call, task):
             raise Absent(inside=f"lease {lease_id} for {call.caller}")
         if lease.state not in (LeaseState.RESERVED, LeaseState.LIVE):
             return lease
@@ -62,8 +60,17 @@ async def end_lease(env: Env, call: Call, lease_id: str, reason: str) -> Lease:
     raise Busy("The lease keeps changing.", next_step="Try again at once.")
 
 
+async def _may_end(env: Env, call: Call, task: Task) -> bool:
+    """Its own agent; its initiator, the agent's owner and the purpose's; operators, and Remit itself."""
+    match call.caller.kind:
+        case CallerKind.AGENT:
+            return task.held_by(call.caller)
+        case CallerKind.PERSON:
+            return await _answers_for(env, call, task)
+    return call.caller.kind in (CallerKind.OPERATOR, CallerKind.SYSTEM)
+
+
 async def _answers_for(env: Env, call: Call, task: Task) -> bool:
-    """The initiator, the agent's owner, and the purpose's owner may end a task."""
     _, force = await env.in_force()
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     owners = {task.initiator.name, agent.owner if agent else "", purpose.owner if purpose else ""}

@@ -23,7 +23,7 @@ from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
 from remit.verbs.propose import propose as propose_verb
-from remit.verbs.revoke import end_task
+from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token
 
 from . import shapes
@@ -193,6 +193,12 @@ async def _settled(house: House, task: Task) -> Task:
             return fresh or task
         await asyncio.sleep(0.01)
     return task
+
+
+async def end_credential(house: House, call: Call, asked: Asked) -> Response:
+    """End one credential, and leave its task open."""
+    reason = asked.json(shapes.ReasonRequest).reason
+    return json_response(shapes.lease(await end_lease(house.env, call, asked.path["lease"], reason)))
 
 
 async def show_task(house: House, call: Call, asked: Asked) -> Response:

@@ -108,7 +108,7 @@ def _text(decision: Decision, url: str) -> str:
             return f"Denied: {why} {_NOTHING_DONE}"
         case Hold():
             who = ", ".join(dict.fromkeys(name for need in decision.needs for name in need.approvers))
-            where = f"{url}/v1/approvals/{decision.approval}"
+            where = f"{url}/console/approvals/{decision.approval}"
             step = "When they have agreed, call again with exactly the same arguments."
             return f"Held: {why} {who} must agree first, at {where} {_NOTHING_DONE} {step}"
         case _:

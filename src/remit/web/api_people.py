@@ -49,7 +49,7 @@ async def subject_token(house: House, call: Call, asked: Asked) -> Response:
 async def list_agents(house: House, call: Call, asked: Asked) -> Response:
     """The registered agents."""
     _, force = await house.env.in_force()
-    return _page([await _agent(house, agent) for agent in _sorted(force.catalogue.agents)], "")
+    return _page([await agent_shape(house, agent) for agent in _sorted(force.catalogue.agents)], "")
 
 
 async def show_agent(house: House, call: Call, asked: Asked) -> Response:
@@ -60,10 +60,11 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
     seen = await enforcement(house.log, agent.name)
-    return json_response({**await _agent(house, agent), "enforcement": seen, "identities": identities})
+    return json_response({**await agent_shape(house, agent), "enforcement": seen, "identities": identities})
 
 
-async def _agent(house: House, agent: Agent) -> dict[str, Any]:
+async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:
+    """An agent, and whether it may act."""
     freeze = (await house.env.frozen()).of(agent)
     methods = sorted({a.method for a in agent.attestations})
     state, why = ("frozen", freeze.reason) if freeze else ("active", "")
@@ -81,7 +82,7 @@ async def list_purposes(house: House, call: Call, asked: Asked) -> Response:
     """Purposes in force; an agent sees those it may be asked for."""
     _, force = await house.env.in_force()
     found = [p for p in _sorted(force.catalogue.purposes) if _is_for(call, p)]
-    return _page([_purpose(p) for p in found], "")
+    return _page([purpose_shape(p) for p in found], "")
 
 
 async def show_purpose(house: House, call: Call, asked: Asked) -> Response:
@@ -90,14 +91,15 @@ async def show_purpose(house: House, call: Call, asked: Asked) -> Response:
     purpose = _one(force.catalogue.purposes, asked.path["purpose"])
     if not _is_for(call, purpose):
         raise Absent(inside=f"purpose {purpose.name} for {call.caller}")
-    return json_response(_purpose(purpose))
+    return json_response(purpose_shape(purpose))
 
 
 def _is_for(call: Call, purpose: Purpose) -> bool:
     return call.caller.kind is not CallerKind.AGENT or call.caller.name in purpose.agents
 
 
-def _purpose(purpose: Purpose) -> dict[str, Any]:
+def purpose_shape(purpose: Purpose) -> dict[str, Any]:
+    """A purpose as it is in force."""
     shown = asdict(purpose)
     shown["sensitivity"] = purpose.sensitivity.word
     for credential, rule in zip(shown["credentials"], purpose.credentials, strict=True):
@@ -108,16 +110,17 @@ def _purpose(purpose: Purpose) -> dict[str, Any]:
 async def list_tools(house: House, call: Call, asked: Asked) -> Response:
     """The reviewed tools."""
     _, force = await house.env.in_force()
-    return _page([_tool(tool) for tool in _sorted(force.catalogue.tools)], "")
+    return _page([tool_shape(tool) for tool in _sorted(force.catalogue.tools)], "")
 
 
 async def show_tool(house: House, call: Call, asked: Asked) -> Response:
     """One tool."""
     _, force = await house.env.in_force()
-    return json_response(_tool(_one(force.catalogue.tools, asked.path["tool"])))
+    return json_response(tool_shape(_one(force.catalogue.tools, asked.path["tool"])))
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
+def tool_shape(tool: Tool) -> dict[str, Any]:
+    """A tool as it was reviewed."""
     words = {"effect": tool.effect.word, "sensitivity": tool.sensitivity.word}
     output: dict[str, Any] = {
         "output_trust": tool.output_trust.word,

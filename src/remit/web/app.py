@@ -96,6 +96,8 @@ class _Endpoint:
 
     async def _render(self, request: Request, refusal: Refusal) -> Response:
         if self._route.browser and console.wants_page(request.url.path, request.headers):
+            if isinstance(refusal, NoCredentials) and (elsewhere := console.by_name(self._house, request)):
+                return console.onward(elsewhere)
             return await console.refused(self._house, refusal, console.back_to(request))
         return (oauth_error if self._route.path.startswith("/oauth/") else problem)(refusal)
 

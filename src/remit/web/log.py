@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from starlette.responses import Response
 
-from remit.domain.caller import Call
+from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent, BadField, ProofInvalid
+from remit.domain.task import Task
 from remit.formats import log_words, tlog
 from remit.govern.search import search as search_log
 from remit.govern.search import shown
 from remit.log import tiles
 from remit.log.merkle import leaf_hash
 
+from . import api_agents
 from .house import Asked, House
 from .problems import json_response, text_response
 
@@ -65,23 +71,42 @@ async def entries(house: House, call: Call, asked: Asked) -> Response:
 async def search(house: House, call: Call, asked: Asked) -> Response:
     """Events that have all the words of `?q=`, the newest first; `?since=&until=` in ms, `?before=` a place."""
     wanted = asked.query.get("q", "").split()
-    if len(wanted) > WORDS or any(len(word) > log_words.LONGEST for word in wanted):
-        raise BadField("q", f"at most {WORDS} words of at most {log_words.LONGEST} characters")
+    check_words(wanted)
     at = {name: asked.whole(name, 0, most=2**53) for name in ("before", "since", "until")}
     found = await search_log(house.log, wanted, limit=asked.whole("limit", 50, most=PAGE), **at)
     return json_response({"items": [shown(entry) for entry in found.entries], "next": found.next})
 
 
+def check_words(wanted: Sequence[str]) -> None:
+    """Raise `BadField` when there are too many words, or too long ones."""
+    if len(wanted) > WORDS or any(len(word) > log_words.LONGEST for word in wanted):
+        raise BadField("q", f"at most {WORDS} words of at most {log_words.LONGEST} characters")
+
+
 async def proof(house: House, call: Call, asked: Asked) -> Response:
-    """A receipt that one event is under the newest checkpoint."""
+    """A receipt that one event is under the newest checkpoint; for people, of events of tasks they may see."""
+    return text_response((await receipt(house, call, asked))[2])
+
+
+async def receipt(house: House, call: Call, asked: Asked) -> tuple[int, bytes, str]:
+    """Where an event is, its bytes, and the receipt for it; `Absent` for what is not there and what is not theirs."""
     if not asked.path["index"].isdecimal() or len(asked.path["index"]) > 15:
         raise BadField("index", "must be a whole number")
     index = int(asked.path["index"])
     size, note = await house.log.head()
-    if index >= size:
-        raise Absent(inside=f"index {index} of {size}")
+    found = await house.log.entries(index, index + 1) if index < size else ()
+    if not found or not await may_see(house, call, json.loads(found[0])):
+        raise Absent(inside=f"index {index} of {size} for {call.caller}")
     path = await tiles.with_tiles(lambda read: tiles.inclusion_proof(index, size, read), house.log.tile)
-    return text_response(tlog.write_proof(index, path, note))
+    return index, found[0], tlog.write_proof(index, path, note)
+
+
+async def may_see(house: House, call: Call, entry: Mapping[str, Any]) -> bool:
+    """The log is its readers'; people see what happened in tasks that they may see."""
+    if call.caller.kind is not CallerKind.PERSON:
+        return True
+    task = await house.env.store.get(Task, str(entry["data"].get("task", "")))
+    return task is not None and await api_agents.may_see(house, call, task)
 
 
 async def status(house: House, call: Call, asked: Asked) -> Response:

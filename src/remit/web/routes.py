@@ -18,7 +18,9 @@ from . import api_sessions as people_sessions
 from . import authzen, authzen_requests, client_attestation, log, oauth, oidc, ops, published, shapes, spiffe
 from . import shapes_approvals as asks
 from .console import page, sign_in, sign_in_oidc
+from .console.export import export
 from .console.live import changes
+from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
 from .route import AGENT, ANYONE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
@@ -174,6 +176,7 @@ ROUTES: tuple[Route, ...] = (
         creates=True,
     ),
     Route("GET", "/v1/leases", READERS, people.list_leases, query=(*_PAGE, "state")),
+    Route("POST", "/v1/leases/{lease}/end", PERSON | OPERATOR, agents.end_credential, body=shapes.ReasonRequest),
     Route("GET", "/v1/agents", PERSON | READERS, people.list_agents),
     Route("GET", "/v1/agents/{agent}", PERSON | READERS, people.show_agent),
     Route(
@@ -237,7 +240,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
-    Route("GET", "/v1/log/proof/{index}", READERS, log.proof),
+    Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
     Route("GET", "/log/key", ANYONE, log.key),
     Route("GET", "/log/tile/{tile:path}", READERS, log.tile),
@@ -259,6 +262,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/sign-out", PEOPLE, sign_in.sign_out, form=(FIELD,), browser=True),
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
+    Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

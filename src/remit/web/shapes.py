@@ -295,7 +295,7 @@ def decision(found: Decision, base_url: str) -> dict[str, Any]:
     }
     if isinstance(found, Hold):
         approvers = dict.fromkeys(name for need in found.needs for name in need.approvers)
-        url = f"{base_url}/v1/approvals/{found.approval}"
+        url = f"{base_url}/console/approvals/{found.approval}"
         shown["approval"] = {"id": found.approval, "url": url, "approvers": list(approvers)}
     return shown
 

@@ -14,6 +14,6 @@ To add a screen:
 
 from __future__ import annotations
 
-from .page import back_to, refused, wants_page
+from .page import back_to, by_name, onward, refused, wants_page
 
-__all__ = ["back_to", "refused", "wants_page"]
+__all__ = ["back_to", "by_name", "onward", "refused", "wants_page"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,6 +22,8 @@ from remit.formats import form
 from remit.web import sessions
 from remit.web.house import Asked, House
 from remit.web.problems import json_response
+
+from .drawing import drawn
 
 PEOPLE = frozenset({CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR})
 PERSON = frozenset({CallerKind.PERSON})
@@ -109,6 +111,13 @@ def render(
     return Response(text, status, dict(HEADERS), media_type="text/html; charset=utf-8")
 
 
+def answered(house: House, call: Call, asked: Asked, template: str, title: str, model: dict[str, Any]) -> Response:
+    """What a form asked for and changed nothing by: as a page, or as JSON to whoever wants that."""
+    if wants_page(asked.url, asked.headers):
+        return render(house, call, asked, template, title, model)
+    return json_response(model)
+
+
 def onward(path: str) -> Response:
     """Send the browser on to one of our own pages (RFC 9110 section 15.4.4)."""
     return RedirectResponse(path, 303, {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"})
@@ -131,6 +140,13 @@ def back_to(request: Request) -> str:
     """Where to go on after signing in: the page that was asked for, if it was one."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return sessions.ours(path) if request.method in ("GET", "HEAD") else "/console"
+
+
+def by_name(house: House, request: Request) -> str:
+    """Where a page is for somebody who came by the loopback address: sessions and passkeys are of its name."""
+    by, name = urlsplit(house.url).netloc, sessions.console_url(house)
+    came = request.headers.get("host", "") == by != urlsplit(name).netloc
+    return name + back_to(request) if came and request.method in ("GET", "HEAD") else ""
 
 
 async def refused(house: House, refusal: Refusal, back: str) -> Response:
@@ -186,15 +202,25 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset, "link": link}
+    environment.globals |= {"asset": asset, "link": link, "drawn": drawn}
     environment.filters |= {
         "exact": exact,
         "iso": iso,
         "ago": ago,
         "seen": seen,
+        "commands": commands,
         "path": lambda text: quote(str(text), safe=""),
     }
     return environment
+
+
+def commands(text: str) -> Markup:
+    """One of our own sentences; what stands between backticks is to be typed."""
+    parts = [
+        seen(part) if n % 2 == 0 else Markup("<code>{}</code>").format(seen(part))
+        for n, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
 
 
 def link(path: str, **query: object) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from . import approvals, freeze, now, passkeys, tasks
+from remit.domain.caller import CallerKind
+
+from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
 from .page import ACT, PERSON, Action, Screen
+
+OPERATOR = frozenset({CallerKind.OPERATOR})
+READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 SCREENS: tuple[Screen, ...] = (
     Screen("/console", now.read, "now.html", "Now", nav="Now", key="n"),
@@ -26,7 +31,43 @@ SCREENS: tuple[Screen, ...] = (
         key="t",
         query=("q", "state", "agent", "purpose", "after"),
     ),
-    Screen("/console/tasks/{task}", tasks.one, "task.html", "Task"),
+    Screen("/console/tasks/{task}", tasks.one, "task.html", "Task", query=("before",)),
+    Screen("/console/agents", agents.read, "agents.html", "Agents", nav="Agents", key="e", query=("q", "after")),
+    Screen("/console/agents/{agent}", agents.one, "agent.html", "Agent"),
+    Screen(
+        "/console/leases",
+        leases.read,
+        "leases.html",
+        "Leases",
+        nav="Leases",
+        key="c",
+        query=("state", "issuer", "after"),
+    ),
+    Screen("/console/leases/{lease}", leases.one, "lease.html", "Lease"),
+    Screen("/console/catalogue", catalogue.read, "catalogue.html", "Catalogue", nav="Catalogue", key="p", query=("q",)),
+    Screen("/console/purposes/{purpose}", catalogue.purpose, "purpose.html", "Purpose"),
+    Screen("/console/tools/{tool}", catalogue.tool, "tool.html", "Tool"),
+    Screen(
+        "/console/playground",
+        playground.read,
+        "playground.html",
+        "Playground",
+        callers=READERS,
+        query=playground.QUERY,
+    ),
+    Screen(
+        "/console/log",
+        log.read,
+        "log.html",
+        "Log",
+        nav="Log",
+        key="l",
+        callers=READERS,
+        query=(*log.FILTERS, "before"),
+    ),
+    Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
+    Screen("/console/log/{index}", log.one, "event.html", "Event"),
+    Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
     Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
 )
@@ -40,4 +81,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("/console/passkeys/invitation", passkeys.invite, callers=PERSON),
     Action("/console/passkeys", passkeys.register, callers=PERSON),
     Action("/console/passkeys/remove", passkeys.remove, callers=PERSON),
+    Action("/console/tasks/{task}/end", tasks.end, callers=ACT),
+    Action("/console/playground", playground.attempt, callers=READERS),
+    Action("/console/log/verify", log.verify, callers=READERS),
+    Action("/console/leases/{lease}/end", leases.end, callers=ACT),
 )

@@ -39,14 +39,18 @@ async def open_tasks(house: House, call: Call) -> list[Task]:
     """The caller's open tasks, the newest first, at most a thousand: of a person, what they began and answer for."""
     find = house.env.store.find
     is_open = {"state": TaskState.OPEN.value}
-    if call.caller.kind is not CallerKind.PERSON:
-        rows = {row.id: row for row in await find(Task, is_open, limit=COUNTED)}
-    else:
+    first = await find(Task, is_open, limit=COUNTED)
+    if call.caller.kind is not CallerKind.PERSON or len(first) < COUNTED:
+        rows = {row.id: row for row in first if await api_agents.may_see(house, call, row)}
+    else:  # theirs need not be among the first
         _, force = await house.env.in_force()
         catalogue, name = force.catalogue, call.caller.name
         mine = [{"agent": agent.name} for agent in catalogue.agents.values() if agent.owner == name]
         mine += [{"purpose": purpose.name} for purpose in catalogue.purposes.values() if purpose.owner == name]
-        rows = {row.id: row for where in mine for row in await find(Task, {**is_open, **where}, limit=COUNTED)}
+        rows = {}
+        for where in mine:
+            if len(rows) < COUNTED:
+                rows |= {row.id: row for row in await find(Task, {**is_open, **where}, limit=COUNTED)}
         began, _ = await newest(house, call, {"initiator": f"person:{name}"}, 0, BEGAN)
         rows |= {row.id: row for row in began if row.state is TaskState.OPEN}
     return sorted(rows.values(), key=lambda row: -row.opened_at)[:COUNTED]

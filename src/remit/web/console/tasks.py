@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.responses import Response
+
 from remit.domain.approval import Approval
-from remit.domain.caller import Call
+from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import BadField
 from remit.domain.lease import Lease
 from remit.domain.task import Task, TaskState
+from remit.formats import form
+from remit.verbs.revoke import end_task
 from remit.web import shapes, shapes_approvals
 from remit.web.api_agents import visible
 from remit.web.house import Asked, House
 
-from . import seen
+from . import seen, story
+from .page import onward
 
 PAGE = 100
 PAGES = 5
@@ -55,12 +60,22 @@ def _text(task: dict[str, Any]) -> str:
 
 
 async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
-    """One task, with what it asked people for and what it holds."""
+    """One task: what it is, what it asked people for, what it holds, and its story."""
     task = await visible(house, call, asked.path["task"])
     approvals = await house.env.store.find(Approval, {"task": task.id}, limit=PAGE)
     leases = await house.env.store.find(Lease, {"task": task.id}, limit=PAGE)
+    told = await story.read(house, call, task, asked.whole("before", 0, most=2**53))
     return {
         "task": shapes.task(task),
-        "approvals": [shapes_approvals.approval(row) for row in approvals],
-        "leases": [shapes.lease(row) for row in leases],
+        "approvals": [shapes_approvals.approval(row) for row in sorted(approvals, key=lambda row: -row.asked_at)],
+        "leases": [shapes.lease(row) for row in sorted(leases, key=lambda row: -row.reserved_at)],
+        "may_end": task.state is TaskState.OPEN and call.caller.kind is not CallerKind.AUDITOR,
+        **told,
     }
+
+
+async def end(house: House, call: Call, asked: Asked) -> Response:
+    """End the task, from its page."""
+    reason = form.one(form.parse(asked.body), "reason")
+    task = await end_task(house.env, call, asked.path["task"], reason)
+    return onward(f"/console/tasks/{task.id}")

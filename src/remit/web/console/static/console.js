@@ -75,7 +75,7 @@
   }
   if (document.body.dataset.changes && $("[data-live]") && window.EventSource) {
     const source = new EventSource(document.body.dataset.changes);
-    let was = true;
+    let was = false; // what happened before the stream was open is asked for too
     source.onopen = () => { lost.textContent = ""; if (!was) refresh(); was = true; };
     source.onerror = () => { was = false; lost.textContent = "Connection lost; trying again"; };
     source.onmessage = (message) => {
