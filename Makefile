@@ -80,7 +80,7 @@ $(MCP_SUITE)/ref/node_modules:
 
 mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite: gateway and OAuth client; the filesystem server; oidc-provider (npm, git)
 	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py tests/gateway/test_gateway_filesystem.py \
-		tests/gateway/test_oauth_conformance.py tests/issuers/test_oauth_provider.py
+		tests/gateway/test_oauth_conformance.py tests/issuers/test_oauth_provider.py tests/web/test_ciba_provider.py
 
 pictures: $(VENV)/.dev ## The pictures of the console in docs/images, taken anew (chromium)
 	@$(BIN)/python -m tests.console.pictures

@@ -250,7 +250,9 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     import time
 
     from remit.attest import Attestors
+    from remit.attest.ciba import Backchannel
     from remit.attest.fetch import ask
+    from remit.attest.relying_party import RelyingParty
     from remit.attest.sign_in import SignIns
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
@@ -281,7 +283,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
                 issuers[key] = build(config, tools)
             return issuers[key]
 
-        metrics = Metrics()
+        metrics, party = Metrics(), RelyingParty(os.environ)
         driver = Driver(now, metrics)
         env = Env(
             store=store,
@@ -297,12 +299,13 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             svid_ttl=settings.svid_ttl * 1000,
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
             notifier=_notifier(),
+            backchannel=Backchannel(party),
         )
         log_name = f"{settings.trust_domain}/log"
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(os.environ))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
         finally:
             await driver.stop()
             for made in issuers.values():

@@ -22,7 +22,7 @@ from remit.domain.passkey import Passkey
 from remit.domain.session import Provider
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc6749, rfc9068, signing_key, x509_svid
+from remit.formats import ciba, jwk, jws, rfc6749, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
@@ -293,6 +293,33 @@ class IdentityProviders(Protocol):
         ...
 
 
+class Backchannel(Protocol):
+    """Where people answer in their identity provider's own app (CIBA Core 1.0, poll mode).
+
+    Both raise `Unavailable` when nothing can be told, and `rfc6749.TokenRefused` when there will be no answer.
+    """
+
+    async def ask(self, provider: Provider, wanted: ciba.Wanted, now: int) -> ciba.Taken:
+        """Have the provider ask this person."""
+        ...
+
+    async def poll(self, provider: Provider, auth_req_id: str, since: int, now: int) -> ciba.Outcome | ciba.Said:
+        """What came of it; `BadToken` for an ID token that does not verify or is not of this request since then."""
+        ...
+
+
+class NoBackchannel:
+    """What there is where no provider can be asked."""
+
+    async def ask(self, provider: Provider, wanted: ciba.Wanted, now: int) -> ciba.Taken:
+        """See `Backchannel`."""
+        raise Unavailable("No identity provider can be asked from here.")
+
+    async def poll(self, provider: Provider, auth_req_id: str, since: int, now: int) -> ciba.Outcome | ciba.Said:
+        """See `Backchannel`."""
+        raise Unavailable("No identity provider can be asked from here.")
+
+
 class Notifier(Protocol):
     """Sends messages to people, who have to come here to do anything about them."""
 
@@ -348,6 +375,7 @@ class Env:
     svid_ttl: int = 3_600_000
     rotation: Rotation = field(default_factory=Rotation)
     notifier: Notifier = field(default_factory=NoNotifier)
+    backchannel: Backchannel = field(default_factory=NoBackchannel)
 
     async def above(self, hops: Sequence[Hop]) -> Above:
         """The tasks of these hops, which are above some other, and all that is frozen."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from remit.domain import events
 from remit.domain.above import Branch
 from remit.domain.approval import Approval, Away
+from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.connection import Connection
@@ -167,6 +168,21 @@ async def test_a_connection_is_due_when_it_ends_and_its_grant_is_in_no_event(sto
     await store.commit(Change(events.ConnectionEnding("crm", "over"), CALL).put(ending, was=row))
     assert await store.due(Connection, 6) == [] and await store.due(Connection, 7) == [replace(ending, version=2)]
     assert await store.find(Connection, {"state": "ending"}) == [replace(ending, version=2)]
+    assert "envelope-of-it" not in repr(await store.history(0, 100)) and await replay(store) == []
+
+
+@with_store
+async def test_a_question_to_a_provider_is_due_until_it_waits_and_its_id_is_in_no_event(store):
+    owed = BackchannelRequest("apv_1", "frank", "company", "oidc:company:1", "sha256:" + "0" * 64, 5)
+    because = events.BackchannelOwed("apv_1", "frank", "company", "2222-2222")
+    await store.commit(Change(because, CALL).put(owed, was=None))
+    assert await store.due(BackchannelRequest, 4) == []
+    (row,) = await store.due(BackchannelRequest, 5)
+    waits = row.asking(6).waits("envelope-of-it", "r", 5_000, 99)
+    await store.commit(Change(events.BackchannelAsked("apv_1", "frank", "r", 99), CALL).put(waits, was=row))
+    assert await store.due(BackchannelRequest, 10**15) == []
+    for where in ({"state": "waiting"}, {"approval": "apv_1"}):
+        assert await store.find(BackchannelRequest, where) == [replace(waits, version=2)]
     assert "envelope-of-it" not in repr(await store.history(0, 100)) and await replay(store) == []
 
 

@@ -2,97 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
-import secrets
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import msgspec
 import pytest
 
 from remit.formats import signing_key
-from remit.formats.jws import SigningKey, sign
+from tests.oidc_house import SECRET, Provider
 from tests.server import CATALOGUE, furnished, process
-
-SECRET = "canary-client-secret/+%"
-
-
-class Provider:
-    """A provider (OpenID Connect Core 3.1) that keeps to the protocol, but for what `flaws` says."""
-
-    def __init__(self):
-        self.key = signing_key.generate("ES256")
-        self.codes, self.claims, self.flaws, self.posts = {}, {}, {}, []
-
-    def __enter__(self):
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                provider.answer(self, provider.document(self.path))
-
-            def do_POST(self):
-                form = self.rfile.read(int(self.headers["content-length"])).decode()
-                provider.posts.append((self.headers.get("authorization", ""), form))
-                status, body = provider.token({k: v[0] for k, v in parse_qs(form).items()}, self.headers.get("authorization", ""))  # fmt: skip
-                provider.answer(self, body, status)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, request, body, status=200):
-        data = json.dumps(body).encode()
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(data)))
-        request.end_headers()
-        request.wfile.write(data)
-
-    def document(self, path):
-        if path == "/keys":
-            return {"keys": [{**self.key.public.jwk, "kid": self.key.public.kid, "use": "sig"}]}
-        return {
-            "issuer": self.url,
-            "authorization_endpoint": f"{self.url}/authorize?tenant=1",
-            "token_endpoint": f"{self.url}/token",
-            "jwks_uri": f"{self.url}/keys",
-            "authorization_response_iss_parameter_supported": True,
-        }
-
-    def consents(self, address, **claims):
-        """What the browser is sent back with when somebody signs in at this address."""
-        asked = {name: value[0] for name, value in parse_qs(urlsplit(address).query).items()}
-        assert asked["response_type"] == "code" and asked["code_challenge_method"] == "S256" and asked["tenant"] == "1"
-        code = secrets.token_urlsafe(16)
-        self.codes[code] = (asked, claims)
-        return {"code": code, "state": asked["state"], "iss": self.url}
-
-    def token(self, form, authorization):
-        asked, claims = self.codes.pop(form.get("code"), (None, None))  # a code is good once
-        wanted = "Basic " + base64.b64encode(f"remit:{'canary-client-secret%2F%2B%25'}".encode()).decode()
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).rstrip(b"=")  # fmt: skip
-        if asked is None or authorization != wanted or challenge.decode() != asked["code_challenge"] or form["redirect_uri"] != asked["redirect_uri"]:  # fmt: skip
-            return 400, {"error": "invalid_grant"}
-        body = {"iss": self.url, "aud": "remit", "sub": "1", "nonce": asked["nonce"], "iat": int(time.time()), "exp": int(time.time()) + 300}  # fmt: skip
-        body |= {"preferred_username": "dana", **claims, **self.flaws}
-        key = self.flaws.get("_key", self.key)
-        body = {name: value for name, value in body.items() if value is not None and name != "_key"}
-        token = sign(msgspec.json.encode(body), typ="JWT", key=SigningKey(key.public.kid, "ES256", key.sign))
-        return 200, {"access_token": "at", "token_type": "Bearer", "id_token": token}
 
 
 @pytest.fixture(scope="module")

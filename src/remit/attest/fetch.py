@@ -54,7 +54,7 @@ async def fetch(
     form: Form | None = None,
 ) -> bytes:
     """Return the body of a 200 answer, or raise `AddressRefused` in bounded time and memory."""
-    method, content, headers = _posted(form) if form else ("GET", b"", {})
+    method, content, headers = posted(form) if form else ("GET", b"", {})
     answer = await ask(
         method, url, content=content, headers=headers, allow_private=allow_private, resolve=resolve, peer=peer
     )
@@ -63,7 +63,8 @@ async def fetch(
     return answer.body
 
 
-def _posted(form: Form) -> tuple[str, bytes, dict[str, str]]:
+def posted(form: Form) -> tuple[str, bytes, dict[str, str]]:
+    """A form as a request: method, content and headers."""
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     if form.basic:
         name, secret = (quote_plus(part) for part in form.basic)

@@ -92,8 +92,11 @@ def story(found: dict[str, Any]) -> str:
         f"  has read     {read} ({shown['trust']}, {shown['sensitivity']})",
         *_did(found["did"]),
         *(f"  before       {_before(one)}" for one in found["earlier"][:5]),
-        f"  asks         {needs}, until {ago(found['expires_at'])}" + (", by passkey" if found["passkey"] else ""),
+        f"  asks         {needs}, until {ago(found['expires_at'])}"
+        + (", by passkey (a yes in a provider's app is not enough)" if found["passkey"] else ""),
         f"  if nothing   {found['if_nothing']}",
+        f"  code         {found['code']} (an identity provider's app shows the same)",
+        *(f"  in their app {_in_app(one)}" for one in found["in_app"]),
         f"  digest       {found['digest']}",
     ]
     lines += [f"  {'yes' if a['yes'] else 'no':<12} {_answered(a)}" for a in found["answers"]]
@@ -127,9 +130,15 @@ def _before(one: dict[str, Any]) -> str:
 
 
 def _answered(one: dict[str, Any]) -> str:
-    by = "signed by a passkey" if one["evidence"] == "passkey" else "by a key, not signed"
+    app = f"in the app of {one['provider']}"
+    by = {"passkey": "signed by a passkey", "provider": app}.get(one["evidence"], "by a key, not signed")
     instead = f" for {one['instead_of']}" if one["instead_of"] else ""
     return f"{one['person']}{instead} ({by}) {one['note']}".rstrip()
+
+
+def _in_app(one: dict[str, Any]) -> str:
+    why = f": {one['why']}" if one["why"] else ""
+    return f"{one['person']} at {one['provider']}, {one['state']}{why}"
 
 
 def _can(one: dict[str, Any]) -> str:
@@ -252,19 +261,25 @@ def approval_verify(obj: Context, file: Path, approval_id: str, signed: bool) ->
             "person": a.person,
             "yes": a.yes,
             "at": a.at,
-            "evidence": "passkey" if a.passkey else "key",
+            "evidence": "passkey" if a.passkey else "provider" if a.provider else "key",
             "passkey": a.passkey,
+            "provider": a.provider,
         }
         for a in found.answers
     ]
     shown = {"approval": approval_id, "digest": found.digest, "access": found.access, "tool": found.tool}
     said = [
-        f"{a['person']} said {'yes' if a['yes'] else 'no'} to exactly {found.digest}: "
-        + ("their passkey signed it" if a["passkey"] else "the log says so; nobody signed it")
-        for a in answers
+        f"{a['person']} said {'yes' if a['yes'] else 'no'} to exactly {found.digest}: " + _rests_on(a) for a in answers
     ]
     lines_ = [*said, f"It was used {ago(found.used_at)}." if found.used_at else "It was never used."]
     obj.out.one({**shown, "task": found.task, "answers": answers, "used_at": found.used_at}, "\n".join(lines_))
+
+
+def _rests_on(one: dict[str, Any]) -> str:
+    if one["passkey"]:
+        return "their passkey signed it"
+    by = f", whom {one['provider']} vouched for" if one["provider"] else ""
+    return f"the log says so{by}; nobody signed it here"
 
 
 def _grade(passkey: str) -> str:

@@ -53,7 +53,8 @@ class Answer:
     """One person's yes or no, with the groups they were in then and the note they left.
 
     `instead_of` names the person they stood in for, with that person's groups. `passkey` is the credential that signed
-    it; empty: the person was known by a key or a session, and there is no evidence but the event.
+    it, `provider` the identity provider in whose app it was given; neither: the person was known by a key or a session,
+    and there is no evidence but the event.
     """
 
     person: str
@@ -65,6 +66,7 @@ class Answer:
     instead_groups: tuple[str, ...] = ()
     passkey: str = ""
     again: Again = ONCE
+    provider: str = ""
 
     def counts_for(self, names: tuple[str, ...]) -> bool:
         """Tell whether these names and groups have this person in them, or whom they stand in for."""

@@ -82,6 +82,11 @@ class Catalogue:
         rules = [rule for agent in self.agents.values() for rule in agent.attestations if rule.bearer]
         return tuple(sorted({gateway for rule in rules for gateway in rule.gateways}))
 
+    @property
+    def tells(self) -> bool:
+        """Whether anybody is told that they are asked."""
+        return bool(self.notifications) or any(provider.ciba for provider in self.providers.values())
+
     def person(self, caller: Caller) -> Person | None:
         """The person who calls, with the groups that their identity provider gave them besides."""
         found = self.people.get(caller.name)

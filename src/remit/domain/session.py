@@ -36,7 +36,8 @@ class Provider:
     `person` is the claim that says who it is; `people` maps our names to its values, and empty means that the value is
     the name. `groups` is the claim with the groups; `roles` and `approvers` map our roles and approving groups to
     them. The client's secret is in the variable `secret_env` or the file `secret_file`; without either the client is a
-    public one. `revision` is a digest of all that: a session counts only while its provider is written like this.
+    public one. With `ciba` it asks people in its own app too. `revision` is a digest of all that: a session counts only
+    while its provider is written like this.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Provider:
     secret_file: str = ""
     title: str = ""
     allow_private_network: bool = False
+    ciba: bool = False
     revision: str = ""
 
     @property
@@ -75,6 +77,10 @@ class Provider:
                 inside=f"{self.name}: claim {self.person} names nobody here, and no group gives a role",
             )
         return name, roles, tuple(sorted(ours for ours, theirs in self.approvers.items() if held & set(theirs)))
+
+    def hint(self, name: str) -> str:
+        """How the provider knows this person, for CIBA's `login_hint`; empty when it does not."""
+        return self.people.get(name, "") if self.people else name
 
     def _name(self, claims: Mapping[str, Json]) -> str:
         value = claims.get(self.person)

@@ -25,13 +25,17 @@ _TYPES = ("PasskeyRegistered", "PasskeyRemoved", "AccessDecided", "ApprovalAnswe
 
 @dataclass(frozen=True, slots=True)
 class ProvedAnswer:
-    """One answer; `passkey` is the credential whose signature was verified, or empty: only the event says so."""
+    """One answer; `passkey` is the credential whose signature was verified, or empty: only the event says so.
+
+    `provider` is the issuer that vouched for it to whoever wrote the event.
+    """
 
     person: str
     yes: bool
     at: int
     passkey: str
     instead_of: str = ""
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ def _answer(event: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]], rem
     signed = Signed(**data.get("signed", {}))
     person = str(data["person"])
     if not signed:
-        return ProvedAnswer(person, data["yes"], event["at"], "", data.get("instead_of", ""))
+        by = str(data.get("vouched", {}).get("issuer", ""))
+        return ProvedAnswer(person, data["yes"], event["at"], "", data.get("instead_of", ""), by)
     key = keys.get(signed.passkey)
     if key is None or key["person"] != person:
         raise ProofInvalid(f"{person}'s answer is signed by a passkey that this log does not say is theirs")

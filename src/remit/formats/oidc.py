@@ -24,6 +24,11 @@ def check_signed_in(claims: Mapping[str, Any], *, client_id: str, nonce: str) ->
     """What an ID token must say besides: it answers this very request, and was issued to us (section 3.1.3.7)."""
     if claims.get("nonce") != nonce:
         raise bad("nonce is not the one of this sign-in")
+    check_party(claims, client_id)
+
+
+def check_party(claims: Mapping[str, Any], client_id: str) -> None:
+    """Raise `BadToken` for a token that was issued to another client, or to several."""
     several = isinstance(claims.get("aud"), list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else client_id) != client_id:
         raise bad("azp is not this client")

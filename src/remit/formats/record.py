@@ -23,6 +23,7 @@ import msgspec
 
 from remit.domain.above import Branch
 from remit.domain.approval import Approval, ApprovalState, Away
+from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
@@ -150,6 +151,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(Passkey, "passkeys", {"person": lambda r: r.person}, _never),
     Kind(Away, "aways", {"stand_in": lambda r: r.to}, _never),
     Kind(Notice, "notices", {}, lambda r: r.due),
+    Kind(
+        BackchannelRequest,
+        "backchannel_requests",
+        {"state": lambda r: r.state.value, "approval": lambda r: r.approval},
+        lambda r: r.due,
+        withheld=True,
+    ),
     Kind(
         Lease,
         "leases",

@@ -34,11 +34,14 @@ def read(name: str, s: Section) -> Provider:
         s.text("client_secret_file", "", limit=4096),
         s.text("title", "", limit=100),
         private,
+        s.flag("ciba", False),
     )
     for table in (people, roles, approvers):
         table.done()
     if provider.secret_env and provider.secret_file:
         s.fail("client_secret_file", "say client_secret_env or client_secret_file, not both")
+    if provider.ciba and not (provider.secret_env or provider.secret_file):
+        s.fail("ciba", "the provider must know who asks: say client_secret_env or client_secret_file (CIBA section 7)")
     if "openid" not in provider.scopes:
         s.fail("scopes", "'scopes' must have \"openid\" among them")
     if len(set(provider.people.values())) < len(provider.people):

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from remit.domain import events
 from remit.domain.approval import ONCE, Again, Answer, Approval, ApprovalState, Away
-from remit.domain.caller import Call
+from remit.domain.backchannel import UNVOUCHED, BackchannelRequest, Vouched, code
+from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, BadPasskey, WrongState
+from remit.domain.errors import Absent, BadField, BadPasskey, BadToken, Conflict, Replayed, WrongState
 from remit.domain.identity import Person
 from remit.domain.passkey import UNSIGNED, Passkey, Signed
 from remit.domain.standing_yes import checked, standing_yes
 from remit.domain.task import Task
-from remit.formats import json_input, webauthn
+from remit.formats import ciba, json_input, webauthn
 from remit.ports import Env, InForce
 
 NOTE_LIMIT = 2000
 ARGUMENTS_LIMIT = 1 << 20
+TRIES = 8
+KEPT = 86_400_000  # longer than any ID token of ours to be replayed: a later request refuses older ones
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a person answers: to exactly this digest, on these terms. `signed` is empty without a passkey."""
+    """What a person answers: to exactly this digest, on these terms. `signed` is empty without a passkey, and `vouched`
+    unless an identity provider said it.
+    """
 
     digest: str
     yes: bool
     note: str = ""
     again: Again = ONCE
     signed: Signed = UNSIGNED
+    vouched: Vouched = UNVOUCHED
 
 
 async def challenge(env: Env, call: Call, approval_id: str, given: Given) -> dict[str, Any]:
@@ -50,7 +57,13 @@ async def challenge(env: Env, call: Call, approval_id: str, given: Given) -> dic
     }
 
 
-async def answer(env: Env, call: Call, approval_id: str, given: Given) -> Approval:
+async def answer(
+    env: Env,
+    call: Call,
+    approval_id: str,
+    given: Given,
+    also: Callable[[Change], Change] = lambda change: change,
+) -> Approval:
     """Add this person's answer, and with it the standing yes it may grant.
 
     Raises `BadField` when the digest is not of what was shown, `Denied` when this person may not answer, `BadPasskey`
@@ -84,6 +97,7 @@ async def answer(env: Env, call: Call, approval_id: str, given: Given) -> Approv
         person.groups,
         passkey=passkey.id if passkey else "",
         again=given.again if given.yes else ONCE,
+        provider=given.vouched.provider,
     )
     if not found.counts_for(approval.approvers):
         found = await _instead(env, force, approval, found)
@@ -99,14 +113,44 @@ async def answer(env: Env, call: Call, approval_id: str, given: Given) -> Approv
         found.instead_of,
         given.again,
         given.signed,
+        given.vouched,
     )
     change = above.guard(Change(because, call).put(answered, was=approval).check(task))
     if passkey is not None:
         change = change.put(passkey, was=passkey)
     if answered.state is ApprovalState.GRANTED and answered.again:
         change = change.put(standing_yes(answered, arguments, answered.again), was=None)
-    await env.store.commit(change)
+    await env.store.commit(also(change))
     return answered
+
+
+async def by_provider(env: Env, call: Call, row: BackchannelRequest, said: ciba.Said) -> Approval:
+    """The answer that this person gave in their identity provider's own app: evidence of the grade `provider`.
+
+    `BadToken` when the provider is not written as it was or vouches for somebody else, `Replayed` when the token has
+    answered before, and whatever `answer` refuses now. The request is used up in the same commit.
+    """
+    _, force = await env.in_force()
+    provider = force.catalogue.providers.get(row.provider)
+    if provider is None or provider.way != row.way:
+        raise BadToken("The provider's entry has changed since it was asked.")
+    if said.yes:
+        name, roles, _ = provider.admits(said.claims, force.catalogue.people)
+        if name != row.person or CallerKind.PERSON not in roles:
+            raise BadToken("The provider vouches for somebody else.", inside=f"{name} for {row.key}")
+        if not await env.store.spend(f"id_token:{said.token}", row.expires_at + KEPT):
+            raise Replayed("This ID token has answered before.")
+    vouched = Vouched(
+        provider.name, provider.issuer, str(said.claims.get("sub", "")), row.request, said.token, code(row.digest)
+    )
+    person = replace(call, caller=Caller(CallerKind.PERSON, row.person))
+    given = Given(row.digest, said.yes, vouched=vouched)
+    for _ in range(TRIES):
+        try:
+            return await answer(env, person, row.approval, given, lambda change: change.put(row.answered(), was=row))
+        except Conflict:  # somebody else answered at the same moment, or a decision darkened the task
+            continue
+    raise Conflict("The approval changed again and again meanwhile.")
 
 
 async def _asked(env: Env, call: Call, approval_id: str, given: Given) -> tuple[Approval, InForce, Person]:

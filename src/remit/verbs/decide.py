@@ -173,7 +173,7 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
             change = change.put(agreed.used(call.now), was=agreed)
     elif agreed is not None and agreed.version == 0:
         change = change.check(situation.task).put(agreed, was=None)
-        if isinstance(agreed, Approval) and situation.force.catalogue.notifications:
+        if isinstance(agreed, Approval) and situation.force.catalogue.tells:
             change = change.put(notice(agreed, call.now), was=None)
     await env.store.commit(change)
     return verdict

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from remit.domain import events
+from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import Call
 from remit.domain.change import Change
 from remit.domain.connection import Connection
@@ -20,6 +21,7 @@ ENVELOPES: Mapping[type[Any], tuple[str, ...]] = {
     SealedSecret: ("envelope",),
     HandOver: ("envelope",),
     Connection: ("envelope", "attempt"),
+    BackchannelRequest: ("envelope",),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from remit.domain.approval import Answer, Approval, ApprovalState, Away
+from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.errors import Absent, BadField
@@ -70,6 +71,7 @@ async def whole(house: House, call: Call, row: Approval) -> dict[str, Any]:
         "arguments": shapes.arguments(row, values, decisive, call.caller.name),
         "covers": row.covers,
         "did": await _did(house, task),
+        "in_app": await _in_app(house, row),
         "can_answer": await _can_answer(house, force.catalogue, row, call.now),
         "left_ms": max(0, row.expires_at - call.now),
         "if_nothing": shapes.if_nothing(row),
@@ -81,6 +83,12 @@ async def whole(house: House, call: Call, row: Approval) -> dict[str, Any]:
         "standing": [shapes.standing_yes(one) for one in standing if one.shown.tool == row.shown.tool],
         "you": {"answers": mine.yes + mine.no, "yes_rate": mine.rate, "median_ms": mine.median},
     }
+
+
+async def _in_app(house: House, row: Approval) -> list[dict[str, Any]]:
+    """Who is asked in their identity provider's own app."""
+    found = await house.env.store.find(BackchannelRequest, {"approval": row.id})
+    return [shapes.backchannel(one) for one in found]
 
 
 async def _did(house: House, task: Task | None) -> dict[str, Any]:

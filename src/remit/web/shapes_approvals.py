@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from remit.domain.approval import ONCE, Again, Answer, Approval, Away, Came
+from remit.domain.backchannel import BackchannelRequest, code
 from remit.domain.freeze import Freeze
 from remit.domain.passkey import UNSIGNED, Passkey, Signed
 from remit.domain.standing_yes import StandingYes
@@ -128,9 +129,12 @@ def standing_yes(row: StandingYes) -> dict[str, Any]:
 
 
 def answered(one: Answer) -> dict[str, Any]:
-    """An answer, and what it rests on: `passkey`, which anybody can check, or `key`, which says only who held it."""
+    """An answer, and what it rests on: `passkey`, which anybody can check; `provider`, which an identity
+    provider signed to us; or `key`, which says only who held it.
+    """
     shown: dict[str, Any] = {"person": one.person, "yes": one.yes, "at": one.at, "note": one.note}
-    evidence = {"evidence": "passkey" if one.passkey else "key", "passkey": one.passkey}
+    grade = "passkey" if one.passkey else "provider" if one.provider else "key"
+    evidence = {"evidence": grade, "passkey": one.passkey, "provider": one.provider}
     stood = {"groups": list(one.groups), "instead_of": one.instead_of, "instead_groups": list(one.instead_groups)}
     return {**shown, **evidence, **stood, "again": asdict(one.again) if one.again else None}
 
@@ -146,6 +150,7 @@ def approval(row: Approval) -> dict[str, Any]:
         "chain": list(row.chain.agents()),
         "owner": row.owner,
         "digest": row.digest,
+        "code": code(row.digest),
         "shown": asdict(row.shown),
         "needs": [{**asdict(need), "missing": row.missing(need)} for need in row.needs],
         "wants_another": row.wants_another,
@@ -160,6 +165,12 @@ def approval(row: Approval) -> dict[str, Any]:
         "questions": [asdict(one) for one in row.questions],
         "answers": [answered(one) for one in row.answers],
     }
+
+
+def backchannel(row: BackchannelRequest) -> dict[str, Any]:
+    """Who is asked in their identity provider's own app, and how far that is."""
+    names = ("person", "provider", "asked_at", "expires_at", "why")
+    return {**{name: getattr(row, name) for name in names}, "state": row.state.value}
 
 
 def arguments(row: Approval, values: Mapping[str, Any], decisive: tuple[str, ...], reader: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import structlog
 
 from remit.ports import Env, LogIndex
 
+from .ask_providers import ask_providers
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
@@ -81,6 +82,11 @@ class Driver:
         async def tell() -> bool:
             return bool(await notify(env, self._clock()))
 
+        polled: dict[str, int] = {}
+
+        async def ask() -> bool:
+            return bool(await ask_providers(env, self._clock(), polled))
+
         async def keys() -> bool:
             return await rotate_keys(env, self._clock())
 
@@ -92,6 +98,7 @@ class Driver:
             asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
+            asyncio.create_task(self._run("ask_providers", ask, IDLE, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 

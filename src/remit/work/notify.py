@@ -11,7 +11,9 @@ import asyncio
 
 from remit.domain import events
 from remit.domain.approval import Approval
+from remit.domain.backchannel import BackchannelRequest, code, reached
 from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
 from remit.domain.errors import Refusal, Unavailable
 from remit.domain.notice import Notice, Route
@@ -41,6 +43,7 @@ async def _send(env: Env, call: Call, row: Notice) -> int:
     left = [one for one in wanted if one.name not in row.sent]
     if approval is None or not approval.pending_at(call.now):
         return await _put(env, call, events.NoticeEnded(row.approval, "nobody is asked any more"), row.done(), row)
+    await _owe(env, call, catalogue, approval)
     if not left:
         why = "every route took it" if row.sent else "no route is for those who are asked"
         return await _put(env, call, events.NoticeEnded(row.approval, why), row.done(), row)
@@ -57,6 +60,14 @@ async def _send(env: Env, call: Call, row: Notice) -> int:
         because = events.NoticeFailed(row.approval, tuple(failed), row.attempts + 1)
         return await _put(env, call, because, row.failed(env.clock()), row)
     return await _put(env, call, events.NoticeEnded(row.approval, "every route took it"), row.done(), row)
+
+
+async def _owe(env: Env, call: Call, catalogue: Catalogue, approval: Approval) -> None:
+    """Who can be asked in their provider's own app is owed one request, however often this is done."""
+    for row in reached(approval, catalogue.providers, catalogue.people, call.now):
+        if await env.store.get(BackchannelRequest, row.key) is None:
+            because = events.BackchannelOwed(row.approval, row.person, row.provider, code(row.digest))
+            await attempt(env, Change(because, call).put(row, was=None))
 
 
 async def _delivered(env: Env, call: Call, route: Route, approval: Approval) -> bool:

@@ -26,7 +26,7 @@ async def _escalate(env: Env, call: Call, approval: Approval) -> None:
     because = events.ApprovalEscalated(approval.id, approval.task, after.asked[-1])
     change = Change(because, call).put(after, was=approval)
     _, force = await env.in_force()
-    await attempt(env, change.put(notice(after, call.now), was=None) if force.catalogue.notifications else change)
+    await attempt(env, change.put(notice(after, call.now), was=None) if force.catalogue.tells else change)
 
 
 async def expire(env: Env, call: Call, approval: Approval) -> None:

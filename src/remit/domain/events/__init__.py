@@ -15,6 +15,12 @@ from .approval import (
     ApprovalExpired,
     ApprovalHandedOn,
     ApprovalQuestioned,
+    BackchannelAsked,
+    BackchannelAsking,
+    BackchannelFailed,
+    BackchannelOver,
+    BackchannelOwed,
+    BackchannelSlowed,
     CameBack,
     NoticeEnded,
     NoticeFailed,
@@ -144,6 +150,12 @@ Event: TypeAlias = (
     | NoticeSent
     | NoticeFailed
     | NoticeEnded
+    | BackchannelAsked
+    | BackchannelAsking
+    | BackchannelFailed
+    | BackchannelOver
+    | BackchannelOwed
+    | BackchannelSlowed
     | IssueDenied
     | LeaseReserved
     | LeaseMinted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..approval import ONCE, Again
+from ..backchannel import UNVOUCHED, Vouched
 from ..passkey import UNSIGNED, Signed
 
 
@@ -30,7 +31,10 @@ class PasskeyRemoved:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAnswered:
-    """A person said yes or no to exactly this digest; `signed` proves it, unless it is empty. `note` is a digest."""
+    """A person said yes or no to exactly this digest; `signed` proves it, or `vouched` says whose app they said it in.
+
+    Either may be empty. `note` is a digest.
+    """
 
     approval: str
     task: str
@@ -42,6 +46,7 @@ class ApprovalAnswered:
     instead_of: str = ""
     again: Again = ONCE
     signed: Signed = UNSIGNED
+    vouched: Vouched = UNVOUCHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,63 @@ class NoticeEnded:
     """Nothing is owed any more: every route took it, none is for those who are asked, or nobody is asked any more."""
 
     approval: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelOwed:
+    """Somebody who is asked will be asked in their identity provider's app too; `code` is what both sides show."""
+
+    approval: str
+    person: str
+    provider: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelAsking:
+    """The request to the provider is sent after this; an earlier one that was not taken in counts for nothing."""
+
+    approval: str
+    person: str
+    provider: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelAsked:
+    """The provider asks them; `request` is the SHA-256 of the only `auth_req_id` whose answer counts."""
+
+    approval: str
+    person: str
+    request: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelSlowed:
+    """The provider wants to be asked less often: every `interval` ms."""
+
+    approval: str
+    person: str
+    interval: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelFailed:
+    """The provider could not be asked; it is tried again."""
+
+    approval: str
+    person: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackchannelOver:
+    """Nothing is answered there any more, and why; it was no answer to the approval."""
+
+    approval: str
+    person: str
     why: str
 
 
