@@ -607,7 +607,7 @@ def test_a_chain_that_cannot_be_read_is_no_chain(run):
 
 def test_a_hand_off_that_has_read_too_much_is_refused(run, monkeypatch):
     async def main():
-        monkeypatch.setattr("remit.ports.READ_TOGETHER", 1)
+        monkeypatch.setattr("remit.ports.env.READ_TOGETHER", 1)
         w, bot, task, other = await pair()
         child = await below(w, bot, task, other)
         for call, one in ((bot, task), (other, child)):

@@ -1,0 +1,36 @@
+"""Everything a verb may reach, in protocols of one to four methods, and the `Env` that carries them."""
+
+from __future__ import annotations
+
+from .env import Env, InForce, compiled
+from .issuer import Answer, Ask, Connector, Issuer, Renew
+from .keys import Sealer, Signature, Signer
+from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
+from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
+
+__all__ = [
+    "Answer",
+    "Appended",
+    "Ask",
+    "Attestor",
+    "Authorization",
+    "Backchannel",
+    "Connector",
+    "Env",
+    "IdentityProviders",
+    "InForce",
+    "Issuer",
+    "LogIndex",
+    "LogReader",
+    "LogWriter",
+    "NoBackchannel",
+    "NoNotifier",
+    "Notifier",
+    "Reader",
+    "Renew",
+    "Sealer",
+    "Signature",
+    "Signer",
+    "Store",
+    "compiled",
+]

@@ -1,0 +1,206 @@
+"""`Env`: what a verb is given, and what is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from remit.domain.above import Above, Branch, Link
+from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
+from remit.domain.chain import Hop
+from remit.domain.errors import Busy, StoreUnavailable
+from remit.domain.freeze import Frozen
+from remit.domain.keys import KeyTurn, Rotation, SigningKey
+from remit.domain.lease import Lease, LeaseState
+from remit.domain.origin import Observation
+from remit.domain.passkey import Passkey
+from remit.domain.task import Task
+from remit.formats import catalogue as catalogue_format
+from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats.arguments import ArgumentSchema
+from remit.formats.spiffe import TrustBundle
+from remit.policy import Bundle, compile_bundle
+
+from .issuer import Issuer
+from .keys import Sealer, Signer
+from .store import Store
+from .world import Attestor, Backchannel, NoBackchannel, NoNotifier, Notifier
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One revision of the catalogue, compiled. Immutable, so it may be cached by digest."""
+
+    digest: str
+    catalogue: Catalogue
+    bundle: Bundle
+    schemas: Mapping[str, ArgumentSchema]
+
+
+@lru_cache(maxsize=8)
+def compiled(digest: str, files: tuple[tuple[str, str], ...]) -> InForce:
+    """Parse and compile; raises `BadCatalogue` or `BadPolicy`, and then nothing has changed."""
+    catalogue = catalogue_format.parse(dict(files))
+    schemas = {name: ArgumentSchema.compile(tool.schema) for name, tool in catalogue.tools.items()}
+    return InForce(digest, catalogue, compile_bundle(catalogue.policies, catalogue.tools), schemas)
+
+
+@dataclass(frozen=True)
+class Env:
+    """What a verb is given.
+
+    `clock` is ms since the epoch, for what takes time; everything else goes by `Call.now`. `new_id("tsk")` returns
+    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms.
+    """
+
+    store: Store
+    signer: Signer
+    sealer: Sealer
+    attestor: Attestor
+    issuer: Callable[[IssuerConfig], Issuer]
+    clock: Callable[[], int]
+    new_id: Callable[[str], str]
+    nudge: Callable[[], None]
+    trust_domain: str
+    issuer_url: str
+    svid_ttl: int = 3_600_000
+    rotation: Rotation = field(default_factory=Rotation)
+    notifier: Notifier = field(default_factory=NoNotifier)
+    backchannel: Backchannel = field(default_factory=NoBackchannel)
+
+    async def above(self, hops: Sequence[Hop]) -> Above:
+        """The tasks of these hops, which are above some other, and all that is frozen."""
+        links: list[Link] = []
+        for hop in hops:
+            task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
+            if task is None or branch is None:
+                raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
+            links.append(Link(task, branch))
+        return Above(tuple(links), await self.frozen())
+
+    async def frozen(self) -> Frozen:
+        """Everything that is frozen now; a change that relies on it checks it."""
+        return await self.store.get(Frozen, "frozen") or Frozen()
+
+    async def passkeys(self, person: str) -> Sequence[Passkey]:
+        """Those that answer for this person."""
+        rows = await self.store.find(Passkey, {"person": person}, limit=1000)
+        return [row for row in rows if not row.removed_at]
+
+    @property
+    def passkey_secret(self) -> bytes:
+        """What says that a challenge is ours, at every replica."""
+        return self.sealer.derive(b"passkey challenges")
+
+    def signed(self, token: rfc9068.AccessToken) -> str:
+        """The token's text. Sign only what an event explains (law 4)."""
+        return rfc9068.encode(token, self.token_key())
+
+    def token_key(self) -> jws.SigningKey:
+        """The key that signs tokens now."""
+        kid = self.signer.signing("token")
+        return jws.SigningKey(kid, "ES256", lambda data: self.signer.sign("token", data, kid).value)
+
+    async def read_by(self, task: Task) -> Sequence[Observation]:
+        """Everything an open task has read, in order; of a hand-off, everything that any part of it has read."""
+        if task.parent or task.handed:
+            return await self._read_together(task.root)
+        rows: list[Observation] = []
+        while len(rows) < task.observed:
+            page = await self.store.find(Observation, {"task": task.id}, after=rows[-1].key if rows else "", limit=1000)
+            if not page:
+                raise StoreUnavailable("What the task has read cannot be found.", inside=task.id)
+            rows += page
+        return rows
+
+    async def _read_together(self, root: str) -> Sequence[Observation]:
+        rows: list[Observation] = []
+        while page := await self.store.find(
+            Observation, {"root": root}, after=rows[-1].key if rows else "", limit=1000
+        ):
+            rows += page
+            if len(rows) > READ_TOGETHER:
+                raise Busy(
+                    "This hand-off has read too much to tell where values come from.", next_step="End parts of it."
+                )
+        return rows
+
+    async def own_bundle(self, *, kid: str = "") -> TrustBundle:
+        """Our own trust domain's bundle, newest keys first, one with this `kid` if there is such a key.
+
+        Its certificates are the same at every replica.
+        """
+        if kid:
+            await self.signer.refresh(knows=kid)
+        found = _BUNDLES.get(self._kids())
+        while found is None:
+            sequence = await self._sequence()
+            await self.signer.refresh()
+            kids, svid, held = self._kids(), self.signer.public("svid"), self.signer.public("authority")
+            authorities = [await self._authority(key["kid"]) for key in held]
+            if await self._sequence() == sequence:  # these keys are exactly this sequence's
+                jwt_keys = tuple(jwk.parse(key) for key in svid)
+                hint = max(1, min(60, self.rotation.cached_for))
+                found = TrustBundle(self.trust_domain, jwt_keys, tuple(authorities), sequence, refresh_hint=hint)
+                _BUNDLES.clear()
+                _BUNDLES[kids] = found
+        return found
+
+    def _kids(self) -> tuple[str, ...]:
+        return (self.trust_domain, *(key["kid"] for use in ("svid", "authority") for key in self.signer.public(use)))
+
+    async def _sequence(self) -> int:
+        turns = [await self.store.get(KeyTurn, use) for use in ("svid", "authority")]
+        return sum(turn.turns for turn in turns if turn is not None)
+
+    async def authority(self) -> tuple[bytes, signing_key.HeldKey]:
+        """The certificate that signs X.509-SVIDs now, and its key."""
+        kid = self.signer.signing("authority")
+        return await self._authority(kid), self._held(kid)
+
+    async def _authority(self, kid: str) -> bytes:
+        if (self.trust_domain, kid) not in _AUTHORITIES:
+            row = await self.store.get(SigningKey, kid)
+            if row is None:
+                raise StoreUnavailable("A signing key's row cannot be read.", inside=kid)
+            made, ends = row.created_at, row.created_at + AUTHORITY_LIFE
+            certificate = x509_svid.authority(self.trust_domain, self._held(kid), made, ends)
+            _AUTHORITIES[(self.trust_domain, kid)] = certificate
+        return _AUTHORITIES[(self.trust_domain, kid)]
+
+    def _held(self, kid: str) -> signing_key.HeldKey:
+        public = next((key for key in self.signer.public("authority") if key["kid"] == kid), None)
+        if public is None:
+            raise StoreUnavailable("The signing key has just been replaced.", next_step="Try again at once.")
+        return signing_key.HeldKey(jwk.parse(public), lambda data: self.signer.sign("authority", data, kid).value)
+
+    async def leases_in(self, state: LeaseState, task: str = "") -> Sequence[Lease]:
+        """Every lease in this state, of this task if one is named."""
+        found: list[Lease] = []
+        where = {"state": state.value, **({"task": task} if task else {})}
+        while page := await self.store.find(Lease, where, after=found[-1].key if found else "", limit=1000):
+            found += page
+        return found
+
+    async def in_force(self) -> tuple[CatalogueHead, InForce]:
+        """Return the head row just read, and the revision it names."""
+        head = await self.store.get(CatalogueHead, "head")
+        if head is None:
+            raise StoreUnavailable("No catalogue is in force yet.", next_step="Run `remit apply`.")
+        cached = _IN_FORCE.get(head.digest)
+        if cached is None:
+            files = await self.store.get(CatalogueFiles, head.digest)
+            if files is None:
+                raise StoreUnavailable("The catalogue in force cannot be read.", inside=head.digest)
+            cached = compiled(head.digest, files.files)
+            _IN_FORCE.clear()
+            _IN_FORCE[head.digest] = cached
+        return head, cached
+
+
+_IN_FORCE: dict[str, InForce] = {}
+_BUNDLES: dict[tuple[str, ...], TrustBundle] = {}
+_AUTHORITIES: dict[tuple[str, str], bytes] = {}
+AUTHORITY_LIFE = 366 * 86_400_000
+READ_TOGETHER = 20_000
