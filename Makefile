@@ -47,7 +47,7 @@ demo: $(VENV)/.demo ## The whole loop on a real database, a real agent process, 
 	@$(BIN)/python examples/demo/run.py $(if $(HUMAN),--human)
 
 test: $(VENV)/.dev ## All tests
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak and not frameworks"
+	@$(BIN)/python -m pytest -q -n 3 -m "not soak and not frameworks"
 
 check: format lint types architecture coverage ## Format, lint, types, architecture, tests: what CI calls
 
@@ -64,7 +64,7 @@ architecture: $(VENV)/.dev
 	@$(BIN)/lint-imports > $(VENV)/architecture.txt || { cat $(VENV)/architecture.txt; exit 1; }
 
 coverage: $(VENV)/.dev ## Tests, with domain and verbs covered whole
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not soak and not frameworks" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+	@$(BIN)/python -m pytest -q -n 3 -m "not soak and not frameworks" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
 bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 	@$(BIN)/python benchmarks/run.py $(ONLY)

@@ -17,6 +17,23 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+TOGETHER = ("tests/console/", "tests/gateway/", "tests/web/test_hooks.py", "tests/web/test_client_certificates.py")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file below `TOGETHER` goes to one worker, so that what it starts is started once; any other test to any.
+
+    (xdist's own groups have no effect with pytest 9.2: it no longer asks a test for the name that xdist gave it.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.partition("::")[0] if nodeid.startswith(TOGETHER) else nodeid
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A throw-away server."""

@@ -9,7 +9,6 @@ from tests.server import CATALOGUE, eventually
 
 from .browser import HOSTILE, console
 
-pytestmark = pytest.mark.xdist_group("console")
 MANY = {f"agents/many{n:02}.toml": AGENT.replace("olga", "dana") for n in range(60)}
 TITLED = f"title = '''{HOSTILE[2]}'''\n" + CATALOGUE["agents/bot.toml"]
 

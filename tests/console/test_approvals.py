@@ -13,7 +13,6 @@ from tests.server import CATALOGUE
 
 from .browser import HOSTILE, console, looking
 
-pytestmark = pytest.mark.xdist_group("console")
 NOTE = """
 effect = "write"
 resource = "customer/{customer}"

@@ -16,8 +16,6 @@ from tests.server import CATALOGUE
 
 from .browser import HOSTILE, console, looking
 
-pytestmark = pytest.mark.xdist_group("console")
-
 
 @contextmanager
 def program():

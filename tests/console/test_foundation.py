@@ -12,7 +12,6 @@ from playwright.sync_api import expect
 
 from .browser import HOSTILE, link, looking, people_url
 
-pytestmark = pytest.mark.xdist_group("console")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
 

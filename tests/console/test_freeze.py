@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import expect
 
 from .browser import looking
-
-pytestmark = pytest.mark.xdist_group("console")
 
 
 def test_an_operator_freezes_an_agent_and_sees_it_reach_everything(browser, server):

@@ -9,7 +9,6 @@ from tests.server import CATALOGUE, eventually
 from .browser import console
 from .signed_in import SignedIn
 
-pytestmark = pytest.mark.xdist_group("console")
 FILES = {
     **CATALOGUE,
     "remit.toml": CATALOGUE["remit.toml"] + '[issuers.gone]\nkind = "redis"\ndsn_file = "gone.dsn"\n',

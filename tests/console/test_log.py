@@ -13,8 +13,6 @@ from tests.server import eventually
 from .browser import HOSTILE
 from .signed_in import SignedIn
 
-pytestmark = pytest.mark.xdist_group("console")
-
 
 @pytest.fixture(scope="module")
 def task(server):

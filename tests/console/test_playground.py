@@ -11,7 +11,6 @@ from tests.server import CATALOGUE, eventually
 from .browser import HOSTILE, console
 from .signed_in import SignedIn
 
-pytestmark = pytest.mark.xdist_group("console")
 POLICY = CATALOGUE["policies/default.cedar"]
 STRICTER = POLICY + '@id("no-list") forbid (principal, action == Remit::Action::"list", resource);'
 FILES = {

@@ -9,7 +9,6 @@ from tests.server import CATALOGUE, eventually
 
 from .browser import HOSTILE, console, looking
 
-pytestmark = pytest.mark.xdist_group("console")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 TITLE = f"title = '''{HOSTILE[2]}'''\n"
 FILES = {

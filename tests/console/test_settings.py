@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from remit.domain.keys import ROTATED
 
 from .signed_in import SignedIn
-
-pytestmark = pytest.mark.xdist_group("console")
 
 
 def test_it_says_what_the_api_says_and_is_for_operators(server):

@@ -10,7 +10,7 @@ from tests.server import CATALOGUE
 
 from .browser import console, looking
 
-pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.filterwarnings("ignore:get_jwt_config")]
+pytestmark = pytest.mark.filterwarnings("ignore:get_jwt_config")
 
 
 @pytest.fixture(scope="module")

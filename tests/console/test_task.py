@@ -13,7 +13,6 @@ from tests.server import CATALOGUE, eventually
 from .browser import HOSTILE, console
 from .signed_in import SignedIn
 
-pytestmark = pytest.mark.xdist_group("console")
 FILES = {
     **CATALOGUE,
     "agents/third.toml": AGENT.replace("olga", "dana"),

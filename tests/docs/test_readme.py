@@ -96,4 +96,5 @@ def test_the_readme_works_when_pasted(shell, tmp_path):
 
 def test_the_readme_opens_with_one_sentence_and_a_transcript():
     lines = (ROOT / "README.md").read_text().splitlines()
-    assert lines[2].startswith("**Remit gives AI agents access by the task") and lines[4] == "```console"
+    assert lines[2].startswith("**Remit gives AI agents access by the task") and lines[4].startswith("![An approval")
+    assert (ROOT / lines[4].partition("(")[2].rstrip(")")).is_file() and lines[6] == "```console"

@@ -17,8 +17,6 @@ from tests.server import REMIT, furnished, process
 
 from .gates import NOTES, agent_dir, at_work, catalogue, described, free_port, gateway, tool
 
-pytestmark = pytest.mark.xdist_group("gateway")  # its servers are started once
-
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory):

@@ -12,8 +12,6 @@ from tests.server import furnished, process
 
 from .gates import NOTES, agent_dir, catalogue, described, free_port, gateway, tool
 
-pytestmark = pytest.mark.xdist_group("gateway_frameworks")  # its servers are started once
-
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory):

@@ -20,7 +20,6 @@ from tests.server import furnished, process
 from .gates import NOTES, catalogue, described, free_port, gateway, tool
 from .own_clients import BACK, CHALLENGE, VERIFIER, Documents, Person, heading, said
 
-pytestmark = pytest.mark.xdist_group("own clients")
 ELSEWHERE = "https://elsewhere.example/mcp"
 
 

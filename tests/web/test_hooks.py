@@ -10,8 +10,6 @@ import pytest
 
 from tests.server import CATALOGUE, furnished, process
 
-pytestmark = pytest.mark.xdist_group("hooks")  # its servers are started once
-
 FILES = {
     **CATALOGUE,
     "purposes/pay.toml": CATALOGUE["purposes/pay.toml"]

@@ -111,18 +111,18 @@ class Load:
             thread.join()
 
 
-def test_twenty_rotations_under_load_on_two_replicas_refuse_no_valid_token(postgres, tmp_path):
+def test_rotations_under_load_on_two_replicas_refuse_no_valid_token(postgres, tmp_path):
     with replicas(postgres, tmp_path, "--key-overlap", str(OVERLAP)) as (one, two):
         with Load([one, two], 4) as load:
             made = set()
-            for i in range(20):
+            for i in range(8):
                 first = rotate((one, two)[i % 2])["kid"]
                 second = rotate((two, one)[i % 2])["kid"]
                 assert first == second or state(one)[first] != "next"  # a slow machine: it signs already
                 signs(two, second)
                 made |= {first, second}
         assert load.refused == []
-        assert load.checks > 100 and len(load.kids) >= 20
+        assert load.checks > 100 and len(load.kids) >= 8
         kids, _ = published(one)
         assert len(kids) == 1 + len(made) and kids == published(two)[0]
 

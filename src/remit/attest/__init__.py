@@ -13,7 +13,7 @@ from remit.formats.client_id_metadata import parse as parse_client
 from remit.formats.spiffe import TrustBundle
 
 from .aws import AwsCallers
-from .fetch import fetch
+from .fetch import fetch as fetched
 from .oidc import OidcAttestor
 from .spiffe import Bundles
 
@@ -38,7 +38,7 @@ class Attestors:
 
     async def client(self, rule: Attestation) -> ClientDocument:
         """See `ports.Attestor`."""
-        return parse_client(await fetch(rule.client, allow_private=rule.allow_private_network), client=rule.client)
+        return parse_client(await fetched(rule.client, allow_private=rule.allow_private_network), client=rule.client)
 
     async def caller(self, request: Checked) -> Mapping[str, Json]:
         """See `ports.Attestor`."""

@@ -38,10 +38,11 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     if where.get("state", "live") not in STATES:
         raise BadField("state", f"must be {', '.join(STATES)}")
     listed = where if "state" in where else {**where, "state": "live"}
-    rows, following = await _leases(house, call, listed, asked.query.get("after", ""))
+    mine = await seen.open_tasks(house, call) if call.caller.kind is CallerKind.PERSON else ()
+    rows, following = await _leases(house, call, mine, listed, asked.query.get("after", ""))
     ending: Sequence[Lease] = ()
     if "state" not in where:
-        ending, _ = await _leases(house, call, {**where, "state": "ending"}, "")
+        ending, _ = await _leases(house, call, mine, {**where, "state": "ending"}, "")
     return {
         "items": [await _told(house, row) for row in rows],
         "next": following,
@@ -52,7 +53,10 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     }
 
 
-async def _leases(house: House, call: Call, where: dict[str, str], after: str) -> tuple[list[Lease], str]:
+async def _leases(
+    house: House, call: Call, mine: Sequence[Task], where: dict[str, str], after: str
+) -> tuple[list[Lease], str]:
+    """`mine` are the open tasks of a person, who sees what those hold, and what the newest of those that ended did."""
     if call.caller.kind is not CallerKind.PERSON:
         # By state alone: an issuer's own may be few among very many, and a page looks at a bounded number of them.
         state = {"state": where["state"]}
@@ -61,7 +65,7 @@ async def _leases(house: House, call: Call, where: dict[str, str], after: str) -
         fitting = [row for row in rows if _at(row, where)]
         last = fitting[PAGE - 1] if len(fitting) > PAGE else rows[-1] if len(rows) == limit else None
         return fitting[:PAGE], last.key if last else ""
-    tasks = {task.id for task in await _tasks(house, call, where)}
+    tasks = {task.id for task in (*mine, *await _ended(house, call, where))}
     found: list[Lease] = []
     if len(tasks) > MANY:  # quicker the other way round
         found = [row for row in await seen.leases(house, call, LeaseState(where["state"]), tasks) if _at(row, where)]
@@ -75,14 +79,14 @@ def _at(row: Lease, where: dict[str, str]) -> bool:
     return row.issuer == where.get("issuer", row.issuer)
 
 
-async def _tasks(house: House, call: Call, where: dict[str, str]) -> list[Task]:
-    """The caller's tasks that may hold such a lease: the open ones, and of what has ended the newest."""
-    found = {row.id: row for row in await seen.open_tasks(house, call)}
+async def _ended(house: House, call: Call, where: dict[str, str]) -> list[Task]:
+    """The newest of the caller's tasks, where what such a lease was for may have ended."""
+    found: list[Task] = []
     if where["state"] in ("ending", "ended"):
         for those in ({"initiator": str(call.caller)}, {}):
             rows, _ = await seen.newest(house, call, those, 0, ENDED)
-            found |= {row.id: row for row in rows}
-    return list(found.values())
+            found += rows
+    return found
 
 
 async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:
