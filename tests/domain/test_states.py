@@ -204,7 +204,7 @@ def test_a_change_carries_its_event_and_expectations():
     change = Change(TaskEnded("tsk_1", "bot", "closed", ""), call).put(TASK, was=None)
     assert (change.puts[0].expected, change.puts[0].row.version) == (0, 1)
     head = CatalogueHead("d", 1, 0, "x", version=3)
-    checked = change.check(head).check_absent(Task, "tsk_2")
+    checked = change.check(head).check(replace(TASK, id="tsk_2"))
     assert checked.checks == (Check(CatalogueHead, "head", 3), Check(Task, "tsk_2", 0))
     assert checked.puts == change.puts
 

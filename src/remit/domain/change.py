@@ -61,9 +61,5 @@ class Change:
         return replace(self, puts=(*self.puts, Put(versioned, expected)))
 
     def check(self, row: Row) -> Change:
-        """Commit only if this row, which was read but is not written, has not moved."""
+        """Commit only if this row, which was read but is not written, has not moved; at version 0: if there is none."""
         return replace(self, checks=(*self.checks, Check(type(row), row.key, row.version)))
-
-    def check_absent(self, kind: type[Row], key: str) -> Change:
-        """Commit only if there is still no such row."""
-        return replace(self, checks=(*self.checks, Check(kind, key, 0)))

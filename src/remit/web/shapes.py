@@ -186,14 +186,6 @@ class SubjectTokenRequest(Strict, frozen=True):
     agent: str
 
 
-class ExplainRequest(Strict, frozen=True):
-    """An access to explain, as the task would be decided now."""
-
-    task: str
-    tool: str
-    arguments: dict[str, Any] = {}
-
-
 def task(row: Task) -> dict[str, Any]:
     """A task, without its internals."""
     return {
