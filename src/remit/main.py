@@ -379,16 +379,19 @@ def _write_secret(path: Path, text: str) -> None:
 
 async def _furnish(env: Any, data: Path, now: int) -> None:
     """What a first start needs: an empty catalogue under the default policy, and the operator's key."""
+    from contextlib import suppress
     from hashlib import sha256
 
     from remit.domain.caller import AccessKey, Call, Caller, CallerKind
     from remit.domain.catalogue import CatalogueHead
+    from remit.domain.errors import Conflict
     from remit.verbs.admit import admit
     from remit.verbs.apply import apply
 
     call = Call(Caller(CallerKind.SYSTEM, "setup"), now)
     if await env.store.get(CatalogueHead, "head") is None:
-        await apply(env, call, {})
+        with suppress(Conflict):  # another replica began at the same time
+            await apply(env, call, {})
     path = data / "operator.key"
     if path.is_file():
         row = await env.store.get(AccessKey, sha256(path.read_text().strip().encode()).hexdigest())

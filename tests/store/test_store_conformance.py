@@ -482,8 +482,37 @@ def test_a_wake_is_heard_by_every_process_on_the_store(opened):
             assert here.is_set()
         first.wake(*Wake)
         assert first._listening == []
-        if not isinstance(first, MemoryStore):
-            await first.close()
-            await second.close()
+        for store in {first, second}:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_turn_is_one_holders_until_it_is_over_or_given_back(opened):
+    async def main():
+        first, second = await opened(), await opened()
+        took = await asyncio.gather(
+            *(store.take_turn("t", f"h{n}", 400) for n, store in enumerate([first, second] * 9))
+        )
+        if not isinstance(first, PostgresStore):  # one process has it to itself
+            assert set(took) == {1}
+        else:
+            (winner,) = (n for n, number in enumerate(took) if number)
+            mine, other = f"h{winner}", "other"
+            assert await second.take_turn("t", other, 400) == 0
+            assert await first.take_turn("t", mine, 400) == 1  # kept
+            assert await first.take_turn("another", other, 400) == 1
+            await asyncio.sleep(0.45)
+            assert await second.take_turn("t", other, 10_000) == 2
+            assert await first.take_turn("t", mine, 400) == 0
+            with first.woken(Wake.TURN) as given:
+                await second.give_turn("t", mine)  # not its own
+                assert await first.take_turn("t", mine, 400) == 0
+                given.clear()
+                await second.give_turn("t", other)
+                await asyncio.wait_for(given.wait(), 2)
+            assert await first.take_turn("t", mine, 400) == 3
+        for store in {first, second}:
+            await store.close()
 
     asyncio.run(main())

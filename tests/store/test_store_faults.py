@@ -322,3 +322,22 @@ def test_wakes_are_heard_again_after_the_listening_connection_was_cut(postgres):
         await second.close()
 
     asyncio.run(main())
+
+
+def test_a_process_that_stops_in_the_middle_of_a_transaction_holds_nobody_up(postgres):
+    async def main():
+        paused, other = await PostgresStore.open(postgres.dsn()), await PostgresStore.open(postgres.dsn())
+        await other.commit(left("held"))
+        row = await other.get(Away, "held")
+        connection = await paused._pool.acquire()
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT 1 FROM aways WHERE key = 'held' FOR UPDATE")
+        await asyncio.wait_for(other.commit(left("held", away("held", "moved"), was=row)), 4)
+        assert (await other.get(Away, "held")).reason == "moved"
+        connection.terminate()
+        await paused._pool.release(connection)
+        assert await paused.get(Away, "held") is not None
+        await paused.close()
+        await other.close()
+
+    asyncio.run(main())

@@ -6,6 +6,7 @@ from .env import Env, InForce, compiled
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
+from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
 from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
 
@@ -34,6 +35,7 @@ __all__ = [
     "Signature",
     "Signer",
     "Store",
+    "Turns",
     "Wake",
     "Wakes",
     "compiled",

@@ -1,16 +1,17 @@
-"""Runs the reconcilers beside the server: when woken, and after a while in any case."""
+"""Runs the reconcilers beside the server, in one process at a time: when woken, and after a while in any case."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from remit.ports import Env, LogIndex, Wake, Wakes
+from remit.domain.errors import Refusal
+from remit.ports import Env, LogIndex, Turns, Wake, Wakes
 
 from .ask_providers import ask_providers
 from .end_leases import end_leases
@@ -22,12 +23,13 @@ from .sequence import Log as Sequenced
 from .sequence import sequence
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .turn import Turn
 
 _log = structlog.get_logger("remit.work")
 
 
-class Log(Sequenced, LogIndex, Wakes, Protocol):
-    """What the passes over the log need of a store, and what wakes all passes."""
+class Log(Sequenced, LogIndex, Wakes, Turns, Protocol):
+    """What the passes over the log need of a store, what wakes all passes, and whose turn they are."""
 
 
 class Observer(Protocol):
@@ -43,34 +45,39 @@ class Observer(Protocol):
 @dataclass(frozen=True)
 class Reconciler:
     """`once` does what is due and says whether anything moved: then it runs again at once, else after `every` seconds
-    or when woken.
+    or when woken. `everywhere`: in every process, for what that process itself holds.
     """
 
     name: str
     once: Callable[[], Awaitable[object]]
     every: float
     woken: Wake | None = None
+    everywhere: bool = False
 
 
 class Driver:
-    """`nudge()` from any verb wakes the lease reconciler at once; `stop()` lets the running passes finish."""
+    """`nudge()` from any verb wakes the lease reconciler at once, in whichever process it runs; `stop()` lets the
+    running passes finish and gives the turn back.
+    """
 
     def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
-        self._wakes: Wakes | None = None
+        self._log: Log | None = None
+        self._turn = Turn()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
 
     def nudge(self) -> None:
         """There may be something to do now."""
-        if self._wakes is not None:
-            self._wakes.wake(Wake.NUDGED)
+        if self._log is not None:
+            self._log.wake(Wake.NUDGED)
 
     def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
-        self._wakes = log
+        self._log = log
+        self._keeping = asyncio.create_task(self._turn.keep(log))
         for one in self._reconcilers(env, log, log_name, forget):
             self._tasks.append(asyncio.create_task(self._run(one, log)))
 
@@ -88,6 +95,7 @@ class Driver:
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),
+            Reconciler("read_keys", env.signer.refresh, 0.25, everywhere=True),
             Reconciler("rotate_keys", lambda: rotate_keys(env, self._clock()), 0.25),
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
@@ -99,6 +107,11 @@ class Driver:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
+        if self._log is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            with suppress(Refusal):  # then it ends by itself
+                await self._turn.give_back(self._log)
 
     def _killed(self, done: Done) -> None:
         self._observer.killed(done.killed, len(done.errors))
@@ -113,6 +126,9 @@ class Driver:
         with ExitStack() as stack:
             woken = stack.enter_context(wakes.woken(one.woken)) if one.woken else asyncio.Event()
             while not self._stopping.is_set():
+                if not one.everywhere and not self._turn.ours():
+                    await self._wait(one.every, self._turn.taken)
+                    continue
                 woken.clear()
                 moved: object = False
                 try:
