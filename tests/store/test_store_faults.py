@@ -334,8 +334,6 @@ def test_a_process_that_stops_in_the_middle_of_a_transaction_holds_nobody_up(pos
         await connection.execute("SELECT 1 FROM aways WHERE key = 'held' FOR UPDATE")
         await asyncio.wait_for(other.commit(left("held", away("held", "moved"), was=row)), 4)
         assert (await other.get(Away, "held")).reason == "moved"
-        connection.terminate()
-        await paused._pool.release(connection)
         assert await paused.get(Away, "held") is not None
         await paused.close()
         await other.close()
