@@ -49,6 +49,16 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .estate import (
+    EdgeForgotten,
+    EdgeJoined,
+    Followed,
+    TaskEntrusted,
+    TaskLetGo,
+    TaskRecalled,
+    TaskReturned,
+    TaskTaken,
+)
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -185,4 +195,12 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | EdgeJoined
+    | EdgeForgotten
+    | TaskEntrusted
+    | TaskRecalled
+    | TaskReturned
+    | Followed
+    | TaskTaken
+    | TaskLetGo
 )
