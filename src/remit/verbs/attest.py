@@ -8,9 +8,10 @@ from hashlib import sha256
 from typing import TypeAlias
 
 from remit.domain import events
+from remit.domain.above import Branch, ending
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadToken, NotAttested, Replayed
+from remit.domain.errors import Absent, BadToken, Busy, Conflict, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
 from remit.domain.task import Task, TaskState
@@ -21,6 +22,7 @@ from remit.ports import Env, InForce
 JOINED_FOR = 30 * 24 * 3_600_000
 FEDERATED_FOR = 3_600_000
 NEAR_MISSES = 5
+ROUNDS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,25 +198,36 @@ def _workload(env: Env, force: InForce, svid: spiffe.JwtSvid | x509_svid.X509Svi
 async def _supersede(env: Env, call: Call, agent: Agent, new: Identity, bound: Identity | None) -> None:
     """End what other code of a `latest_only` agent, or other code under this very key, proved before (law 6).
 
-    Tasks end before the newcomer counts: should we stop in between, it proves itself again and this is done again.
+    Tasks end before the newcomer counts: should we stop in between, it proves itself again and this is done again, for
+    what was superseded then too.
     """
     rows = await _identities(env, agent) if agent.latest_only else [bound] if bound else []
-    gone = {row.jkt: row for row in rows if new.code and row.code != new.code and call.now < row.expires_at}
+    gone = {row.jkt: row for row in rows if new.code and row.code != new.code}
     for jkt, row in gone.items():
-        if jkt != new.jkt:
+        if jkt != new.jkt and call.now < row.expires_at:
             because = events.IdentitySuperseded(agent.name, jkt, row.code, new.code)
             await env.store.commit(Change(because, call).put(row.superseded(call.now), was=row))
     after = ""
     while gone and (tasks := await env.store.find(Task, {"agent": agent.name, "state": "open"}, after=after)):
         for task in tasks:
             if task.jkt in gone:
-                reason = "the agent's code has changed"
-                ended = task.ended(TaskState.REVOKED, call.now, reason)
-                ending = events.TaskEnded(task.id, task.agent, TaskState.REVOKED.value, reason)
-                await env.store.commit(Change(ending, call).put(ended, was=task))
+                await _end(env, call, task)
         after = tasks[-1].key
     if gone:
         env.nudge()
+
+
+async def _end(env: Env, call: Call, task: Task) -> None:
+    for _ in range(ROUNDS):
+        branch = await env.store.get(Branch, task.id) if task.handed else None
+        try:
+            await env.store.commit(ending(call, task, branch, TaskState.REVOKED, "the agent's code has changed"))
+            return
+        except Conflict:  # it is called, or ended, meanwhile
+            task = await env.store.get(Task, task.id) or task
+            if task.state is not TaskState.OPEN:
+                return
+    raise Busy("A task of the agent's old code is very busy.", next_step="Try again at once.")
 
 
 async def _identities(env: Env, agent: Agent) -> list[Identity]:

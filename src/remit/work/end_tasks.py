@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from remit.domain import events
-from remit.domain.above import Branch
+from remit.domain.above import Branch, ending
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call
 from remit.domain.change import Change
@@ -22,10 +22,8 @@ async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str
     """End an open one; returns how many that were."""
     if task.state is not TaskState.OPEN:
         return 0
-    change = Change(events.TaskEnded(task.id, task.agent, how.value, reason), call)
-    change = change.put(task.ended(how, call.now, reason), was=task)
     branch = await env.store.get(Branch, task.id) if task.handed else None
-    return int(await attempt(env, change.put(branch.ended(call.now), was=branch) if branch else change))
+    return int(await attempt(env, ending(call, task, branch, how, reason)))
 
 
 async def close(env: Env, call: Call, task_id: str) -> int:
@@ -59,7 +57,7 @@ async def close(env: Env, call: Call, task_id: str) -> int:
 
 async def mark(env: Env, call: Call, lease: Lease, reason: str, since: int = 0) -> Lease | None:
     """It must die; returns it as it is then."""
-    ending = lease.ending(call.now, reason, since)
+    after = lease.ending(call.now, reason, since)
     because = events.LeaseEnding(lease.id, lease.task, reason)
-    await attempt(env, Change(because, call).put(ending, was=lease))
+    await attempt(env, Change(because, call).put(after, was=lease))
     return await env.store.get(Lease, lease.id)
