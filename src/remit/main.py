@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +21,7 @@ class Settings:
     """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`.
 
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
+    `workers` processes serve it; told to stop, each answers for `drain` seconds more, and says that it is not ready.
     `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
     `key_overlap` how long the next one is published before it signs.
     """
@@ -37,6 +38,8 @@ class Settings:
     svid_ttl: int = 3600
     rotate_keys_after: int = 2_592_000
     key_overlap: int = 3600
+    workers: int = 1
+    drain: int = 0
 
     @property
     def url(self) -> str:
@@ -131,7 +134,30 @@ def serve(announce: Callable[[str, Path, Path, str], None], *, watched: bool = F
             "port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step
         ) from taken
     settings = Settings(**{**given, "port": listener.getsockname()[1]})
-    uvloop.run(_serve(settings, listener, announce, watched))
+    if settings.workers == 1:
+        uvloop.run(_serve(settings, listener, lambda said: announce(*_read(said)), watched))
+        return
+    if not settings.database:
+        raise BadField(
+            "workers",
+            "more than one needs PostgreSQL: SQLite has one writer, and its processes do not hear of each other",
+            next_step="Add --database postgresql://…, or leave --workers out.",
+        )
+    from remit.cli.workers import Ready, Workers
+
+    def worker(number: int, lifeline: int, ready: Ready) -> None:
+        mine = replace(settings, workload_api=settings.workload_api if number == 0 else "")
+        uvloop.run(_serve(mine, listener, ready, watched and number == 0, lifeline))
+
+    code = Workers(worker, patience=settings.drain + 30).run(settings.workers, lambda said: announce(*_read(said)))
+    if code:
+        sys.exit(code)
+
+
+def _read(said: Sequence[str]) -> tuple[str, Path, Path, str]:
+    """What a worker says when it answers: URL, data, operator's key, a link that signs in or nothing."""
+    url, data, key, sign_in = said
+    return url, Path(data), Path(key), sign_in
 
 
 def _settle_memory() -> None:
@@ -159,7 +185,7 @@ def _log_to_stderr() -> None:
 
 
 async def _serve(
-    settings: Settings, listener: Any, announce: Callable[[str, Path, Path, str], None], watched: bool
+    settings: Settings, listener: Any, ready: Callable[[Sequence[str]], None], watched: bool, lifeline: int = -1
 ) -> None:
     import asyncio
 
@@ -195,12 +221,12 @@ async def _serve(
             trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
             stack.callback(trusting.cancel)
         server = uvicorn.Server(config)
-        _stopping(server, house.changes.close)
+        _stopping(server, house, settings.drain, lifeline)
         (settings.data / "url").write_text(settings.url + "\n")
         listener.listen(2048)
         _settle_memory()
         sign_in = await _first_link(house) if watched else ""
-        announce(settings.url, settings.data, settings.data / "operator.key", sign_in)
+        ready((settings.url, str(settings.data), str(settings.data / "operator.key"), sign_in))
         sys.stdout.flush()
         await server.serve(sockets=[listener])
 
@@ -216,20 +242,29 @@ async def _first_link(house: House) -> str:
     return link_url(house, text)
 
 
-def _stopping(server: Any, before: Callable[[], None]) -> None:
+def _stopping(server: Any, house: House, drain: int, lifeline: int) -> None:
     """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed.
 
-    `before` lets go of whoever would listen for ever.
+    From SIGTERM on it says that it is not ready, and answers for `drain` seconds more; whoever would listen for ever is
+    let go. A second signal, or the end of the parent at `lifeline`, is for at once.
     """
     import asyncio
     import signal
     from contextlib import nullcontext
 
     def stop(number: int) -> None:
-        before()
-        server.handle_exit(number, None)
+        wait = drain if number == signal.SIGTERM and not house.leaving else 0
+        house.leaving = True
+        house.changes.close()
+        loop.call_later(wait, server.handle_exit, number, None)
+
+    def orphaned() -> None:
+        loop.remove_reader(lifeline)
+        stop(signal.SIGINT)
 
     loop = asyncio.get_running_loop()
+    if lifeline >= 0:
+        loop.add_reader(lifeline, orphaned)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     server.capture_signals = nullcontext

@@ -24,12 +24,16 @@ DEFAULTS: Mapping[str, Any] = {
     "svid_ttl": 3600,
     "rotate_keys_after": 2_592_000,
     "key_overlap": 3600,
+    "workers": 1,
+    "drain": 0,
 }
 WHOLE: Mapping[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "svid_ttl": (2, 86_400),
     "rotate_keys_after": (60, 300 * 86_400),
     "key_overlap": (1, 7 * 86_400),
+    "workers": (1, 64),
+    "drain": (0, 300),
 }
 
 

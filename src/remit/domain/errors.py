@@ -322,6 +322,13 @@ class IssuerUnavailable(Unavailable):
     title = "The issuer is not available"
 
 
+class Leaving(Unavailable):
+    """This process is about to stop: it still answers, and whoever sends it requests should send them elsewhere."""
+
+    code = "RMT-6006"
+    title = "About to stop"
+
+
 class NotRecallable(Unavailable):
     """What was minted cannot be taken back: it lives until `until` (ms), and nobody but time will kill it."""
 

@@ -77,6 +77,8 @@ class _Endpoint:
         response = await self._response(Request(scope, receive))
         self._latency.observe(time.perf_counter() - started)
         self._house.metrics.requests.labels(self._route.path, str(response.status_code)).inc()
+        if self._house.leaving:  # the client's next request goes over a new connection, to somebody who stays
+            response.headers["connection"] = "close"
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:

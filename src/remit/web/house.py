@@ -69,7 +69,7 @@ def spent_proof(proof: rfc9449.Proof) -> str:
 
 @dataclass
 class House:
-    """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
+    """The composed server. `clock` returns ms since the epoch; `origin` is the log's name; `leaving`: about to stop."""
 
     env: Env
     log: Searched
@@ -79,6 +79,7 @@ class House:
     changes: Changes
     providers: IdentityProviders
     fatigue: Fatigue = field(default_factory=Fatigue)
+    leaving: bool = False
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 

@@ -8,7 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
-from remit.domain.errors import BadField
+from remit.domain.errors import BadField, Leaving
 from remit.domain.keys import SIGNS
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.secret import SealedSecret
@@ -31,7 +31,9 @@ async def healthz(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def readyz(house: House, call: Call, asked: Asked) -> Response:
-    """The store answers and a catalogue is in force; otherwise 503."""
+    """The store answers, a catalogue is in force, and this process is not about to stop; otherwise 503."""
+    if house.leaving:
+        raise Leaving("This process is about to stop.", next_step="Send requests to another one.")
     await house.env.in_force()
     return text_response("ready\n")
 
