@@ -315,6 +315,13 @@ class StoreUnavailable(Unavailable):
     title = "The store is not available"
 
 
+class UnknownRow(StoreUnavailable):
+    """A row that a newer version wrote, with something in it that this one does not know."""
+
+    code = "RMT-6007"
+    title = "Written by a newer version"
+
+
 class IssuerUnavailable(Unavailable):
     """The system that mints or kills this credential did not answer."""
 

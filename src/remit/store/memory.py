@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
 from remit.domain.events import URGENT
-from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, decode, encode, pack
+from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
+from remit.formats.row_body import decode
 from remit.ports import Appended, Wake
 
 from .bell import Bell

@@ -83,6 +83,12 @@ turns = sa.Table(
     sa.Column("number", _BIG, nullable=False),
     sa.Column("until", _BIG, nullable=False),
 )
+schema_floor = sa.Table(
+    "schema_floor",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.Text, nullable=False),
+)
 log_words = sa.Table(
     "log_words",
     metadata,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from remit.domain.errors import Refusal
+from remit.domain.errors import UnknownRow
 from remit.ports import Env, LogIndex, Turns, Wake, Wakes
 
 from .ask_providers import ask_providers
@@ -110,8 +110,7 @@ class Driver:
         if self._log is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
-            with suppress(Refusal):  # then it ends by itself
-                await self._turn.give_back(self._log)
+            await self._turn.give_back(self._log)
 
     def _killed(self, done: Done) -> None:
         self._observer.killed(done.killed, len(done.errors))
@@ -122,9 +121,9 @@ class Driver:
         if done.killed:
             self.nudge()
 
-    async def _run(self, one: Reconciler, wakes: Wakes) -> None:
+    async def _run(self, one: Reconciler, log: Log) -> None:
         with ExitStack() as stack:
-            woken = stack.enter_context(wakes.woken(one.woken)) if one.woken else asyncio.Event()
+            woken = stack.enter_context(log.woken(one.woken)) if one.woken else asyncio.Event()
             while not self._stopping.is_set():
                 if not one.everywhere and not self._turn.ours():
                     await self._wait(one.every, self._turn.taken)
@@ -136,6 +135,8 @@ class Driver:
                     self._observer.passed(one.name, ok=True)
                 except Exception as failure:  # a reconciler never dies: it is what everything else relies on
                     self._observer.passed(one.name, ok=False)
+                    if isinstance(failure, UnknownRow):
+                        await self._turn.leave_to_others(log)
                     _log.error("pass failed", name=one.name, error=type(failure).__name__, exc_info=failure)
                 if not moved:
                     await self._wait(one.every, woken)

@@ -12,15 +12,18 @@ import os
 import secrets
 import socket
 import time
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
+from remit.domain.errors import Refusal
 from remit.ports import Turns, Wake, Wakes, looked
 
 NAME = "reconcilers"
 LASTS = 2.0  # seconds
 KEPT_EVERY = 0.5
+LEFT_FOR, LEFT_AGAIN = 1.0, 30.0
 _log = structlog.get_logger("remit.work")
 
 
@@ -35,6 +38,7 @@ class Turn:
         self.taken = asyncio.Event()
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._until = 0.0
+        self._not_before = -LEFT_AGAIN
 
     def ours(self) -> bool:
         """Whether a pass may begin."""
@@ -47,6 +51,9 @@ class Turn:
         with store.woken(Wake.TURN) as given:
             while True:
                 before, asked = self.ours(), time.monotonic()  # counted from before the store counts
+                if asked < self._not_before:
+                    await looked(given, KEPT_EVERY)
+                    continue
                 try:
                     async with asyncio.timeout(LASTS):
                         number = await store.take_turn(NAME, self._holder, int(LASTS * 1000))
@@ -61,6 +68,14 @@ class Turn:
                 await looked(given, KEPT_EVERY)
 
     async def give_back(self, store: Store) -> None:
-        """Nothing runs here any more."""
+        """No pass begins here any more. Where the store does not answer, the turn ends by itself."""
         self.taken.clear()
-        await store.give_turn(NAME, self._holder)
+        with suppress(Refusal):
+            await store.give_turn(NAME, self._holder)
+
+    async def leave_to_others(self, store: Store) -> None:
+        """There is work of a newer version, which this one cannot do: whoever else is there may take the turn."""
+        now = time.monotonic()
+        if now >= self._not_before + LEFT_AGAIN:
+            self._not_before = now + LEFT_FOR
+            await self.give_back(store)
