@@ -13,12 +13,11 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from measure import ONLY, emit
+from measure import ONLY, emit, load, request
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.server import Server, furnished, process
 
-LOAD = str(Path(__file__).parent / "load.py")
 RAW = textwrap.dedent(
     """
     import sys, uvicorn
@@ -32,24 +31,6 @@ RAW = textwrap.dedent(
     uvicorn.run(app, port=int(sys.argv[1]), log_level="error", access_log=False, http="httptools", loop="uvloop")
     """
 )
-
-
-def request(path: str, host: str, body: str, headers: dict[str, str], media: str = "application/json") -> str:
-    """A whole HTTP/1.1 request."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {media}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, *(f"{k}: {v}" for k, v in headers.items()), "", body])
-
-
-def load(
-    name: str, subject: str, url: str, requests: list[str], connections: int, seconds: float, note: str = ""
-) -> None:
-    """Drive it and print the result."""
-    host, port = url.removeprefix("http://").split(":")
-    asked = {"host": host, "port": int(port), "connections": connections, "seconds": seconds, "requests": requests}
-    done = subprocess.run([sys.executable, LOAD], input=json.dumps(asked), capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert not found["bad"], f"{found['bad']} bad answers"
-    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
 
 
 def decisions(server: Server, host: str) -> None:

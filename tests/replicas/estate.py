@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import httpx
 import psycopg
 
 from remit.formats import base64url
-from tests.server import Agent, Server, process
+from remit_client import AgentKey
+from tests.server import Agent, Server, furnished, process
 
 PUBLIC = "http://remit.test:7450"  # nobody listens there: clients are sent to one replica or another
 
@@ -45,10 +46,6 @@ class Replica:
         to = Towards(lambda: self.port)
         return httpx.Client(base_url=PUBLIC, headers=headers, transport=to, timeout=20)
 
-    def as_agent(self, agent: Agent) -> Agent:
-        """The same agent, speaking to this replica."""
-        return Agent(PUBLIC, agent.name, agent.key, self.http())
-
 
 @dataclass
 class Estate:
@@ -69,6 +66,25 @@ class Estate:
         server.keys.update(keys or (self.replicas[0].server.keys if self.replicas else {}))
         self.replicas.append(Replica(port, server, server.child))  # type: ignore[attr-defined]
         return self.replicas[-1]
+
+    def furnish(self) -> Server:
+        """A catalogue and everybody's keys, which all replicas know from then on."""
+        first = self.replicas[0]
+        keys = furnished(replace(first.server, url=f"http://127.0.0.1:{first.port}")).keys
+        for one in self.replicas:
+            one.server.keys = keys
+        return first.server
+
+    def agent(self, at: Replica | None = None) -> Agent:
+        """An agent with a proven key, at this replica."""
+        replica = at or self.replicas[0]
+        with replica.http("operator") as http:
+            token = http.post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
+        agent = Agent(PUBLIC, "bot", AgentKey.generate(), replica.http())
+        proof = agent.key.proof("POST", f"{PUBLIC}/v1/attest")
+        answer = agent.http.post(f"{PUBLIC}/v1/attest", json={"join_token": token}, headers={"DPoP": proof})
+        assert answer.status_code == 201, answer.text
+        return agent
 
     def sql(self, text: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as db:

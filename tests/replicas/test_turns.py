@@ -16,7 +16,6 @@ from remit.log.audit import Head, audit
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
 from tests.replicas.estate import estate, seconds_until
-from tests.server import furnished
 
 
 @pytest.fixture(scope="module")
@@ -24,27 +23,8 @@ def three(postgres, tmp_path_factory):
     with estate(postgres, tmp_path_factory.mktemp("replicas")) as found:
         with ThreadPoolExecutor(3) as pool:  # all at once, on an empty database
             list(pool.map(lambda _: found.start(), range(3)))
-        keys = {}
-        first = found.replicas[0]
-        first.server.url = f"http://127.0.0.1:{first.port}"
-        keys |= furnished(first.server).keys
-        for one in found.replicas:
-            one.server.keys = keys
+        found.furnish()
         yield found
-
-
-def an_agent(replica):
-    from remit_client import AgentKey
-    from tests.replicas.estate import PUBLIC
-    from tests.server import Agent
-
-    with replica.http("operator") as http:
-        token = http.post("/v1/agents/bot/join-tokens", json={}).json()["join_token"]
-    agent = Agent(PUBLIC, "bot", AgentKey.generate(), replica.http())
-    proof = agent.key.proof("POST", f"{PUBLIC}/v1/attest")
-    answer = agent.http.post(f"{PUBLIC}/v1/attest", json={"join_token": token}, headers={"DPoP": proof})
-    assert answer.status_code == 201, answer.text
-    return agent
 
 
 def lease_of(agent):
@@ -63,7 +43,7 @@ def ended(replica, task):
 def test_a_task_ended_at_one_replica_is_cleaned_up_at_once_by_another(three):
     holder = three.holder()
     (other, *_) = three.others(holder)
-    agent = an_agent(other)
+    agent = three.agent(other)
     took = []
     for _ in range(5):
         task, token = lease_of(agent)
@@ -83,7 +63,7 @@ def test_a_paused_holder_wakes_up_and_does_no_harm(three):
     stop, problems, heads = threading.Event(), [], []
 
     def work(replica):
-        agent = an_agent(replica)
+        agent = three.agent(replica)
         while not stop.is_set():
             try:
                 task, token = lease_of(agent)
@@ -141,7 +121,7 @@ def whole(three, heads=()):
 
 def test_when_the_holder_is_killed_another_takes_over_and_when_it_leaves_at_once(three):
     holder = three.holder()
-    agent = an_agent(three.others(holder)[0])
+    agent = three.agent(three.others(holder)[0])
     task, token = lease_of(agent)
     holder.child.kill()
     killed = time.monotonic()

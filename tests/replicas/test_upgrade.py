@@ -23,7 +23,7 @@ import pytest
 from remit_client import AgentKey
 from tests import server as servers
 from tests.replicas.estate import PUBLIC, Towards, estate, seconds_until
-from tests.server import Agent, furnished
+from tests.server import Agent
 
 SOURCE = Path(__file__).parents[2] / "src"
 BEFORE = "20a659b9ca3519892a3a902eb4893e337fd0d221"  # the last one that knew nothing of turns, wakes and schema floors
@@ -129,7 +129,7 @@ class Client(threading.Thread):
                 self.problems.append((time.monotonic(), repr(problem)[:600]))
 
 
-@pytest.mark.parametrize("other", ["next", *(["before"] if in_history() else [])])
+@pytest.mark.parametrize("other", ["next", *([pytest.param("before", marks=pytest.mark.soak)] if in_history() else [])])
 def test_two_versions_side_by_side_and_no_client_sees_an_error(postgres, tmp_path, monkeypatch, other):
     made = (next_version if other == "next" else version_before)(tmp_path / "version")
     here = RUN.format(path=str(SOURCE))
@@ -142,8 +142,7 @@ def test_two_versions_side_by_side_and_no_client_sees_an_error(postgres, tmp_pat
     with estate(postgres, tmp_path) as many:
         version(old)
         first, _ = many.start(*drained), many.start(*drained)
-        first.server.url = f"http://127.0.0.1:{first.port}"
-        furnished(first.server)
+        many.furnish()
 
         def join():
             with first.http("operator") as http:

@@ -62,8 +62,9 @@ class Turn:
                     _log.warning("the turn cannot be asked for", error=type(failure).__name__)
                     number = 0
                 if number and not before:
-                    _log.info("the reconcilers run here", number=number)
                     self.taken.set()
+                    if number > 1:  # not at the first start of all
+                        _log.info("the reconcilers run here", number=number)
                 self.ours()
                 await looked(given, KEPT_EVERY)
 
