@@ -102,7 +102,7 @@ class Estate:
 
 
 @contextmanager
-def estate(postgres: Any, folder: Path) -> Iterator[Estate]:
+def estate(postgres: Any, folder: Any) -> Iterator[Estate]:
     """An empty database, and room for replicas."""
     name = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as db:

@@ -469,6 +469,11 @@ def test_a_wake_is_heard_by_every_process_on_the_store(opened):
             assert here.is_set()
             if together:
                 await asyncio.wait_for(there.wait(), 2)
+            with second.woken(Wake.KEYS) as keys:
+                replaced = events.SigningKeyReplaced("token", "k", "p", (), "leaked")
+                await first.commit(Change(replaced, CALL).put(away("c"), was=None))
+                if together:
+                    await asyncio.wait_for(keys.wait(), 2)
             assert not nudged.is_set()
             second.wake(Wake.NUDGED)
             assert nudged.is_set()

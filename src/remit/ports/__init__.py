@@ -7,7 +7,7 @@ from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
-from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
+from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
 from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "Wakes",
     "compiled",
     "looked",
+    "wakes_of",
 ]

@@ -18,9 +18,8 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
-from remit.ports import Wake
+from remit.ports import wakes_of
 
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
@@ -148,8 +147,7 @@ class PostgresStore(PostgresLog):
         except Exception as failure:
             results = [unavailable(failure)] * len(waiters)
         done = [waiter for waiter, result in zip(waiters, results, strict=True) if isinstance(result, int)]
-        if any(waiter.encoded.event in URGENT for waiter in done):
-            self.wake(Wake.URGENT)
+        self.wake(*wakes_of(waiter.encoded.event for waiter in done))
         for waiter, result in zip(waiters, results, strict=True):
             if waiter.future.done():
                 continue

@@ -36,8 +36,9 @@ class PostgresLog(Bell):
 
     def wake(self, *kinds: Wake) -> None:
         """See `ports.Wakes`."""
-        super().wake(*kinds)
-        self._post.send(kinds)
+        if kinds:
+            super().wake(*kinds)
+            self._post.send(kinds)
 
     async def take_turn(self, name: str, holder: str, ms: int) -> int:
         """See `ports.Turns`."""

@@ -22,9 +22,8 @@ from sqlalchemy.dialects import sqlite
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
-from remit.ports import Appended, Wake
+from remit.ports import Appended, Wake, wakes_of
 
 from .bell import Bell
 from .migrate import migrate
@@ -131,8 +130,7 @@ class SqliteStore(Bell):
         number: int = await self._durably(lambda db: _apply(db, encoded))
         for put, written in zip(encoded.puts, change.puts, strict=True):
             self._cache.remember(put.kind.table, put.key, put.body, written.row)
-        if encoded.event in URGENT:
-            self.wake(Wake.URGENT)
+        self.wake(*wakes_of([encoded.event]))
         return number
 
     async def spend(self, token: str, until: int) -> bool:

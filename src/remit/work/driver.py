@@ -95,7 +95,7 @@ class Driver:
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),
-            Reconciler("read_keys", env.signer.refresh, 0.25, everywhere=True),
+            Reconciler("read_keys", env.signer.refresh, 0.25, Wake.KEYS, everywhere=True),
             Reconciler("rotate_keys", lambda: rotate_keys(env, self._clock()), 0.25),
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
