@@ -6,15 +6,20 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from remit.domain.caller import Call, Caller
+from remit.domain.caller import AccessKey, Call, Caller
+from remit.domain.decision import Access, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
+from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
 from remit.ports import Env, IdentityProviders
+from remit.verbs.decide import decide
+from remit.verbs.observe import observe
 
+from . import shapes
 from .metrics import Metrics
 
 if TYPE_CHECKING:
@@ -84,8 +89,38 @@ class House:
 
     @property
     def url(self) -> str:
-        """The issuer and public URL, without a trailing slash."""
+        """The issuer: what tokens are checked against and where people answer, without a trailing slash."""
         return self.env.issuer_url
+
+    @property
+    def address(self) -> str:
+        """Where this server itself is asked: what proofs (RFC 9449 `htu`) are checked against."""
+        return self.url
+
+    async def decided(self, call: Call, access: Access) -> dict[str, Any]:
+        """One decision as it is shown."""
+        found = await decide(self.env, call, access)
+        self.metrics.decisions.labels(word(found)).inc()
+        return shapes.decision(found, self.url)
+
+    async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
+        """A result of `size` bytes that a task has read, as it is shown."""
+        row = await observe(self.env, call, task, wanted.tool, wanted.content, size=size)
+        return shapes.observation(row)
+
+    async def proved(self, token: rfc9068.AccessToken) -> bool:
+        """Whether the token's key is bound to the agent that it names."""
+        identity = await self.env.store.get(Identity, token.jkt)
+        return identity is not None and identity.agent == token.client
+
+    async def access_key(self, digest: str, now: int) -> AccessKey | None:
+        """Whose bearer key has this digest."""
+        return await self.env.store.get(AccessKey, digest)
+
+    async def ready(self) -> str:
+        """What there is to say when requests can be answered; raises `Unavailable` while they cannot."""
+        await self.env.in_force()
+        return "ready\n"
 
     async def keys_for(self, text: str) -> tuple[jwk.PublicKey, ...]:
         """Keys that verify our tokens, among them the one this token names if there is such a key anywhere."""

@@ -50,6 +50,7 @@ from .decision import (
     IssueDenied,
 )
 from .estate import (
+    AccessKeyLearned,
     EdgeForgotten,
     EdgeJoined,
     Followed,
@@ -125,6 +126,7 @@ Event: TypeAlias = (
     | FreezeReached
     | Unfroze
     | AccessKeyCreated
+    | AccessKeyLearned
     | SecretSealed
     | SecretOverdue
     | SecretRetiring

@@ -13,7 +13,7 @@ def upgrade() -> None:
     positive = sa.text("due > 0")
     op.add_column("tasks", sa.Column("home", sa.Text, nullable=False, server_default=""))
     op.create_index("tasks_home", "tasks", ["home", "key"])
-    for table, columns in (("edge_logs", ()), ("following", ()), ("held_tasks", ("leaving",))):
+    for table, columns in (("edge_logs", ()), ("following", ()), ("held_tasks", ("state",))):
         op.create_table(
             table,
             sa.Column("key", sa.Text, primary_key=True),
