@@ -27,6 +27,7 @@ from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token
 
 from . import shapes
+from .at_home import at_home
 from .authenticate import key_digest
 from .house import Asked, House
 from .problems import json_response
@@ -85,7 +86,8 @@ async def delegated(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.DelegationRequest)
     much = (wanted.duration_ms, wanted.max_calls)
     part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
-    text, found = await delegate(house.env, call, own_task(call, asked), part)
+    task = own_task(call, asked)
+    text, found = await at_home(house, call, task, lambda call: delegate(house.env, call, task, part), "a hand-off")
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
@@ -113,7 +115,8 @@ async def call_tool(house: House, call: Call, asked: Asked) -> Response:
     """Decide one call."""
     wanted = asked.json(shapes.CallRequest)
     task = own_task(call, asked)
-    found = await decide(house.env, call, Access(task, wanted.tool, wanted.arguments, wanted.pin))
+    access = Access(task, wanted.tool, wanted.arguments, wanted.pin)
+    found = await at_home(house, call, task, lambda call: decide(house.env, call, access), "a call")
     house.metrics.decisions.labels(word(found)).inc()
     return json_response(shapes.decision(found, house.url))
 
@@ -121,14 +124,17 @@ async def call_tool(house: House, call: Call, asked: Asked) -> Response:
 async def observed(house: House, call: Call, asked: Asked) -> Response:
     """A result the task has read; nothing of it is kept but its label and digests."""
     wanted = asked.json(shapes.ObservationRequest)
-    row = await observe(house.env, call, own_task(call, asked), wanted.tool, wanted.content, size=len(asked.body))
+    task, what = own_task(call, asked), (wanted.tool, wanted.content)
+    size = len(asked.body)
+    row = await at_home(house, call, task, lambda call: observe(house.env, call, task, *what, size=size), "a result")
     return json_response(shapes.observation(row))
 
 
 async def credential(house: House, call: Call, asked: Asked) -> Response:
     """Issue a credential; the secret is in this answer and nowhere else."""
     wanted = asked.json(shapes.CredentialRequest)
-    lease, minted = await issue(house.env, call, own_task(call, asked), wanted.credential)
+    task, name = own_task(call, asked), wanted.credential
+    lease, minted = await at_home(house, call, task, lambda call: issue(house.env, call, task, name), "a credential")
     _, force = await house.env.in_force()
     config = force.catalogue.issuers.get(lease.issuer)
     kind = config.kind if config else ""

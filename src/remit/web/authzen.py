@@ -19,6 +19,7 @@ from remit.formats import json_input
 from remit.verbs.decide import decide
 
 from . import shapes
+from .at_home import at_home
 from .authzen_requests import CAPABILITY, requestable
 from .house import Asked, House
 from .problems import json_response
@@ -84,7 +85,8 @@ async def _evaluate(house: House, call: Call, body: Mapping[str, Any]) -> dict[s
     if call.caller.kind is CallerKind.AGENT and call.caller.task != subject[1]:
         return _no("absent", "There is no such task here, or it is not yours to see.")
     try:
-        found = await decide(house.env, call, Access(subject[1], resource[1], context.get("arguments", {}), pin))
+        access = Access(subject[1], resource[1], context.get("arguments", {}), pin)
+        found = await at_home(house, call, access.task, lambda call: decide(house.env, call, access), "a call")
     except Absent:
         return _no("absent", "There is no such task here, or it is not yours to see.")
     house.metrics.decisions.labels(word(found)).inc()

@@ -19,7 +19,9 @@ from .metrics import Metrics
 
 if TYPE_CHECKING:
     from .console.live import Changes
+    from .frames import Frames
     from .sessions import Browser
+    from .sightings import Sightings
 
 T = TypeVar("T")
 _TOKENS = 8192
@@ -78,6 +80,8 @@ class House:
     metrics: Metrics
     changes: Changes
     providers: IdentityProviders
+    frames: Frames
+    sightings: Sightings
     fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
@@ -86,6 +90,11 @@ class House:
     def url(self) -> str:
         """The issuer and public URL, without a trailing slash."""
         return self.env.issuer_url
+
+    def close(self) -> None:
+        """The server stops: whoever listens is let go."""
+        self.changes.close()
+        self.frames.close()
 
     async def keys_for(self, text: str) -> tuple[jwk.PublicKey, ...]:
         """Keys that verify our tokens, among them the one this token names if there is such a key anywhere."""

@@ -52,6 +52,8 @@ from .decision import (
 from .estate import (
     EdgeForgotten,
     EdgeJoined,
+    EdgeReported,
+    EdgeReportRefused,
     Followed,
     TaskEntrusted,
     TaskLetGo,
@@ -196,6 +198,8 @@ Event: TypeAlias = (
     | ConsentRedeemed
     | ConsentReplayed
     | EdgeJoined
+    | EdgeReported
+    | EdgeReportRefused
     | EdgeForgotten
     | TaskEntrusted
     | TaskRecalled
