@@ -148,7 +148,7 @@ async def _serve(
         if config.ssl is not None:
             trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
             stack.callback(trusting.cancel)
-        stopping(server, house.changes.close)
+        stopping(server, house.close)
         (settings.data / "url").write_text(settings.url + "\n")
         socket.listen(2048)
         settle_memory()
@@ -187,8 +187,10 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.ports import Env
     from remit.verbs.renew import renew
     from remit.web.console.live import Changes
+    from remit.web.frames import Frames
     from remit.web.house import House
     from remit.web.metrics import Metrics
+    from remit.web.sightings import Sightings
     from remit.work.driver import Driver
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
@@ -232,7 +234,8 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            frames = Frames(env, store, driver.nudge_log)
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), frames, Sightings(store))
         finally:
             await driver.stop()
             for made in issuers.values():

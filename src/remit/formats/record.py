@@ -29,7 +29,7 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
-from remit.domain.estate import EdgeLog, Following, Held
+from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -184,7 +184,8 @@ KINDS: tuple[Kind, ...] = (
         _never,
         withheld=True,
     ),
-    Kind(EdgeLog, "edge_logs", {}, _never),
+    Kind(EdgeSeat, "edge_seats", {}, _never),
+    Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
     Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),

@@ -42,6 +42,8 @@ _SAYS: Mapping[str, str] = {
     "DelegationDenied": "Denied: handing part of it to {to} for {purpose}",
     "EdgeForgotten": "Edge {edge} is gone for good, and {tasks} tasks it held ended: {reason}",
     "EdgeJoined": "Edge {edge} came with a store of its own",
+    "EdgeReportRefused": "Edge {edge} reported what it may not, at {index}: {flaw}",
+    "EdgeReported": "Edge {edge} said what concerns it alone, {first} to {through}",
     "EnvelopeRewrapped": "An envelope is under the new root key: {kind} {key}",
     "Followed": "Applied what the centre had written up to {size}",
     "FreezeReached": "The freeze of {reach} {name} reached the last of what it stops, in {took} ms",

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from remit.domain.caller import AccessKey, Call
 from remit.domain.estate import EdgeSeen
 from remit.domain.flow import Json
+from remit.domain.identity import Identity
+from remit.domain.origin import Observation
+from remit.domain.task import Task
 from remit.formats.estate import Signed
 
 
@@ -118,6 +121,15 @@ class Place(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Entrusted:
+    """A task as its home has it, who may act for it, and all that it has read."""
+
+    task: Task
+    identity: Identity
+    observations: Sequence[Observation]
+
+
 class Edges(Protocol):
     """What edges last said of themselves: telemetry that every replica can read, and no part of the log."""
 
@@ -129,6 +141,6 @@ class Edges(Protocol):
         """The newest of every edge, by name."""
         ...
 
-    async def newest_event(self) -> int:
-        """The highest number of an event that has no place in the log yet; 0 when every one has."""
+    async def newest_event(self, through: int = 2**62) -> int:
+        """The highest number, at most `through`, of an event that has no place in the log yet; 0 when every one has."""
         ...

@@ -21,6 +21,7 @@ from remit.domain.errors import Conflict, Refusal, StoreUnavailable
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import Appended
 
+from .edges import PostgresEdges
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
 from .row_cache import RowCache
@@ -42,7 +43,7 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore:
+class PostgresStore(PostgresEdges):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any) -> None:

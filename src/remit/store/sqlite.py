@@ -25,6 +25,7 @@ from remit.domain.errors import Conflict, Refusal, StoreUnavailable
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
 from remit.ports import Appended
 
+from .edges import SqliteEdges
 from .migrate import migrate
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
@@ -44,7 +45,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore:
+class SqliteStore(SqliteEdges):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:

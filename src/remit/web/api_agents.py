@@ -25,6 +25,7 @@ from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token
 
 from . import shapes
+from .at_home import at_home
 from .authenticate import key_digest
 from .house import Asked, House
 from .problems import json_response
@@ -83,7 +84,8 @@ async def delegated(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.DelegationRequest)
     much = (wanted.duration_ms, wanted.max_calls)
     part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
-    text, found = await delegate(house.env, call, own_task(call, asked), part)
+    task = own_task(call, asked)
+    text, found = await at_home(house, call, task, lambda call: delegate(house.env, call, task, part), "a hand-off")
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
@@ -123,7 +125,8 @@ async def observed(house: House, call: Call, asked: Asked) -> Response:
 async def credential(house: House, call: Call, asked: Asked) -> Response:
     """Issue a credential; the secret is in this answer and nowhere else."""
     wanted = asked.json(shapes.CredentialRequest)
-    lease, minted = await issue(house.env, call, own_task(call, asked), wanted.credential)
+    task, name = own_task(call, asked), wanted.credential
+    lease, minted = await at_home(house, call, task, lambda call: issue(house.env, call, task, name), "a credential")
     _, force = await house.env.in_force()
     config = force.catalogue.issuers.get(lease.issuer)
     kind = config.kind if config else ""

@@ -66,6 +66,12 @@ async def _key(house: House, text: str, now: int) -> Caller:
     if row is None or now >= row.expires_at:
         raise BadToken("The bearer key is not valid.", next_step="Ask an operator for a new one.")
     groups: tuple[str, ...] = ()
+    if row.kind is CallerKind.EDGE:
+        _, force = await house.env.in_force()
+        edge = force.catalogue.edges.get(row.name)
+        if edge is None:
+            raise BadToken("The bearer key is not valid.", inside=f"edge {row.name} is not in the catalogue")
+        return Caller(row.kind, row.name, purposes=edge.purposes)
     if row.kind is CallerKind.PERSON:
         _, force = await house.env.in_force()
         person = force.catalogue.people.get(row.name)

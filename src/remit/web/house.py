@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from remit.domain.caller import AccessKey, Call, Caller
-from remit.domain.decision import Access, word
+from remit.domain.decision import Access, Decision, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
@@ -20,11 +20,14 @@ from remit.verbs.decide import decide
 from remit.verbs.observe import observe
 
 from . import shapes
+from .at_home import at_home
 from .metrics import Metrics
 
 if TYPE_CHECKING:
     from .console.live import Changes
+    from .frames import Frames
     from .sessions import Browser
+    from .sightings import Sightings
 
 T = TypeVar("T")
 _TOKENS = 8192
@@ -83,6 +86,8 @@ class House:
     metrics: Metrics
     changes: Changes
     providers: IdentityProviders
+    frames: Frames
+    sightings: Sightings
     fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
@@ -92,6 +97,11 @@ class House:
         """The issuer: what tokens are checked against and where people answer, without a trailing slash."""
         return self.env.issuer_url
 
+    def close(self) -> None:
+        """The server stops: whoever listens is let go."""
+        self.changes.close()
+        self.frames.close()
+
     @property
     def address(self) -> str:
         """Where this server itself is asked: what proofs (RFC 9449 `htu`) are checked against."""
@@ -99,13 +109,17 @@ class House:
 
     async def decided(self, call: Call, access: Access) -> dict[str, Any]:
         """One decision as it is shown."""
-        found = await decide(self.env, call, access)
+        return self.shown(await at_home(self, call, access.task, lambda now: decide(self.env, now, access), "a call"))
+
+    def shown(self, found: Decision) -> dict[str, Any]:
+        """A decision, counted."""
         self.metrics.decisions.labels(word(found)).inc()
         return shapes.decision(found, self.url)
 
     async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
         """A result of `size` bytes that a task has read, as it is shown."""
-        row = await observe(self.env, call, task, wanted.tool, wanted.content, size=size)
+        what = (task, wanted.tool, wanted.content)
+        row = await at_home(self, call, task, lambda now: observe(self.env, now, *what, size=size), "a result")
         return shapes.observation(row)
 
     async def proved(self, token: rfc9068.AccessToken) -> bool:

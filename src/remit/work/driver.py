@@ -50,6 +50,7 @@ class Driver:
         self._clock = clock
         self._observer = observer
         self._woken = asyncio.Event()
+        self._committed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
@@ -57,6 +58,11 @@ class Driver:
     def nudge(self) -> None:
         """There may be something to do now."""
         self._woken.set()
+        self._committed.set()
+
+    def nudge_log(self) -> None:
+        """There is something that waits for its place in the log."""
+        self._committed.set()
 
     def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
@@ -94,7 +100,7 @@ class Driver:
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
             asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
-            asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),
+            asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, self._committed)),
             asyncio.create_task(self._run("index_log", index, INDEX_EVERY, None)),
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
@@ -106,6 +112,7 @@ class Driver:
         """Finish the passes that run, then return."""
         self._stopping.set()
         self._woken.set()
+        self._committed.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
 

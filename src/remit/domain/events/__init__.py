@@ -53,6 +53,8 @@ from .estate import (
     AccessKeyLearned,
     EdgeForgotten,
     EdgeJoined,
+    EdgeReported,
+    EdgeReportRefused,
     Followed,
     TaskEntrusted,
     TaskLetGo,
@@ -198,6 +200,8 @@ Event: TypeAlias = (
     | ConsentRedeemed
     | ConsentReplayed
     | EdgeJoined
+    | EdgeReported
+    | EdgeReportRefused
     | EdgeForgotten
     | TaskEntrusted
     | TaskRecalled
