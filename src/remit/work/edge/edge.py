@@ -13,7 +13,7 @@ import structlog
 from remit.domain import events
 from remit.domain.caller import AccessKey, Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Conflict, Forbidden, NotEntrusted, Refusal, Unauthenticated, Unavailable
+from remit.domain.errors import Conflict, Forbidden, NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
 from remit.domain.estate import Held
 from remit.domain.flow import Json
 from remit.formats import rfc9457
@@ -65,6 +65,7 @@ class EdgeWork:
         self._observer = observer
         self._woken = asyncio.Event()
         self._behind = asyncio.Event()
+        self.flaw = ""
         self._closing = False
         self._joined = False
         self._elsewhere: dict[str, int] = {}
@@ -134,6 +135,12 @@ class EdgeWork:
                 moved = await one_pass()
                 failures = 0
                 self._observer.passed(name, ok=True)
+            except SeatLost as lost:
+                self._freshness.give_up()
+                self.flaw = lost.message
+                failures += 1
+                self._observer.passed(name, ok=False)
+                self._tell(name, failures, lost)
             except Exception as failure:  # whatever it is: the edge goes on, and stale is the worst it becomes
                 failures += 1
                 self._observer.passed(name, ok=False)
@@ -302,7 +309,7 @@ class EdgeWork:
             "reported": max(self._report.received, 0),
             "seat": self._follow.row.seat if self._follow.ready else "",
             "refused_statements": self._follow.refused,
-            "store_too_old": self._report.lost,
+            "flaw": self.flaw or self._report.flaw or self._report.refused,
         }
 
 
