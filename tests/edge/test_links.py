@@ -66,8 +66,8 @@ def same(world, task) -> None:
     world.reported()
     there = entries(world.centre.http("operator"))
     here = world.edge.log()
-    at_edge = decisions(here, task)
-    assert decisions([e for e in there if e.get("via", {}).get("seat") == world.edge.status()["seat"]], task) == at_edge
+    at_edge, seat = decisions(here, task), world.edge.status()["seat"]
+    assert decisions([e for e in there if e.get("via", {}).get("seat") == seat], task) == at_edge
     places = [e["via"]["index"] for e in there if "via" in e]
     assert len(set(places)) == len(places)
 
@@ -112,7 +112,7 @@ def test_paused_over_the_bound_it_does_not_let_out_what_it_decided_before(world,
     task, token = bot.task()
     assert beside.call(task, token)["decision"] == "permit"
     with ThreadPoolExecutor(8) as pool:
-        for _ in range(3):
+        for _ in range(1):
             world.edge.fresh()
             body = {"tool": "list", "arguments": {"customer": "acme"}}
             sent = [pool.submit(beside.send, "POST", f"/v1/tasks/{task}/calls", token, body) for _ in range(8)]
@@ -171,12 +171,12 @@ def test_many_first_calls_ask_for_the_task_once(world, bot):
 
 def test_the_budget_holds_however_often_the_task_moves(world, bot):
     beside = world.at_edge(bot)
-    task, token = bot.task(max_calls=30)
+    task, token = bot.task(max_calls=24)
     permits = []
     body = {"tool": "list", "arguments": {"customer": "acme"}}
 
     def work(where):
-        for _ in range(14):
+        for _ in range(8):
             answer = where.send("POST", f"/v1/tasks/{task}/calls", token, body)
             if answer.status_code == 200 and answer.json()["decision"] == "permit":
                 permits.append(1)
@@ -189,7 +189,7 @@ def test_the_budget_holds_however_often_the_task_moves(world, bot):
     world.reported()
     with world.centre.http("operator") as http:
         found = eventually(lambda: http.get(f"/v1/tasks/{task}").json(), lambda said: said["calls"] == len(permits))
-    assert len(permits) <= 30 and found["calls"] <= 30
+    assert len(permits) <= 24 and found["calls"] <= 24
     there = entries(world.centre.http("operator"))
     granted = [calls for said, calls in decisions(there, task) if said == "permit"]
     assert granted == list(range(len(permits)))  # in one order, wherever each was decided
