@@ -307,7 +307,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            frames = Frames(env, store, driver.nudge_log)
+            frames = Frames(env, store)
             yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), frames, Sightings(store))
         finally:
             await driver.stop()

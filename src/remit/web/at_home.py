@@ -26,7 +26,6 @@ async def at_home(house: House, call: Call, task_id: str, ask: Callable[[Call], 
         return await ask(call)
     except NotHome as elsewhere:
         task = await recall(house.env, call, task_id, why)
-        house.env.nudge()
         here = await house.env.store.get(EdgeSeat, task.home) if task.home else None
         if task.home and (here is None or here.seat != task.seat):
             step = "That edge has lost its store: end this task and propose it again."
