@@ -103,7 +103,8 @@ class EdgeLog:
 @dataclass(frozen=True, slots=True)
 class Following:
     """Row at an edge, keyed `centre`: whom it follows and how far. `size` is the length of the centre's log that is
-    applied; `keys` is the JWKS, as JSON, that verifies what the centre signs.
+    applied; `keys` is the JWKS, as JSON, that verifies what the centre signs; `pins` are the thumbprints (RFC 7638) of
+    the keys that were trusted at the beginning.
     """
 
     issuer: str
@@ -111,6 +112,7 @@ class Following:
     seat: str
     keys: str
     size: int = 0
+    pins: tuple[str, ...] = ()
     version: int = 0
 
     @property
@@ -120,19 +122,36 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Row at an edge: a task it was entrusted with, and the sealed key that digests what that task reads. It is there
-    until the task was returned or is over and reported; `leaving` is when the edge stopped deciding for it, in ms.
+    """Row at an edge: a task it was entrusted with, and the sealed key that digests what that task reads.
+
+    HELD ──► LEAVING   it decides no more of its calls
+                └──► GONE   everything is reported and the task was returned, or is over; the key is forgotten
+
+    `leaving` and `gone` are when, in ms; 0 until then. A task may be taken again once it is GONE.
     """
 
     task: str
     memory: str
     taken_at: int
     leaving: int = 0
+    gone: int = 0
     version: int = 0
 
     @property
     def key(self) -> str:
         return self.task
+
+    @property
+    def state(self) -> str:
+        return "gone" if self.gone else "leaving" if self.leaving else "held"
+
+    def leaves(self, now: int) -> Held:
+        """The edge decides nothing more for it."""
+        return replace(self, leaving=now)
+
+    def goes(self, now: int) -> Held:
+        """Nothing of it is left to report; its key is forgotten."""
+        return replace(self, leaving=self.leaving or now, gone=now, memory="")
 
 
 @dataclass(frozen=True, slots=True)

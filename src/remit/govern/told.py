@@ -14,6 +14,7 @@ from .reasons import REASONS
 _SAYS: Mapping[str, str] = {
     "AccessDecided": "{decided}: {tool}",
     "AccessKeyCreated": "A key was made for {name}, {kind}, good until {expires_at}",
+    "AccessKeyLearned": "The centre says that {name}, {kind}, has this key until {expires_at}",
     "AgentProved": "{agent} proved itself by {method}, good until {expires_at}",
     "ApprovalAnswered": "{person} said {answer}",
     "ApprovalEscalated": "Nobody had answered, so {to} is asked too",

@@ -150,6 +150,10 @@ class MemoryStore(Bell):
         chosen = self._events[after : after + limit]
         return [(after + i + 1, leaf, bodies) for i, (leaf, bodies) in enumerate(chosen)]
 
+    async def written(self, start: int, end: int) -> Sequence[tuple[bytes, bytes]]:
+        """Leaf and packed bodies of places start … end-1, shorter only at the end of the log."""
+        return [self._events[number - 1] for number in self._sequenced[start:end]]
+
     async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
         """Every row body of one kind, by key."""
         return {put.key: put.body for put in self._of(kind)}

@@ -253,6 +253,11 @@ class SqliteStore(SqliteEdges, Bell):
         sql = "SELECT number, leaf, bodies FROM events WHERE number > ? ORDER BY number LIMIT ?"
         return [(row[0], row[1], row[2]) for row in self._select(sql, (after, limit))]
 
+    async def written(self, start: int, end: int) -> Sequence[tuple[bytes, bytes]]:
+        """Leaf and packed bodies of places start … end-1, shorter only at the end of the log."""
+        sql = "SELECT leaf, bodies FROM events WHERE log_index >= ? AND log_index < ? ORDER BY log_index"
+        return [(row[0], row[1]) for row in self._select(sql, (start, end))]
+
     async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
         """Every row body of one kind, by key."""
         return dict(self._select(f"SELECT key, body FROM {kind.table}", ()).fetchall())  # noqa: S608

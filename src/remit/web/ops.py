@@ -31,9 +31,8 @@ async def healthz(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def readyz(house: House, call: Call, asked: Asked) -> Response:
-    """The store answers and a catalogue is in force; otherwise 503."""
-    await house.env.in_force()
-    return text_response("ready\n")
+    """The store answers and a catalogue is in force, and an edge is fresh; otherwise 503."""
+    return text_response(await house.ready())
 
 
 async def metrics(house: House, call: Call, asked: Asked) -> Response:

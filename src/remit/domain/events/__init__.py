@@ -50,6 +50,7 @@ from .decision import (
     IssueDenied,
 )
 from .estate import (
+    AccessKeyLearned,
     EdgeForgotten,
     EdgeJoined,
     EdgeReported,
@@ -127,6 +128,7 @@ Event: TypeAlias = (
     | FreezeReached
     | Unfroze
     | AccessKeyCreated
+    | AccessKeyLearned
     | SecretSealed
     | SecretOverdue
     | SecretRetiring

@@ -100,3 +100,13 @@ class TaskLetGo:
     task: str
     agent: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeyLearned:
+    """At an edge: whose bearer key this is, and until when, as the centre said."""
+
+    kind: str
+    name: str
+    digest: str
+    expires_at: int

@@ -17,7 +17,7 @@ def upgrade() -> None:
         ("edge_seats", ()),
         ("edge_logs", ("edge",)),
         ("following", ()),
-        ("held_tasks", ("leaving",)),
+        ("held_tasks", ("state",)),
     ):
         op.create_table(
             table,
