@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from remit.domain.decision import Permit
-from tests.edge import EdgeClient, EdgeWorld
+from tests.edge_by_hand import EdgeClient, EdgeWorld
 from tests.server import CATALOGUE, furnished, process
 from tests.world import world
 
