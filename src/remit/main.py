@@ -187,10 +187,8 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.ports import Env
     from remit.verbs.renew import renew
     from remit.web.console.live import Changes
-    from remit.web.frames import Frames
     from remit.web.house import House
     from remit.web.metrics import Metrics
-    from remit.web.sightings import Sightings
     from remit.work.driver import Driver
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
@@ -234,8 +232,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
         try:
-            frames = Frames(env, store, driver.nudge_log)
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), frames, Sightings(store))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
         finally:
             await driver.stop()
             for made in issuers.values():

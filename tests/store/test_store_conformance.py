@@ -22,6 +22,7 @@ from remit.domain.change import Change
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.estate import EdgeSeen
 from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
@@ -32,6 +33,7 @@ from remit.formats.record import KIND_OF
 from remit.govern.search import search
 from remit.issuers.keyring import ALGORITHMS, Keyring, RootSealer
 from remit.log import merkle
+from remit.ports import Wake
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
@@ -446,3 +448,57 @@ def test_sqlite_agrees_with_the_model(tmp_path_factory, steps):
         await sqlite.close()
 
     asyncio.run(main())
+
+
+def test_a_wake_is_heard_by_every_process_on_the_store(opened):
+    async def main():
+        first, second = await opened(), await opened()
+        together = first is second or isinstance(first, PostgresStore)  # a file has one process
+        with (
+            first.woken(Wake.URGENT, Wake.SEQUENCED) as here,
+            second.woken(Wake.URGENT) as there,
+            second.woken(Wake.NUDGED) as nudged,
+        ):
+            await asyncio.sleep(0.3)  # connected
+            for event in (here, there, nudged):
+                event.clear()
+            await first.commit(left("a"))
+            await asyncio.sleep(0.02)
+            assert not here.is_set()  # nobody waits for that
+            ended = Change(events.TaskEnded("tsk_1", "bot", "ended", "done"), CALL).put(away("b"), was=None)
+            await first.commit(ended)
+            assert here.is_set()
+            if together:
+                await asyncio.wait_for(there.wait(), 2)
+            assert not nudged.is_set()
+            second.wake(Wake.NUDGED)
+            assert nudged.is_set()
+            nudged.clear()
+            first.wake(Wake.NUDGED)
+            if together:
+                await asyncio.wait_for(nudged.wait(), 2)
+            here.clear()
+            keyring = await Keyring.open(first, RootSealer(b"k" * 32), 1)
+            await sequence(first, keyring, "test/log")
+            assert here.is_set()
+        first.wake(*Wake)
+        assert first._listening == []
+        if not isinstance(first, MemoryStore):
+            await first.close()
+            await second.close()
+
+    asyncio.run(main())
+
+
+@with_store
+async def test_what_edges_said_is_kept_the_newest_of_each_and_an_event_waits_for_its_place(store):
+    def seen(edge, at, size=1):
+        return EdgeSeen(edge, "seat", size, "sha256:0", 1, 2, "test", at)
+
+    await store.saw([])
+    await store.saw([seen("b", 5), seen("a", 3), seen("a", 4, 9)])
+    await store.saw([seen("b", 4, 7)])  # late: what is newer stays
+    assert [(one.edge, one.seen_at, one.size) for one in await store.seen()] == [("a", 4, 9), ("b", 5, 1)]
+    assert await store.newest_event() == 0
+    first, second = await store.commit(left("one")), await store.commit(left("two"))
+    assert (await store.newest_event(), await store.newest_event(first)) == (second, first)

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),
     "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
     "edge": ("edge", "edge", "Decide beside agents in another network: enrol, run, status."),
+    "estate": ("estate", "estate", "Edges, as the centre sees them: list, show, forget."),
     "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),

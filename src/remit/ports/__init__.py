@@ -7,9 +7,11 @@ from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
+from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
 from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
 
 __all__ = [
+    "LOOK_ANYWAY",
     "Answer",
     "Appended",
     "Ask",
@@ -39,5 +41,8 @@ __all__ = [
     "Signature",
     "Signer",
     "Store",
+    "Wake",
+    "Wakes",
     "compiled",
+    "looked",
 ]

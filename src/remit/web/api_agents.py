@@ -85,7 +85,7 @@ async def delegated(house: House, call: Call, asked: Asked) -> Response:
     much = (wanted.duration_ms, wanted.max_calls)
     part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
     task = own_task(call, asked)
-    text, found = await at_home(house, call, task, lambda call: delegate(house.env, call, task, part), "a hand-off")
+    text, found = await at_home(house.env, call, task, lambda call: delegate(house.env, call, task, part), "a hand-off")
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
@@ -126,7 +126,9 @@ async def credential(house: House, call: Call, asked: Asked) -> Response:
     """Issue a credential; the secret is in this answer and nowhere else."""
     wanted = asked.json(shapes.CredentialRequest)
     task, name = own_task(call, asked), wanted.credential
-    lease, minted = await at_home(house, call, task, lambda call: issue(house.env, call, task, name), "a credential")
+    lease, minted = await at_home(
+        house.env, call, task, lambda call: issue(house.env, call, task, name), "a credential"
+    )
     _, force = await house.env.in_force()
     config = force.catalogue.issuers.get(lease.issuer)
     kind = config.kind if config else ""

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import structlog
 from starlette.responses import Response, StreamingResponse
 
 from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
-from remit.domain.errors import Absent, BadField
+from remit.domain.errors import Absent, BadField, ReportRefused
 from remit.domain.estate import EdgeLog, EdgeSeen
 from remit.formats import base64url
 from remit.formats.estate import Body, Said, Signed, Statement, encode
+from remit.govern.estate import estate
 from remit.ports import Reported
 from remit.verbs.entrust import entrust, give_back
-from remit.verbs.join import join
+from remit.verbs.join import forget, join
 from remit.verbs.report import MOST, report
 
 from . import shapes_estate as shapes
 from .house import Asked, House
 from .problems import HEADERS, json_response
+from .shapes import ReasonRequest
 
 _WHOLE = 2**53
+_log = structlog.get_logger("remit.web")
+
+
+async def list_edges(house: House, call: Call, asked: Asked) -> Response:
+    """Every edge: what it follows, how far behind, what it holds, and what is wrong with it."""
+    return json_response({"items": await estate(house.env, house.log, call.now), "next": ""})
+
+
+async def show_edge(house: House, call: Call, asked: Asked) -> Response:
+    """One edge."""
+    found = [one for one in await estate(house.env, house.log, call.now) if one.name == asked.path["edge"]]
+    if not found:
+        raise Absent(inside=f"edge {asked.path['edge'][:64]}")
+    return json_response(found[0])
+
+
+async def forget_edge(house: House, call: Call, asked: Asked) -> Response:
+    """It is gone for good: every task that it held ends."""
+    reason = asked.json(ReasonRequest).reason
+    return json_response({"ended": await forget(house.env, call, asked.path["edge"], reason)})
 
 
 async def snapshot(house: House, call: Call, asked: Asked) -> Response:
@@ -54,7 +78,8 @@ async def frames(house: House, call: Call, asked: Asked) -> Response:
     """What happened from `?since=` on; as server-sent events for whoever accepts them."""
     since = asked.whole("since", 0, most=_WHOLE)
     if "text/event-stream" in asked.headers.get("accept", ""):
-        since = max(since, int(asked.headers.get("last-event-id", "") or 0))
+        last = asked.headers.get("last-event-id", "")
+        since = max(since, replace(asked, query={"Last-Event-ID": last}).whole("Last-Event-ID", 0, most=_WHOLE))
         lines = await house.frames.listen(call.caller.name, since)
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
@@ -110,7 +135,12 @@ async def reports(house: House, call: Call, asked: Asked) -> Response:
     told = [
         Reported(one.index, one.leaf.encode(), tuple(body.encode() for body in one.bodies)) for one in wanted.events
     ]
-    return json_response({"received": await report(house.env, call, wanted.seat, told)})
+    try:
+        return json_response({"received": await report(house.env, call, wanted.seat, told)})
+    except ReportRefused as refused:
+        house.metrics.reports_refused.labels(call.caller.name).inc()
+        _log.warning("an edge reported what it may not", edge=call.caller.name, seat=wanted.seat, why=refused.message)
+        raise
 
 
 async def enforcer_key(house: House, call: Call, asked: Asked) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,12 +19,11 @@ import structlog
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.errors import Busy, Unavailable
 from remit.formats.estate import Body, Said, Signed, Statement, encode
-from remit.ports import Edges, Env, LogReader
+from remit.ports import Edges, Env, LogReader, Wake, Wakes, looked
 
 LISTENERS = 4000
 EACH = 8
 WAITING = 64
-POLL = 0.01
 EMPTY_EVERY = 1.0
 SILENCE = 10.0
 PAGE = 1000
@@ -32,12 +31,13 @@ PAGES = 8  # of the log that one answer to `frames` goes through
 LOOKED_BACK = 5_000  # events before the first that anybody asked for
 KEPT = 50_000  # things told that are remembered
 MOST = 2_000  # things that one answer to a beat carries
-LOOK_EVERY = 0.002
+TOGETHER = 0.002  # seconds in which whoever asks how long the log is shares one look
+AGAIN = 0.05
 PATIENCE = 5.0
 _log = structlog.get_logger("remit.web")
 
 
-class Log(LogReader, Edges, Protocol):
+class Log(LogReader, Edges, Wakes, Protocol):
     """What is needed of a store."""
 
 
@@ -90,10 +90,9 @@ def told(index: int, leaf: bytes) -> list[Told]:
 class Frames:
     """Follows the log while anybody listens; `close` lets them all go."""
 
-    def __init__(self, env: Env, log: Log, nudge: Callable[[], None]) -> None:
+    def __init__(self, env: Env, log: Log) -> None:
         self._env = env
         self._log = log
-        self._nudge = nudge
         self._from = self._size = -1
         self._told: list[Told] = []
         self._reading = asyncio.Lock()
@@ -112,15 +111,16 @@ class Frames:
         return await asyncio.shield(self._look)
 
     async def _covered(self) -> int:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(TOGETHER)
         async with self._looking:
             self._look = None  # whoever asks from here on needs a later look
             newest = await self._log.newest_event()
             try:
                 async with asyncio.timeout(PATIENCE):
-                    while newest and await self._log.newest_event(newest):
-                        self._nudge()
-                        await asyncio.sleep(LOOK_EVERY)
+                    with self._log.woken(Wake.SEQUENCED) as sequenced:
+                        while newest and await self._log.newest_event(newest):
+                            self._log.wake(Wake.URGENT)
+                            await looked(sequenced, AGAIN)
             except TimeoutError as slow:
                 raise Unavailable("The log does not move.", inside=f"event {newest}") from slow
             return (await self._log.head())[0]
@@ -224,19 +224,19 @@ class Frames:
         sent = (await self._log.head())[0]
         clock = asyncio.get_running_loop().time
         last = clock()
-        while self._listening and not self._closed:
-            try:
-                size, _ = await self._log.head()
-                if size > sent:
+        with self._log.woken(Wake.SEQUENCED) as grown:
+            while self._listening and not self._closed:
+                try:
+                    size, _ = await self._log.head()
                     await self._read_to(size)
                     things = self._between(sent, size)
-                    if things or clock() - last >= EMPTY_EVERY:
+                    if things or (size > sent and clock() - last >= EMPTY_EVERY):
                         self._push((await self.signed(sent, size, things)).line())
                         sent, last = size, clock()
-            except Exception as failure:  # whoever listens asks, and is told by a beat
-                _log.warning("the log cannot be followed", error=type(failure).__name__)
-                await asyncio.sleep(1)
-            await asyncio.sleep(POLL)
+                except Exception as failure:  # whoever listens asks, and is told by a beat
+                    _log.warning("the log cannot be followed", error=type(failure).__name__)
+                    await asyncio.sleep(1)
+                await looked(grown)
 
     def _push(self, text: bytes) -> None:
         for queue in list(self._listening):

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from remit.domain.caller import AccessKey, Call, Caller
 from remit.domain.decision import Access, Decision, word
@@ -15,19 +15,19 @@ from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Env, IdentityProviders
+from remit.ports import Edges, Env, IdentityProviders, Wakes
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
 
 from . import shapes
 from .at_home import at_home
+from .frames import Frames
 from .metrics import Metrics
+from .sightings import Sightings
 
 if TYPE_CHECKING:
     from .console.live import Changes
-    from .frames import Frames
     from .sessions import Browser
-    from .sightings import Sightings
 
 T = TypeVar("T")
 _TOKENS = 8192
@@ -75,22 +75,29 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
+class Log(Searched, Edges, Wakes, Protocol):
+    """The log, and what is told beside it."""
+
+
 @dataclass
 class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
 
     env: Env
-    log: Searched
+    log: Log
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics
     changes: Changes
     providers: IdentityProviders
-    frames: Frames
-    sightings: Sightings
     fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
+    frames: Frames = field(init=False)
+    sightings: Sightings = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
 
     @property
     def url(self) -> str:
@@ -109,7 +116,9 @@ class House:
 
     async def decided(self, call: Call, access: Access) -> dict[str, Any]:
         """One decision as it is shown."""
-        return self.shown(await at_home(self, call, access.task, lambda now: decide(self.env, now, access), "a call"))
+        return self.shown(
+            await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call")
+        )
 
     def shown(self, found: Decision) -> dict[str, Any]:
         """A decision, counted."""
@@ -119,7 +128,7 @@ class House:
     async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
         """A result of `size` bytes that a task has read, as it is shown."""
         what = (task, wanted.tool, wanted.content)
-        row = await at_home(self, call, task, lambda now: observe(self.env, now, *what, size=size), "a result")
+        row = await at_home(self.env, call, task, lambda now: observe(self.env, now, *what, size=size), "a result")
         return shapes.observation(row)
 
     async def proved(self, token: rfc9068.AccessToken) -> bool:

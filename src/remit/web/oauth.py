@@ -191,7 +191,9 @@ async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> 
     call = Call(Caller(CallerKind.AGENT, subject.client, subject.task, jkt), call.now, call.trace)
     credential = await _credential_for(house, subject.task, targets[0])
     task = subject.task
-    lease, minted = await at_home(house, call, task, lambda call: issue(house.env, call, task, credential), "a token")
+    lease, minted = await at_home(
+        house.env, call, task, lambda call: issue(house.env, call, task, credential), "a token"
+    )
     body = {
         "access_token": minted.parts["access_token"],
         "issued_token_type": form.ACCESS_TOKEN_TYPE,

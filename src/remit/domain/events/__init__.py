@@ -210,3 +210,20 @@ Event: TypeAlias = (
     | TaskTaken
     | TaskLetGo
 )
+
+# What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
+# place in the log. Names, as the log has them.
+URGENT = frozenset(
+    event.__name__
+    for event in (
+        ApprovalAnswered,
+        CatalogueApplied,
+        Froze,
+        IdentitySuperseded,
+        SessionEnded,
+        SigningKeyReplaced,
+        TaskEnded,
+        TaskRecalled,
+        Unfroze,
+    )
+)

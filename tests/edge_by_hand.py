@@ -133,6 +133,11 @@ class EdgeClient:
         answer = self.ask("/v1/estate/beats", nonce=nonce, seen=seen)
         return self.verified(answer, Said.BEAT, nonce), answer["received"]
 
+    def beat_size(self) -> int:
+        """How long the log is now."""
+        self.snapshot()
+        return self.beat()[0].size
+
     def frames(self, since: int) -> list[Statement]:
         answer = self.http.get("/v1/estate/frames", params={"since": since})
         assert answer.status_code == 200, answer.text
