@@ -21,6 +21,7 @@ from remit.domain.errors import Conflict, Refusal, StoreUnavailable
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import wakes_of
 
+from .edges import PostgresEdges
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
 from .postgres_log import LOST, PostgresLog, unavailable
@@ -42,7 +43,7 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore(PostgresLog):
+class PostgresStore(PostgresEdges, PostgresLog):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any, dsn: str) -> None:

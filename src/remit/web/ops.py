@@ -12,6 +12,7 @@ from remit.domain.errors import BadField, Leaving
 from remit.domain.keys import SIGNS
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.secret import SealedSecret
+from remit.govern.estate import estate
 from remit.verbs.rotate import listed, replace_now
 from remit.verbs.rotate import rotate as rotate_verb
 
@@ -31,11 +32,10 @@ async def healthz(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def readyz(house: House, call: Call, asked: Asked) -> Response:
-    """The store answers, a catalogue is in force, and this process is not about to stop; otherwise 503."""
+    """The store answers, a catalogue is in force, an edge is fresh, and it is not about to stop; otherwise 503."""
     if house.leaving:
         raise Leaving("This process is about to stop.", next_step="Send requests to another one.")
-    await house.env.in_force()
-    return text_response("ready\n")
+    return text_response(await house.ready())
 
 
 async def metrics(house: House, call: Call, asked: Asked) -> Response:
@@ -53,6 +53,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     house.metrics.owed(alive(ending), {issuer: max(0, now - at) / 1000 for issuer, at in since.items()})
     for outage in await house.env.store.find(IssuerOutage, {}, limit=1000):
         house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
+    house.metrics.edges(await estate(house.env, house.log, now), now)
     house.metrics.log_size.set((await house.log.head())[0])
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 
