@@ -12,6 +12,7 @@ import msgspec
 
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision
 from remit.domain.identity import Identity
@@ -19,7 +20,8 @@ from remit.domain.origin import Observation
 from remit.domain.task import Task
 from remit.formats import base64url, jwk
 from remit.formats.estate import Said, Signed, Statement, parse
-from remit.formats.record import KIND_OF, decode, unpack
+from remit.formats.record import KIND_OF, unpack
+from remit.formats.row_body import decode
 from remit.ports import Entrusted, Env, Reported
 from remit.store.memory import MemoryStore
 from remit.verbs.apply import apply
@@ -69,6 +71,19 @@ class EdgeWorld:
         for row in (given.identity, *given.observations):
             if await self.store.get(type(row), row.key) is None:
                 change = change.put(row, was=None)
+        await self.store.commit(change)
+
+    async def follow(self, centre: Env) -> None:
+        """Have in force what the centre says is in force here."""
+        head = await centre.store.get(CatalogueHead, "head")
+        assert head is not None
+        digest = head.at(self.name)
+        change = Change(events.Followed(0, digest, 0, 0), Call(SYSTEM, self.env.clock()))
+        change = change.put(head, was=await self.store.get(CatalogueHead, "head"))
+        if await self.store.get(CatalogueFiles, digest) is None:
+            files = await centre.store.get(CatalogueFiles, digest)
+            assert files is not None
+            change = change.put(files, was=None)
         await self.store.commit(change)
 
     async def decide(self, agent: Call, task: str, tool: str = "list", **arguments: Any) -> Decision:
