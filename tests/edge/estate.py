@@ -151,7 +151,10 @@ class Estate:
 
     def reported(self) -> None:
         """Everything that the edge has in its log has been taken in."""
-        eventually(self.edge.status, lambda said: said["backlog"] == 0)
+        with self.edge.http() as http:
+            time.sleep(0.25)  # until what was committed has its place
+            size = http.get("/v1/log").json()["size"]
+        eventually(self.edge.status, lambda said: said["reported"] >= size)
 
 
 def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "east") -> Edge:
