@@ -256,3 +256,35 @@ def test_the_operator_sees_what_is_wrong_and_forgets_an_edge(centre):
     assert edge.http.post("/v1/estate/snapshot", json={"nonce": "n" * 16, "seat": edge.seat}).status_code == 409
     assert centre.cli("estate", "show", "nowhere").returncode == 6
     EdgeClient(centre).snapshot()
+
+
+def test_a_revision_is_rolled_out_from_a_folder_widened_and_taken_back(centre, tmp_path):
+    more = '@id("no-list") forbid (principal, action == Remit::Action::"list", resource);\n'
+    for path, text in {**FILES, "policies/default.cedar": FILES["policies/default.cedar"] + more}.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    bot = centre.agent()
+    assert bot.call(*bot.task())["decision"] == "permit"
+    edge = EdgeClient(centre)
+    edge.snapshot()
+    began = edge.beat()[0]
+    first = centre.cli("apply", str(tmp_path), "--edges", "1%")
+    assert first.returncode == 0 and "decisions of the last day" in first.stderr, first.stderr
+    changes = int(first.stderr.split("It would change ")[1].split()[0])
+    assert changes >= 1
+    widened = json.loads(centre.cli("--json", "rollout", "widen", "100").stdout)
+    assert widened["edges"] == ["part-only", "west"] and widened["of"] == 2
+    assert centre.cli("apply", str(tmp_path)).returncode == 1  # one at a time
+    beat, _ = edge.beat(began.size)
+    head = beat.body["catalogue"]
+    assert (head["rollout"], head["share"], head["digest"]) == (widened["rollout"], 100, widened["digest"])
+    files = edge.http.get(f"/v1/estate/catalogues/{head['rollout']}").json()["files"]
+    assert more in files["policies/default.cedar"]
+    assert bot.call(*bot.task())["decision"] == "permit"
+    assert "100 % of the edges, 2 of 2" in centre.cli("rollout", "show").stdout
+    assert centre.cli("rollout", "back", "--reason", "it denies too much").returncode == 0
+    after = edge.beat(beat.size)[0].body["catalogue"]
+    assert (after["digest"], after["share"]) == (widened["digest"], 0) and after["number"] > head["number"]
+    for wrong in ("0", "101%", "x", "-1", ""):
+        assert centre.cli("apply", str(tmp_path), "--edges", wrong).returncode == 2
+    assert centre.cli("rollout", "finish").returncode == 1

@@ -113,7 +113,7 @@ async def entrusted(house: House, call: Call, asked: Asked) -> Response:
     """Hand a task over, with the key that digests what it reads."""
     wanted = asked.json(shapes.EntrustRequest)
     _checked(wanted.nonce)
-    size, _ = await house.log.head()
+    size = await house.frames.relied_on()
     found = await entrust(house.env, call, asked.path["task"], wanted.seat)
     body: Body = {"task": found.task, "identity": found.identity, "observations": found.observations}
     memory = base64url.encode(house.env.sealer.derive(found.task.memory))

@@ -212,12 +212,12 @@ class Follow:
         head, files = await self._catalogue(said.body)
         for _ in range(100):
             now = await self._env.store.get(CatalogueHead, "head")
-            digest = head.digest if head else now.digest if now else ""
+            digest = head.at(self._env.place) if head else now.at(self._env.place) if now else ""
             change = Change(events.Followed(said.size, digest, ended, recalled), self._call()).put(row, was=was)
             if head is not None and (now is None or now.number < head.number):
                 change = change.put(head, was=now)
-                if await self._env.store.get(CatalogueFiles, head.digest) is None:
-                    change = change.put(CatalogueFiles(head.digest, files), was=None)
+                if await self._env.store.get(CatalogueFiles, digest) is None:
+                    change = change.put(CatalogueFiles(digest, files), was=None)
             frozen = said.body.get("frozen")
             if frozen is not None or now is None:
                 there = await self._env.store.get(Frozen, "frozen")
@@ -233,15 +233,16 @@ class Follow:
         await self._stands(stored or row)
 
     async def _catalogue(self, body: Body) -> tuple[CatalogueHead | None, tuple[tuple[str, str], ...]]:
-        """The head that is told, and its files, which are those of its digest and compile here; or nothing moves."""
+        """The head that is told, and what is in force here: files of that digest, which compile; or nothing moves."""
         if body.get("catalogue") is None:
             return None, ()
         head = _row(CatalogueHead, body["catalogue"])
-        known = await self._env.store.get(CatalogueFiles, head.digest)
-        files = known.files if known else tuple(sorted((await self._centre.catalogue(head.digest)).items()))
-        if catalogue_format.digest(dict(files)) != head.digest:
-            raise BadToken("The catalogue's files are not those of its digest.", inside=head.digest)
-        await asyncio.to_thread(compiled, head.digest, files)
+        digest = head.at(self._env.place)
+        known = await self._env.store.get(CatalogueFiles, digest)
+        files = known.files if known else tuple(sorted((await self._centre.catalogue(digest)).items()))
+        if catalogue_format.digest(dict(files)) != digest:
+            raise BadToken("The catalogue's files are not those of its digest.", inside=digest)
+        await asyncio.to_thread(compiled, digest, files)
         return head, files
 
     async def _superseded(self, keys: set[str]) -> dict[str, str]:
