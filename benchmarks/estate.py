@@ -57,7 +57,10 @@ def revoked_at_an_edge(all_of_it: Estate) -> None:
     with all_of_it.centre.http("operator") as operator, all_of_it.centre.http("gate") as gate:
         for _ in range(ROUNDS):
             task, _ = bot.task()
-            url, asked = f"{all_of_it.edge.url}/v1/tasks/{task}/calls", {"tool": "list", "arguments": {"customer": "acme"}}
+            url, asked = (
+                f"{all_of_it.edge.url}/v1/tasks/{task}/calls",
+                {"tool": "list", "arguments": {"customer": "acme"}},
+            )
             assert gate.post(url, json=asked).json()["decision"] == "permit"
             operator.post(f"/v1/tasks/{task}/end", json={"reason": "bench"}).raise_for_status()
             acknowledged = time.perf_counter()
@@ -95,9 +98,7 @@ async def pushed(all_of_it: Estate, keys: list[str], count: int) -> None:
 
     heard: asyncio.Queue[float] = asyncio.Queue()
     ready = asyncio.Semaphore(0)
-    streams = [
-        asyncio.create_task(subscriber(centre.url, keys[n // EACH], check, heard, ready)) for n in range(count)
-    ]
+    streams = [asyncio.create_task(subscriber(centre.url, keys[n // EACH], check, heard, ready)) for n in range(count)]
     for _ in streams:
         await ready.acquire()
     bot = await asyncio.to_thread(all_of_it.agent)

@@ -12,7 +12,7 @@ import msgspec
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change, R
-from remit.domain.errors import BadToken, Conflict, NotEntrusted
+from remit.domain.errors import BadToken, Conflict, NotEntrusted, Unavailable
 from remit.domain.estate import Held
 from remit.domain.identity import Identity
 from remit.domain.origin import Observation
@@ -76,6 +76,10 @@ class Take:
             nonce = secrets.token_hex(16)
             handed = await self._centre.entrust(task, self._follow.row.seat, nonce)
             said = self._follow.verified(handed.statement, Said.ENTRUSTED, nonce)
+            if self._follow.size < said.size:
+                await self._follow.pull()
+            if self._follow.size < said.size:
+                raise Unavailable("This edge lags behind the centre.", next_step="Try again in a moment.")
             await self._in_step(said)
             async with self._follow.moving:
                 await self._write(task, said, handed.memory, row)
