@@ -18,6 +18,7 @@ FILES = {
     "decision_inproc.py": ("decision.inproc",),
     "over_http.py": ("decision.http", "token.issue"),
     "delegation.py": ("chain.verify", "revoke.tree"),
+    "redecide.py": ("redecide.tasks", "redecide.unconcerned"),
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
     "console_pages.py": ("console.page",),

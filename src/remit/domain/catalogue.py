@@ -144,7 +144,12 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _changed(before: object, after: object) -> str:
+def changed_fields(before: object, after: object) -> list[str]:
+    """Which fields of an entry differ."""
     names = [n for n in getattr(after, "__dataclass_fields__", {}) if n != "revision"]
-    changed = [n for n in names if getattr(before, n) != getattr(after, n)]
+    return [n for n in names if getattr(before, n) != getattr(after, n)]
+
+
+def _changed(before: object, after: object) -> str:
+    changed = changed_fields(before, after)
     return f": {', '.join(changed)}" if changed else ""

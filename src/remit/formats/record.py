@@ -36,6 +36,7 @@ from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.redecision import Redecision
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
 from remit.domain.standing_yes import StandingYes
@@ -130,10 +131,12 @@ KINDS: tuple[Kind, ...] = (
             "agent": lambda r: r.agent,
             "purpose": lambda r: r.purpose,
             "parent": lambda r: r.parent,
+            "initiator": lambda r: str(r.initiator),
         },
         _task_due,
     ),
     Kind(Branch, "branches", {}, _never),
+    Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,
         "approvals",

@@ -9,12 +9,15 @@ from functools import lru_cache
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop
+from remit.domain.context import Context
 from remit.domain.errors import Busy, StoreUnavailable
 from remit.domain.freeze import Frozen
+from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.redecision import Redecision
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
@@ -78,6 +81,19 @@ class Env:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
             links.append(Link(task, branch))
         return Above(tuple(links), await self.frozen())
+
+    async def context(self, task: Task, above: Above | None = None) -> Context:
+        """What this task is asked for in, or open in, now; `above`, where it was read already."""
+        identity = await self.store.get(Identity, task.jkt)
+        return Context(identity, above or await self.above(task.chain.hops[:-1]))
+
+    async def left(self, change: Redecision) -> int:
+        """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""
+        found = 0
+        for column, value in change.places[change.place :]:
+            where = {"state": "open", column: value}
+            found += sum((await self.store.tally(Task, where, "state", limit=100_000)).values())
+        return found
 
     async def frozen(self) -> Frozen:
         """Everything that is frozen now; a change that relies on it checks it."""

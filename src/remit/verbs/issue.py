@@ -59,7 +59,7 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])
-    rule, whys, policies = _judge(force, task, above, identity, credential, call)
+    rule, whys, policies = judge(force, task, above, identity, credential, call)
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -131,7 +131,7 @@ async def _end(env: Env, call: Call, lease_id: str, reason: str, reference: str 
     env.nudge()
 
 
-def _judge(
+def judge(
     force: InForce,
     task: Task,
     above: Above,
@@ -139,6 +139,7 @@ def _judge(
     credential: str,
     call: Call,
 ) -> tuple[CredentialRule | None, list[Why], tuple[str, ...]]:
+    """The rule it may be issued by now, or why it may not; and the policies that spoke."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
         return None, [Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")], ()

@@ -67,6 +67,16 @@ class Metrics:
             buckets=(*_SECONDS, 30, 60, 300, 3600),
             registry=self.registry,
         )
+        self.undecided = Gauge(
+            "remit_redecision_left",
+            "Open tasks that a change may concern and that were not decided again yet, at most.",
+            registry=self.registry,
+        )
+        self.undecided_oldest = Gauge(
+            "remit_redecision_oldest_seconds",
+            "How long the oldest change has not reached every open task.",
+            registry=self.registry,
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 
     def text(self) -> bytes:

@@ -10,6 +10,7 @@ from remit.formats import authorization_request
 from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
+from . import api_context as context
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -212,6 +213,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),

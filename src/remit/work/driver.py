@@ -15,6 +15,7 @@ from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
+from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
@@ -44,12 +45,13 @@ class Observer(Protocol):
 
 
 class Driver:
-    """`nudge()` from any verb wakes the lease reconciler at once; `stop()` lets the running pass finish."""
+    """`nudge()` from any verb wakes those that end leases and tasks at once; `stop()` lets the running pass finish."""
 
     def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
         self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
@@ -57,12 +59,16 @@ class Driver:
     def nudge(self) -> None:
         """There may be something to do now."""
         self._woken.set()
+        self._changed.set()
 
     def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
 
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
+
+        async def again() -> bool:
+            return bool(await redecide(env, self._clock()))
 
         async def secrets() -> bool:
             return bool(await tend_secrets(env, self._clock()))
@@ -92,6 +98,7 @@ class Driver:
 
         self._tasks = [
             asyncio.create_task(self._run("end_leases", leases, IDLE, self._woken)),
+            asyncio.create_task(self._run("redecide", again, IDLE, self._changed)),
             asyncio.create_task(self._run("tend_secrets", secrets, IDLE, None)),
             asyncio.create_task(self._run("tend_connections", connections, IDLE, None)),
             asyncio.create_task(self._run("sequence", extend, SEQUENCE_EVERY, None)),

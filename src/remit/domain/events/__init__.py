@@ -45,6 +45,7 @@ from .connection import (
     GrantTaken,
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
+from .context import RedecisionReached, TasksRedecided
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -185,4 +186,6 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | TasksRedecided
+    | RedecisionReached
 )
