@@ -8,16 +8,23 @@ from dataclasses import dataclass
 
 from .above import Above
 from .change import Change
+from .departure import Departure
 from .identity import Identity
+from .posture import Posture
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Of one task: what its key proved, and everybody above it with all that is frozen."""
+    """Of one task: what its key proved, everybody above it with all that is frozen, whether the person who began it has
+    left (nobody's departure, where no person did), and what is known of its agent's surroundings.
+    """
 
     identity: Identity | None
     above: Above
+    departure: Departure
+    posture: Posture
 
     def guard(self, change: Change) -> Change:
         """Commit only while nothing of it has become stricter."""
-        return self.above.guard(change)
+        change = self.above.guard(change).check(self.posture)
+        return change.check(self.departure) if self.departure.person else change

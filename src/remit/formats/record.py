@@ -29,6 +29,8 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
+from remit.domain.departure import Departure
+from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -36,6 +38,7 @@ from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
@@ -136,6 +139,9 @@ KINDS: tuple[Kind, ...] = (
         _task_due,
     ),
     Kind(Branch, "branches", {}, _never),
+    Kind(Posture, "postures", {}, lambda r: r.due),
+    Kind(Departure, "departures", {}, _never),
+    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,

@@ -46,16 +46,24 @@ def judge(
     frost = context.above.frost(agent, purpose)
     if frost is not None:
         found.append(frost)
+    shut = purpose.closed(now)
+    if shut:
+        found.append(Why(Reason.OUT_OF_HOURS, shut))
     identity = context.identity
     at = min(now, identity.proved_at) if again and identity else now
     flaw = stale(identity, agent, at, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
     if flaw:
         found.append(Why(Reason.IDENTITY_STALE, flaw))
+    unmet = context.posture.unmet(purpose.needs, now)
+    if unmet:
+        found.append(Why(Reason.POSTURE_UNMET, unmet))
+    if context.departure.gone:
+        found.append(Why(Reason.INITIATOR_LEFT, f"{task.initiator.name}, who began it, has left."))
     if not catalogue.may_begin(purpose, task.initiator):
         asked = ", ".join(purpose.initiators)
         found.append(Why(Reason.OUT_OF_SCOPE, f"Only {asked} may begin {purpose.name}."))
     seen = context.above.strictest(catalogue, agent, purpose)
-    verdict = bundle.verdict(facts.of_proposal(*seen, task.chain, context.above.label, now))
+    verdict = bundle.verdict(facts.of_proposal(*seen, task.chain, context.above.label, now, context.posture.at(now)))
     policies = tuple(why.policy for why in verdict.why if why.policy)
     if not found and not isinstance(verdict, Permit):
         found += verdict.why

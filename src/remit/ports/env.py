@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
-from remit.domain.chain import Hop
+from remit.domain.chain import Hop, PrincipalKind
 from remit.domain.context import Context
+from remit.domain.departure import Departure
 from remit.domain.errors import Busy, StoreUnavailable
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
@@ -17,6 +18,7 @@ from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
@@ -85,7 +87,17 @@ class Env:
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        return Context(identity, above or await self.above(task.chain.hops[:-1]))
+        above, by = above or await self.above(task.chain.hops[:-1]), task.initiator
+        departure = await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
+        return Context(identity, above, departure, await self.posture(task.agent))
+
+    async def posture(self, agent: str) -> Posture:
+        """What is known of this agent's surroundings."""
+        return await self.store.get(Posture, agent) or Posture(agent)
+
+    async def departure(self, person: str) -> Departure:
+        """Whether this person has left."""
+        return await self.store.get(Departure, person) or Departure(person)
 
     async def left(self, change: Redecision) -> int:
         """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""

@@ -49,7 +49,7 @@ class Plan:
 
 
 async def plan(env: Env, files: Mapping[str, str], now: int, *, limit: int = LOOKED_AT) -> Plan:
-    """Compile the files and say what they would change and end; changes nothing. Open tasks are judged up to `limit`."""
+    """Compile the files and say what they would change and end; changes nothing. Judges `limit` open tasks at most."""
     candidate = compiled(catalogue_format.digest(files), tuple(sorted(files.items())))
     _check_credentials(env, candidate.catalogue)
     head = await env.store.get(CatalogueHead, "head")

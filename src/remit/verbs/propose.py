@@ -57,8 +57,10 @@ async def propose(
         raise Absent(inside=f"agent {call.caller.name}, purpose {proposal.purpose}")
     parameters = _checked(purpose, proposal)
     above, chain = await _chain(env, agent.name, initiator, delegation, task_id)
-    deadline = call.now + min(proposal.duration or purpose.max_duration, purpose.max_duration)
-    deadline = min((deadline, *(link.task.deadline for link in above.links)))
+    until = purpose.until(call.now)
+    deadline = min(
+        (until, call.now + (proposal.duration or purpose.max_duration), *(link.task.deadline for link in above.links))
+    )
     task = Task(
         id=chain.hops[-1].task,
         purpose=purpose.name,

@@ -60,7 +60,9 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
     seen = await enforcement(house.log, agent.name)
-    return json_response({**await agent_shape(house, agent), "enforcement": seen, "identities": identities})
+    known = shapes_context.posture(await house.env.posture(agent.name), call.now)["facts"]
+    more = {"enforcement": seen, "identities": identities, "posture": known}
+    return json_response({**await agent_shape(house, agent), **more})
 
 
 async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from remit.domain.context import Context
 from remit.domain.decision import Reason
 from remit.domain.errors import Busy
 from remit.domain.lease import LeaseState
+from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.task import Task, TaskState
 from remit.policy import judge
@@ -33,11 +34,22 @@ ROUNDS = 24
 
 async def redecide(env: Env, now: int) -> int:
     """Look at one more page of every change that has not reached everything; returns how many there were."""
+    await _lapse(env, Call(SYSTEM, now))
     rows = await env.store.due(Redecision, now)
     for row in rows:
         if await _page(env, Call(SYSTEM, now), row):
             env.nudge()
     return len(rows)
+
+
+async def _lapse(env: Env, call: Call) -> None:
+    """What is known of an agent for a time is known no more when that is over."""
+    for row in await env.store.due(Posture, call.now):
+        after = row.lapsed(call.now)
+        gone = tuple(sorted(fact.text for fact in row.facts if fact not in after.facts))
+        again = Redecision(env.new_id("rdc"), f"posture of {row.agent} lapsed", call.now, (("agent", row.agent),), {})
+        change = Change(events.PostureLapsed(row.agent, gone), call).put(after, was=row)
+        await attempt(env, change.put(again, was=None))
 
 
 async def _page(env: Env, call: Call, row: Redecision) -> int:
@@ -81,7 +93,9 @@ async def _leases(env: Env, call: Call, row: Redecision, force: InForce, task: T
     """
     for state in (LeaseState.RESERVED, LeaseState.LIVE):
         for lease in await env.leases_in(state, task.id):
-            _, why, _ = judge_credential(force, task, context.above, context.identity, lease.credential, call)
+            _, why, _ = judge_credential(
+                force, task, context.above, context.identity, context.posture, lease.credential, call
+            )
             lasting = tuple(one for one in why if one.reason is not Reason.IDENTITY_STALE)
             if lasting:
                 await mark(env, call, lease, row.reason(task, lasting))

@@ -45,7 +45,16 @@ from .connection import (
     GrantTaken,
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
-from .context import RedecisionReached, TasksRedecided
+from .context import (
+    FindingReported,
+    FindingResolved,
+    PersonLeft,
+    PersonReturned,
+    PostureAssessed,
+    PostureLapsed,
+    RedecisionReached,
+    TasksRedecided,
+)
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -188,4 +197,10 @@ Event: TypeAlias = (
     | ConsentReplayed
     | TasksRedecided
     | RedecisionReached
+    | PersonLeft
+    | PersonReturned
+    | PostureAssessed
+    | PostureLapsed
+    | FindingReported
+    | FindingResolved
 )

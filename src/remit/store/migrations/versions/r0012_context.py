@@ -1,4 +1,4 @@
-"""Changes that open tasks are decided again after; and tasks by who began them."""
+"""What open tasks are permitted in, and what was decided again after it changed; and tasks by who began them."""
 
 import json
 
@@ -7,11 +7,11 @@ from alembic import op
 
 revision = "0012"
 down_revision = "0011"
-TABLES = {"redecisions": ("lasts",)}
+TABLES = {"redecisions": ("lasts",), "departures": (), "postures": (), "findings": ("state", "about")}
 
 
 def upgrade() -> None:
-    """Create one table, and write down for each task who began it."""
+    """Create four tables, and write down for each task who began it."""
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     positive = sa.text("due > 0")
     for table, columns in TABLES.items():
