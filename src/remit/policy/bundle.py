@@ -52,7 +52,7 @@ class Explanation:
 
 
 class Bundle:
-    """Immutable once compiled. `revision` names exactly these texts and this schema; `asks_posture`: some policy does."""
+    """Immutable once compiled. `revision` names exactly these texts and this schema; `asks_posture`: a policy does."""
 
     def __init__(self, policies: tuple[PolicyInfo, ...], schema: str, tools: Mapping[str, Tool], revision: str) -> None:
         self.policies = policies

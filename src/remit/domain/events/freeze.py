@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Froze:
-    """An agent, a purpose, an owner's estate or everything was stopped: nothing below it is permitted after this."""
+    """An agent, a purpose, a tool, a secret, an environment, an owner's estate or everything was stopped: nothing below it
+    is permitted after this.
+    """
 
     reach: str
     name: str
