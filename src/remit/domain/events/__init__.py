@@ -59,6 +59,16 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .estate import (
+    EdgeForgotten,
+    EdgeJoined,
+    Followed,
+    TaskEntrusted,
+    TaskLetGo,
+    TaskRecalled,
+    TaskReturned,
+    TaskTaken,
+)
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -203,4 +213,32 @@ Event: TypeAlias = (
     | PostureLapsed
     | FindingReported
     | FindingResolved
+    | EdgeJoined
+    | EdgeForgotten
+    | TaskEntrusted
+    | TaskRecalled
+    | TaskReturned
+    | Followed
+    | TaskTaken
+    | TaskLetGo
+)
+
+# What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
+# place in the log. Names, as the log has them.
+URGENT = frozenset(
+    event.__name__
+    for event in (
+        ApprovalAnswered,
+        CatalogueApplied,
+        FindingReported,
+        FindingResolved,
+        Froze,
+        IdentitySuperseded,
+        PersonLeft,
+        PostureAssessed,
+        SessionEnded,
+        SigningKeyReplaced,
+        TaskEnded,
+        Unfroze,
+    )
 )
