@@ -235,7 +235,6 @@ URGENT = frozenset(
         Froze,
         IdentitySuperseded,
         PersonLeft,
-        PostureAssessed,
         SessionEnded,
         SigningKeyReplaced,
         TaskEnded,
