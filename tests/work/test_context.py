@@ -421,6 +421,17 @@ def test_what_was_handed_on_ends_with_what_may_not_be_open_above_it(run):
     run(main())
 
 
+def test_a_freeze_that_is_let_go_while_something_is_found_is_there_afterwards(run):
+    async def main():
+        w, _ = await house(Meddling(MemoryStore()))
+        await freeze(w.env, operator(w), Reach.TOOL, "pay", "for a moment")
+        w.store.meddle = lambda: unfreeze(w.env, operator(w), Reach.TOOL, "pay", "over")
+        await report(w.env, operator(w), Found(Severity.HIGH, Subject.TOOL, "pay", "odd"))
+        assert (await w.env.frozen()).found(Reach.TOOL, "pay")
+
+    run(main())
+
+
 def test_the_catalogue_says_how_severe_is_severe(run):
     async def main():
         text = FILES["remit.toml"] + '[findings]\nstop = ["medium"]\n'

@@ -103,6 +103,36 @@ def test_what_would_not_be_permitted_today_ends_and_says_why(run, case):
     run(main())
 
 
+def test_a_purpose_that_is_gone_ends_its_tasks(run):
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        _, planned = await apply(w.env, operator(w), {n: t for n, t in FILES.items() if n != "purposes/pay.toml"})
+        assert planned.ends.count == 1
+        await settle(w)
+        assert (await state(w, task))[1] == "catalogue 2: There is no purpose pay any more."
+
+    run(main())
+
+
+def test_a_plan_looks_at_so_many_and_says_that_there_are_more(run):
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        for _ in range(25):
+            await w.task(call)
+        files = changed(policies__default_dot_cedar=NOW_DENIED)
+        ends = (await plan(w.env, files, w.clock.now, limit=3)).ends
+        assert (ends.count, ends.looked_at, ends.more, len(ends.some)) == (3, 3, True, 3)
+        ends = (await plan(w.env, files, w.clock.now)).ends
+        assert (ends.count, ends.looked_at, ends.more, len(ends.some)) == (25, 25, False, 20)
+        asked = changed(purposes__pay_dot_toml=FILES["purposes/pay.toml"] + "\n", agents__bot_dot_toml="title = 'x'\n" + FILES["agents/bot.toml"])  # fmt: skip
+        assert (await plan(w.env, asked, w.clock.now)).ends.looked_at == 25
+
+    run(main())
+
+
 def test_what_would_be_permitted_goes_on_and_nothing_is_said_of_it(run):
     async def main():
         w = await world()

@@ -29,8 +29,8 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
-from remit.domain.estate import EdgeLog, Following, Held
 from remit.domain.departure import Departure
+from remit.domain.estate import EdgeLog, Following, Held
 from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken

@@ -54,7 +54,7 @@ class Reconciler:
 
 
 class Driver:
-    """`nudge()` from any verb wakes those that end leases and tasks at once; `stop()` lets the running passes finish."""
+    """`nudge()` from any verb wakes those that end leases and tasks at once; `stop()` lets passes finish."""
 
     def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
         self._clock = clock
