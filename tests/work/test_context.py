@@ -179,6 +179,22 @@ def test_policies_see_it_and_what_is_not_known_is_not_there(run):
     run(main())
 
 
+def test_whoever_lacks_it_hands_nothing_on(run):
+    async def main():
+        files = {**delegating.CATALOGUE, "purposes/lead.toml": DISK + delegating.LEAD}
+        w = await delegating.house(files)
+        _, lead = await w.proved()
+        until = w.clock.now + MINUTE
+        await assess(w.env, operator(w), "bot", {"disk_encrypted": "yes"}, until)
+        task = await w.task(lead, "lead")
+        assert await delegating.hand(w, lead, task)
+        w.store.between = lambda: assess(w.env, operator(w), "bot", {"disk_encrypted": "no"}, until)
+        with pytest.raises(Denied, match="disk_encrypted=yes"):
+            await delegating.hand(w, lead, await w.store.get(Task, task.id))
+
+    run(main())
+
+
 def test_said_once_more_it_changes_nothing_and_reads_no_task(run):
     async def main():
         w, _ = await house()

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from remit.domain import events
@@ -19,6 +20,7 @@ from remit.domain.lease import Lease, LeaseState
 from remit.domain.redecision import Redecision
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
+from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
 from remit.verbs.apply import apply, plan
 from remit.verbs.decide import decide
@@ -351,6 +353,32 @@ def test_two_replicas_and_a_crash_in_the_middle_end_each_of_them_once(run, monke
         assert await w.env.left(row) == 0 and not await replay(w.store)
 
     run(main())
+
+
+def test_two_replicas_on_one_postgres_end_each_of_them_once(postgres):
+    """Both work on the same change at the same time, each with a store of its own on one database."""
+    with psycopg.connect(postgres.dsn(), autocommit=True) as db:
+        db.execute("DROP DATABASE IF EXISTS redecide")
+        db.execute("CREATE DATABASE redecide")
+
+    async def main():
+        one = await PostgresStore.open(postgres.dsn(database="redecide"))
+        two = await PostgresStore.open(postgres.dsn(database="redecide"))
+        w = await world(one)
+        _, call = await w.proved()
+        tasks = await asyncio.gather(*(w.task(call) for _ in range(80)))
+        other = replace(w.env, store=two)
+        _, planned = await apply(w.env, operator(w), changed(policies__default_dot_cedar=NOW_DENIED))
+        assert planned.ends.count == 80
+        while await one.find(Redecision, {"lasts": "yes"}):
+            await asyncio.gather(work.redecide(w.env, w.clock.now), work.redecide(other, w.clock.now))
+        assert {(await two.get(Task, task.id)).state for task in tasks} == {TaskState.REVOKED}
+        ends = [leaf for _, leaf, _ in await one.history(0, 1000) if b'"type":"TaskEnded"' in leaf]
+        assert len(ends) == 80 and not await replay(two)
+        await one.close()
+        await two.close()
+
+    asyncio.run(main())
 
 
 def test_a_store_that_cannot_be_read_ends_nothing_and_permits_nothing(run):
