@@ -63,6 +63,11 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         (row,) = operator.get("/v1/findings?state=open").json()["items"]
         assert agent.token({"type": "pay", "goal": "x", "parameters": {}}).status_code >= 400
         done(server, f"remit finding resolve {row['id']} --note reviewed")
+        (tmp_path / "leak").write_text("canary-of-a-leak")
+        said = "remit --json finding report agent bot --severity low --title leaked --evidence"
+        row = json.loads(done(server, f"{said} {tmp_path / 'leak'}"))
+        assert row["evidence"].startswith("hmac-sha256:") and not row["stopped"]
+        assert not [path for path in server.data.iterdir() if path.is_file() and b"canary-of" in path.read_bytes()]
         for line in closed:
             done(server, line)
         metrics = operator.get("/metrics").text

@@ -200,12 +200,20 @@ def test_whose_initiator_may_begin_it_no_more(run):
     run(main())
 
 
-def test_a_credential_that_would_not_be_issued_today_ends_and_its_task_goes_on(run):
+@pytest.mark.parametrize("proof", ["fresh", "old"])
+def test_a_credential_that_would_not_be_issued_today_ends_and_its_task_goes_on(run, proof):
+    """Even while its proof of identity is too old for anything new: that hides no policy."""
+
     async def main():
         w = await world()
-        _, call = await w.proved()
+        identity, call = await w.proved()
         task = await w.task(call)
         lease, _ = await issue(w.env, call, task.id, "db")
+        if proof == "old":
+            w.clock.advance(1000)
+            row = await w.store.get(Identity, identity.jkt)
+            because = events.IdentitySuperseded(row.agent, row.jkt, "", "")
+            await w.store.commit(Change(because, call).put(row.superseded(w.clock.now), was=row))
         rule = '@id("no-db") forbid (principal, action == Remit::Action::"issue", resource == Remit::Credential::"db");'
         await put(w, policies__default_dot_cedar=EVER + rule)
         row = await w.store.get(Lease, lease.id)

@@ -4,7 +4,7 @@ catalogue and the time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .above import Above
 from .change import Change
@@ -23,6 +23,12 @@ class Context:
     above: Above
     departure: Departure
     posture: Posture
+
+    def proved(self, now: int) -> Context:
+        """As if its key proved the same again now. That a proof is old ends nothing: attesting again heals it, and each
+        call is denied until then.
+        """
+        return replace(self, identity=self.identity.renewed(now)) if self.identity else self
 
     def guard(self, change: Change) -> Change:
         """Commit only while nothing of it has become stricter."""

@@ -26,12 +26,8 @@ class Opening:
     policies: tuple[str, ...] = ()
 
 
-def judge(
-    catalogue: Catalogue, bundle: Bundle, task: Task, context: Context, now: int, *, again: bool = False
-) -> Opening:
-    """Whether it may be open now. `again`: it is open already, and a proof that is merely old ends nothing, because
-    attesting again heals it; until then each of its calls is denied.
-    """
+def judge(catalogue: Catalogue, bundle: Bundle, task: Task, context: Context, now: int) -> Opening:
+    """Whether it may be open now."""
     agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
     if agent is None:
         return Opening((Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered."),))
@@ -49,9 +45,7 @@ def judge(
     shut = purpose.closed(now)
     if shut:
         found.append(Why(Reason.OUT_OF_HOURS, shut))
-    identity = context.identity
-    at = min(now, identity.proved_at) if again and identity else now
-    flaw = stale(identity, agent, at, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
+    flaw = stale(context.identity, agent, now, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
     if flaw:
         found.append(Why(Reason.IDENTITY_STALE, flaw))
     unmet = context.posture.unmet(purpose.needs, now)

@@ -101,8 +101,8 @@ async def _ends(
                 if len(looked) == limit:
                     return Ends(count, limit, True, tuple(some))
                 looked.add(task.id)
-                context = await env.context(task)
-                opening = judge(candidate.catalogue, candidate.bundle, task, context, now, again=True)
+                context = (await env.context(task)).proved(now)
+                opening = judge(candidate.catalogue, candidate.bundle, task, context, now)
                 if opening.why:
                     count += 1
                     some += [(task.id, told("", changed, task, opening.why))][: NAMED - len(some)]

@@ -13,7 +13,6 @@ from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.context import Context
-from remit.domain.decision import Reason
 from remit.domain.errors import Busy
 from remit.domain.lease import LeaseState
 from remit.domain.posture import Posture
@@ -75,8 +74,8 @@ async def _look(env: Env, call: Call, row: Redecision, task: Task) -> int:
         if found is None or found.state is not TaskState.OPEN:
             return 0
         head, force = await env.in_force()
-        context = await env.context(found)
-        opening = judge(force.catalogue, force.bundle, found, context, call.now, again=True)
+        context = (await env.context(found)).proved(call.now)
+        opening = judge(force.catalogue, force.bundle, found, context, call.now)
         if not opening.why:
             await _leases(env, call, row, force, found, context)
             return 0
@@ -96,6 +95,5 @@ async def _leases(env: Env, call: Call, row: Redecision, force: InForce, task: T
             _, why, _ = judge_credential(
                 force, task, context.above, context.identity, context.posture, lease.credential, call
             )
-            lasting = tuple(one for one in why if one.reason is not Reason.IDENTITY_STALE)
-            if lasting:
-                await mark(env, call, lease, row.reason(task, lasting))
+            if why:
+                await mark(env, call, lease, row.reason(task, tuple(why)))
