@@ -26,6 +26,7 @@ FILES = {
         "scale.decision",
         "store.size",
     ),
+    "redecide.py": ("redecide.tasks", "redecide.unconcerned"),
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
     "console_pages.py": ("console.page",),

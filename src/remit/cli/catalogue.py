@@ -65,7 +65,7 @@ def plan(obj: Context, folder: Path, replay: int | None) -> None:
     files = read_folder(folder)
     api = Api(obj.person)
     answer = api.post("/v1/catalogue/plan", {"files": files})
-    text = _changes(answer["changes"])
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end")
     if replay:
         answer["replay"] = api.post("/v1/catalogue/replay", {"files": files, "decisions": replay})
         text += "\n" + _replayed(answer["replay"])
@@ -88,7 +88,7 @@ def apply(obj: Context, folder: Path, dry_run: bool, edges: int | None) -> None:
         return
     path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
     answer = Api(obj.person).post(path, {"files": read_folder(folder)})
-    text = _changes(answer["changes"])
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end" if dry_run else "to end")
     if not dry_run:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
@@ -122,6 +122,18 @@ def _replayed(found: dict[str, Any]) -> str:
         lines.append(f"  and {found['differ'] - len(found['changed'])} more.")
     if found["unknown"]:
         lines.append(f"{found['unknown']} cannot be told: a policy asks for arguments, and the log keeps none.")
+    return "\n".join(lines)
+
+
+def _ends(found: dict[str, Any], verb: str) -> str:
+    """`Open tasks: 3 would end (4 looked at):`, and which, as far as they were named."""
+    if not found["looked_at"]:
+        return ""
+    looked = f"the first {found['looked_at']} looked at" if found["more"] else f"{found['looked_at']} looked at"
+    lines = ["", f"Open tasks: {found['count']} {verb} ({looked})" + (":" if found["count"] else ".")]
+    lines += [f"  {one['task']}  {one['reason']}" for one in found["tasks"]]
+    if found["count"] > len(found["tasks"]):
+        lines.append(f"  and {found['count'] - len(found['tasks'])} more.")
     return "\n".join(lines)
 
 

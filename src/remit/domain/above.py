@@ -113,6 +113,11 @@ class Above:
         what = agent.name if freeze.name == agent.name else f"{agent.name} is stopped: {freeze.target}"
         return Why(Reason.AGENT_FROZEN, f"{what} is frozen: {freeze.reason}")
 
+    def closed(self, environment: str) -> Why | None:
+        """Why nothing may be changed there now, if it is frozen."""
+        freeze = self.frozen.closed(environment)
+        return Why(Reason.ENVIRONMENT_FROZEN, f"{freeze.target} is frozen: {freeze.reason}") if freeze else None
+
     def scope(self, task: Task) -> Scope:
         """The effective scope: never wider than any hop (law 2)."""
         return effective((*(link.task.scope for link in self.links), task.scope))

@@ -23,7 +23,9 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
+from remit.domain.departure import Departure
 from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
+from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -31,6 +33,8 @@ from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.posture import Posture
+from remit.domain.redecision import Redecision
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
 from remit.domain.standing_yes import StandingYes
@@ -128,10 +132,15 @@ KINDS: tuple[Kind, ...] = (
             "purpose": lambda r: r.purpose,
             "parent": lambda r: r.parent,
             "home": lambda r: r.home,
+            "initiator": lambda r: str(r.initiator),
         },
         _task_due,
     ),
     Kind(Branch, "branches", {}, _never),
+    Kind(Posture, "postures", {}, lambda r: r.due),
+    Kind(Departure, "departures", {}, _never),
+    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
+    Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,
         "approvals",

@@ -28,7 +28,7 @@ async def freezes(house: House, call: Call) -> list[dict[str, object]]:
 
 
 async def freeze(house: House, call: Call, asked: Asked) -> Response:
-    """Freeze an agent, a purpose, an owner's estate, or everything."""
+    """Freeze an agent, a purpose, a tool, a secret, an environment, an owner's estate, or everything."""
     wanted = asked.json(shapes.FreezeRequest)
     found = await verb.freeze(house.env, call, _reach(wanted), wanted.name, wanted.reason)
     return json_response(await _shown(house, found), 201)
@@ -43,7 +43,7 @@ async def unfreeze(house: House, call: Call, asked: Asked) -> Response:
 
 def _reach(wanted: shapes.FreezeRequest) -> Reach:
     if wanted.reach not in [one.value for one in Reach]:
-        raise BadField("reach", "must be agent, purpose, owner or everything")
+        raise BadField("reach", f"must be one of {', '.join(one.value for one in Reach)}")
     return Reach(wanted.reach)
 
 

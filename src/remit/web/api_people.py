@@ -22,7 +22,7 @@ from remit.verbs import apply as apply_verb
 from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
-from . import shapes
+from . import shapes, shapes_context
 from .house import Asked, House
 from .problems import json_response
 
@@ -60,7 +60,9 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
     seen = await enforcement(house.log, agent.name)
-    return json_response({**await agent_shape(house, agent), "enforcement": seen, "identities": identities})
+    known = shapes_context.posture(await house.env.posture(agent.name), call.now)["facts"]
+    more = {"enforcement": seen, "identities": identities, "posture": known}
+    return json_response({**await agent_shape(house, agent), **more})
 
 
 async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:
@@ -166,8 +168,10 @@ async def invite(house: House, call: Call, asked: Asked) -> Response:
 
 async def plan(house: House, call: Call, asked: Asked) -> Response:
     """What these files would change."""
-    candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": candidate.digest, "changes": changes})
+    found = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files, call.now)
+    return json_response(
+        {"digest": found.candidate.digest, "changes": found.changes, "ends": shapes_context.ends(found.ends)}
+    )
 
 
 async def replay(house: House, call: Call, asked: Asked) -> Response:
@@ -175,15 +179,23 @@ async def replay(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.ReplayRequest)
     if not 1 <= wanted.decisions <= 10_000:
         raise BadField("decisions", "must be 1 to 10000")
-    candidate, _, _ = await apply_verb.plan(house.env, wanted.files)
-    found = await replay_decisions(house.env, house.log, candidate, decisions=wanted.decisions, since=wanted.since)
+    planned = await apply_verb.plan(house.env, wanted.files, call.now, limit=0)
+    found = await replay_decisions(
+        house.env, house.log, planned.candidate, decisions=wanted.decisions, since=wanted.since
+    )
     return json_response(asdict(found))
 
 
 async def apply(house: House, call: Call, asked: Asked) -> Response:
     """Put these files in force."""
-    head, changes = await apply_verb.apply(house.env, call, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": head.digest, "number": head.number, "changes": changes})
+    head, found = await apply_verb.apply(house.env, call, asked.json(shapes.FilesRequest).files)
+    said = {
+        "digest": head.digest,
+        "number": head.number,
+        "changes": found.changes,
+        "ends": shapes_context.ends(found.ends),
+    }
+    return json_response({**said, "redecision": found.redecision})
 
 
 async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:

@@ -87,6 +87,16 @@ class Metrics:
         self.reports_refused = Counter(
             "remit_edge_reports_refused", "Reports that edges may not make.", ["edge"], registry=self.registry
         )
+        self.undecided = Gauge(
+            "remit_redecision_left",
+            "Open tasks that a change may concern and that were not decided again yet, at most.",
+            registry=self.registry,
+        )
+        self.undecided_oldest = Gauge(
+            "remit_redecision_oldest_seconds",
+            "How long the oldest change has not reached every open task.",
+            registry=self.registry,
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 
     def text(self) -> bytes:

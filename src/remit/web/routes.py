@@ -10,6 +10,7 @@ from remit.formats import authorization_request
 from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
+from . import api_context as context
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -28,6 +29,7 @@ from . import (
     ops,
     published,
     shapes,
+    shapes_context,
     spiffe,
 )
 from . import shapes_approvals as asks
@@ -213,6 +215,23 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route(
+        "POST", "/v1/agents/{agent}/posture", OPERATOR | ENFORCER, context.assess, body=shapes_context.PostureRequest
+    ),
+    Route("POST", "/v1/people/{person}/leave", OPERATOR, context.leave, body=shapes_context.LeaveRequest),
+    Route("POST", "/v1/people/{person}/return", OPERATOR, context.come_back),
+    Route("GET", "/v1/findings", READERS, context.findings, query=(*_PAGE, "state")),
+    Route(
+        "POST",
+        "/v1/findings",
+        OPERATOR | ENFORCER,
+        context.report,
+        body=shapes_context.FindingRequest,
+        limit=512 * KIB,
+        creates=True,
+    ),
+    Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
+    Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),

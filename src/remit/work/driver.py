@@ -18,6 +18,7 @@ from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
+from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
@@ -56,8 +57,8 @@ class Reconciler:
 
 
 class Driver:
-    """`nudge()` from any verb wakes the lease reconciler at once, in whichever process it runs; `stop()` lets the
-    running passes finish and gives the turn back.
+    """`nudge()` from any verb wakes those that end leases and tasks at once, in whichever process they run; `stop()`
+    lets the running passes finish and gives the turn back.
     """
 
     def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
@@ -91,6 +92,7 @@ class Driver:
 
         return (
             Reconciler("end_leases", leases, 0.5, Wake.NUDGED),
+            Reconciler("redecide", lambda: redecide(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_secrets", lambda: tend_secrets(env, self._clock()), 0.5),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),

@@ -8,7 +8,7 @@ from remit.domain import events
 from remit.domain.above import Branch, ending
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call
-from remit.domain.change import Change
+from remit.domain.change import Change, Row
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.standing_yes import StandingYes
 from remit.domain.task import Task, TaskState
@@ -18,12 +18,13 @@ from .kill_leases import attempt
 from .tend_approvals import expire
 
 
-async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str) -> int:
-    """End an open one; returns how many that were."""
+async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str, while_: Row | None = None) -> int:
+    """End an open one, as long as the row `while_` has not moved; returns how many that were."""
     if task.state is not TaskState.OPEN:
         return 0
     branch = await env.store.get(Branch, task.id) if task.handed else None
-    return int(await attempt(env, ending(call, task, branch, how, reason)))
+    change = ending(call, task, branch, how, reason)
+    return int(await attempt(env, change.check(while_) if while_ is not None else change))
 
 
 async def close(env: Env, call: Call, task_id: str) -> int:

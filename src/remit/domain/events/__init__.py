@@ -47,6 +47,16 @@ from .connection import (
     GrantTaken,
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
+from .context import (
+    FindingReported,
+    FindingResolved,
+    PersonLeft,
+    PersonReturned,
+    PostureAssessed,
+    PostureLapsed,
+    RedecisionReached,
+    TasksRedecided,
+)
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -203,6 +213,14 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | TasksRedecided
+    | RedecisionReached
+    | PersonLeft
+    | PersonReturned
+    | PostureAssessed
+    | PostureLapsed
+    | FindingReported
+    | FindingResolved
     | EdgeJoined
     | EdgeReported
     | EdgeReportRefused
@@ -222,8 +240,11 @@ URGENT = frozenset(
     for event in (
         ApprovalAnswered,
         CatalogueApplied,
+        FindingReported,
+        FindingResolved,
         Froze,
         IdentitySuperseded,
+        PersonLeft,
         RolloutSet,
         RolloutTakenBack,
         SessionEnded,
