@@ -118,6 +118,22 @@ class BadGrant(Malformed):
     title = "The authorization code is not good"
 
 
+class NotAcceptable(Malformed):
+    """What is there is in another form than any that would be taken."""
+
+    code = "RMT-1008"
+    title = "Not in that form"
+    status = 406
+
+
+class NotOffered(Malformed):
+    """A part of a standard that is optional, and not done here."""
+
+    code = "RMT-1009"
+    title = "Not offered here"
+    status = 501
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 

@@ -39,6 +39,7 @@ from remit.domain.passkey import Passkey
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
 from remit.domain.standing_yes import StandingYes
+from remit.domain.status import StatusEntry
 from remit.domain.task import Task, TaskState
 
 _encode = msgspec.json.Encoder().encode
@@ -169,6 +170,7 @@ KINDS: tuple[Kind, ...] = (
         },
         _lease_due,
     ),
+    Kind(StatusEntry, "status_entries", {"list": lambda r: str(r.list)}, _never),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
     Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(

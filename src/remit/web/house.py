@@ -16,6 +16,7 @@ from remit.govern.search import Searched
 from remit.ports import Env, IdentityProviders
 
 from .metrics import Metrics
+from .status_lists import StatusLists
 
 if TYPE_CHECKING:
     from .console.live import Changes
@@ -79,6 +80,7 @@ class House:
     changes: Changes
     providers: IdentityProviders
     fatigue: Fatigue = field(default_factory=Fatigue)
+    lists: StatusLists = field(default_factory=StatusLists)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
 

@@ -29,6 +29,7 @@ from . import (
     published,
     shapes,
     spiffe,
+    status,
 )
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
@@ -92,6 +93,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
+    Route("GET", "/status", ANYONE, status.aggregation),
+    Route("GET", "/status/{list}", ANYONE, status.status_list, query=("time",), also=(406, 501)),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
     Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
     Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),
