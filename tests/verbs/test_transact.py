@@ -92,7 +92,9 @@ def test_each_hop_is_recorded_with_the_whole_chain(run):
         }
         second = await g.carry("ledger", first)
         assert second.status != first.status
-        assert second == replace(first, status=second.status, path=("billing", "ledger"), scope=READ, issued_at=second.issued_at)
+        assert second == replace(
+            first, status=second.status, path=("billing", "ledger"), scope=READ, issued_at=second.issued_at
+        )
         assert last(g.w, "TransactionTokenIssued")["path"] == ["billing", "ledger"]
         another = await g.carry("billing")
         assert another.txn != first.txn

@@ -15,6 +15,7 @@ from .identity import Agent, Attestation, Attester, Federation, Person, TrustDom
 from .notice import Route
 from .purpose import Purpose
 from .session import Provider
+from .signal import Transmitter
 from .tool import Tool
 
 
@@ -60,6 +61,7 @@ class Catalogue:
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
+    transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -134,6 +136,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("server", old.servers, new.servers),
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
+        ("transmitter of signals", old.transmitters, new.transmitters),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

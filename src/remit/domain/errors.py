@@ -134,6 +134,18 @@ class NotOffered(Malformed):
     status = 501
 
 
+class BadSignal(Malformed):
+    """What was said of somebody is no security event for us; `err` is RFC 8935's word for why."""
+
+    code = "RMT-1010"
+    title = "Not a security event"
+
+    def __init__(self, err: str, problem: str, *, inside: str = "") -> None:
+        super().__init__(f"The event was not taken: {problem}.", inside=inside)
+        self.err = err
+        self.problem = problem
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 

@@ -38,6 +38,7 @@ from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
 from remit.domain.task import Task, TaskState
@@ -184,6 +185,7 @@ KINDS: tuple[Kind, ...] = (
         _never,
         withheld=True,
     ),
+    Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),

@@ -6,7 +6,17 @@ from .env import Env, InForce, compiled
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
-from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
+from .world import (
+    Attestor,
+    Authorization,
+    Backchannel,
+    IdentityProviders,
+    NoBackchannel,
+    NoNotifier,
+    NoSignals,
+    Notifier,
+    Signals,
+)
 
 __all__ = [
     "Answer",
@@ -25,10 +35,12 @@ __all__ = [
     "LogWriter",
     "NoBackchannel",
     "NoNotifier",
+    "NoSignals",
     "Notifier",
     "Reader",
     "Renew",
     "Sealer",
+    "Signals",
     "Signature",
     "Signer",
     "Store",

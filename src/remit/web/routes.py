@@ -28,6 +28,7 @@ from . import (
     ops,
     published,
     shapes,
+    signals,
     spiffe,
     status,
 )
@@ -95,6 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
     Route("GET", "/status", ANYONE, status.aggregation),
     Route("GET", "/status/{list}", ANYONE, status.status_list, query=("time",), also=(406, 501)),
+    Route("POST", "/signals/{name}", ANYONE, signals.push, raw=True, limit=20 * KIB, also=(202,)),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
     Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
     Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),

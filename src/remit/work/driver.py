@@ -15,6 +15,7 @@ from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
+from .poll_signals import poll_signals
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
@@ -87,6 +88,11 @@ class Driver:
         async def ask() -> bool:
             return bool(await ask_providers(env, self._clock(), polled))
 
+        turns: dict[str, int] = {}
+
+        async def signals() -> bool:
+            return bool(await poll_signals(env, self._clock(), turns))
+
         async def keys() -> bool:
             return await rotate_keys(env, self._clock())
 
@@ -99,6 +105,7 @@ class Driver:
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("ask_providers", ask, IDLE, None)),
+            asyncio.create_task(self._run("poll_signals", signals, IDLE, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 

@@ -90,6 +90,7 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
+from .signal import AccessKeyEnded, SignalHeeded, SignalRefused
 from .task import (
     DelegationDenied,
     ObservationsForgotten,
@@ -185,4 +186,7 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | SignalHeeded
+    | SignalRefused
+    | AccessKeyEnded
 )
