@@ -57,7 +57,7 @@ class House:
         return {name for name, row in rows.items() if row.state is TaskState.OPEN}
 
     async def sessions(self, name="dana"):
-        return [row for row in await self.w.store.find(Session, {"name": name, "state": "open"})]
+        return list(await self.w.store.find(Session, {"name": name, "state": "open"}))
 
     async def begin(self, name, who, purpose="lead"):
         by = Principal(PrincipalKind.PERSON, who) if who else None

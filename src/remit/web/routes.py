@@ -95,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
     Route("GET", "/status", ANYONE, status.aggregation),
-    Route("GET", "/status/{list}", ANYONE, status.status_list, query=("time",), also=(406, 501)),
+    Route("GET", "/status/{list}", ANYONE, status.status_list, also=(406, 501)),
     Route("POST", "/signals/{name}", ANYONE, signals.push, raw=True, limit=20 * KIB, also=(202,)),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
     Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
