@@ -38,6 +38,9 @@ groups = ["finance"]
 kind = "jwt"
 [issuers.box]
 kind = "static"
+[receivers.hub]
+audience = "hub"
+everything = true
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',

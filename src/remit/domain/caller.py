@@ -15,12 +15,15 @@ class CallerKind(Enum):
     PERSON = "person"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    RECEIVER = "receiver"
     SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point or a reconciler; `task` and `jkt` come from its token."""
+    """`name` is an agent, a person, an enforcement point, a receiver or a reconciler; `task` and `jkt` come from its
+    token.
+    """
 
     kind: CallerKind
     name: str
@@ -43,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Row: a bearer key of a person, operator, auditor or enforcement point. Keyed by its SHA-256."""
+    """Row: a bearer key of a person, operator, auditor, enforcement point or receiver. Keyed by its SHA-256."""
 
     digest: str
     kind: CallerKind

@@ -16,6 +16,7 @@ from .notice import Route
 from .purpose import Purpose
 from .session import Provider
 from .signal import Transmitter
+from .stream import Receiver
 from .tool import Tool
 
 
@@ -62,6 +63,7 @@ class Catalogue:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
     transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
+    receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -137,6 +139,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
         ("transmitter of signals", old.transmitters, new.transmitters),
+        ("receiver of signals", old.receivers, new.receivers),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

@@ -24,6 +24,7 @@ from . import (
     mcp_server,
     oidc_providers,
     purpose_file,
+    receivers_file,
     sign_in_file,
     signals_file,
     spiffe,
@@ -76,10 +77,11 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
     transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
+    receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, transmitters)
+    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, transmitters, receivers)
     catalogue = Catalogue(agents, purposes, tools, people, *systems)
     check_references(catalogue, files)
     return catalogue

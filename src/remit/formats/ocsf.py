@@ -38,6 +38,8 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "TaskDelegated": (ENTITY, 1, "Create"),
     "AccessKeyCreated": (ENTITY, 1, "Create"),
     "AccessKeyEnded": (ENTITY, 4, "Delete"),
+    "StreamMade": (ENTITY, 1, "Create"),
+    "StreamChanged": (ENTITY, 3, "Update"),
     "SigningKeyCreated": (ENTITY, 1, "Create"),
     "SecretSealed": (ENTITY, 1, "Create"),
     "CatalogueApplied": (ENTITY, 3, "Update"),
@@ -60,6 +62,8 @@ _NAMED = (
     "digest",
     "key",
     "person",
+    "stream",
+    "transmitter",
 )
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 

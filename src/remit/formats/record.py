@@ -41,6 +41,7 @@ from remit.domain.session import Session, SignInLink
 from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
+from remit.domain.stream import Stream
 from remit.domain.task import Task, TaskState
 
 _encode = msgspec.json.Encoder().encode
@@ -186,6 +187,7 @@ KINDS: tuple[Kind, ...] = (
         withheld=True,
     ),
     Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
+    Kind(Stream, "streams", {"state": lambda r: r.state.value}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),

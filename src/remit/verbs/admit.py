@@ -15,12 +15,16 @@ from remit.ports import Env
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
     """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
     if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
-        raise BadField("kind", "must be person, operator, auditor or enforcer")
+        raise BadField("kind", "must be person, operator, auditor, enforcer or receiver")
     checked_name("name", name)
     if kind is CallerKind.PERSON:
         _, force = await env.in_force()
         if name not in force.catalogue.people:
             raise Absent(inside=f"person {name}")
+    if kind is CallerKind.RECEIVER:
+        _, force = await env.in_force()
+        if name not in force.catalogue.receivers:
+            raise Absent(inside=f"receiver {name}")
     text = env.new_id(f"key_{kind.value}")
     row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)

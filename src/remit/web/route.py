@@ -19,6 +19,7 @@ AGENT = frozenset({CallerKind.AGENT})
 ENFORCER = frozenset({CallerKind.ENFORCER})
 PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
+RECEIVER = frozenset({CallerKind.RECEIVER})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 

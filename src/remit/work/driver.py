@@ -21,12 +21,14 @@ from .sequence import Log as Sequenced
 from .sequence import sequence
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .transmit import Transmitting
 
 IDLE = 0.5
 SEQUENCE_EVERY = 0.1
 INDEX_EVERY = 0.25
 FORGET_EVERY = 10.0
 KEYS_EVERY = 0.25
+TRANSMIT_EVERY = 0.05
 _log = structlog.get_logger("remit.work")
 
 
@@ -54,6 +56,7 @@ class Driver:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
+        self._transmitting = Transmitting()
 
     def nudge(self) -> None:
         """There may be something to do now."""
@@ -93,6 +96,9 @@ class Driver:
         async def signals() -> bool:
             return bool(await poll_signals(env, self._clock(), turns))
 
+        async def tell_others() -> bool:
+            return await self._transmitting.look(env, log)
+
         async def keys() -> bool:
             return await rotate_keys(env, self._clock())
 
@@ -106,6 +112,7 @@ class Driver:
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("ask_providers", ask, IDLE, None)),
             asyncio.create_task(self._run("poll_signals", signals, IDLE, None)),
+            asyncio.create_task(self._run("transmit", tell_others, TRANSMIT_EVERY, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 
@@ -115,6 +122,7 @@ class Driver:
         self._woken.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
+        await self._transmitting.finish()
 
     def _killed(self, done: Done) -> None:
         self._observer.killed(done.killed, len(done.errors))

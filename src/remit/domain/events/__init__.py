@@ -91,6 +91,16 @@ from .session import (
     SignInLinkMade,
 )
 from .signal import AccessKeyEnded, SignalHeeded, SignalRefused
+from .stream import (
+    SignalReturned,
+    SignalsDelivered,
+    StreamChanged,
+    StreamFailing,
+    StreamHeard,
+    StreamMade,
+    StreamTurned,
+    StreamVerificationAsked,
+)
 from .task import (
     DelegationDenied,
     ObservationsForgotten,
@@ -189,4 +199,12 @@ Event: TypeAlias = (
     | SignalHeeded
     | SignalRefused
     | AccessKeyEnded
+    | StreamMade
+    | StreamChanged
+    | StreamTurned
+    | StreamVerificationAsked
+    | StreamHeard
+    | StreamFailing
+    | SignalsDelivered
+    | SignalReturned
 )
