@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,9 @@ import pytest
 from token_status_list import BitArray
 
 from remit.domain.status import WINDOW
+from tests.server import eventually, process
 from tests.web.test_flow import ACCESS, EXCHANGE
+from tests.web.test_ssf import PUSH, REVOKED, RS, end, held, set_up
 from tests.web.test_transaction_tokens import carried, carry, graph, handed, server  # noqa: F401
 
 MEDIA = "application/statuslist+jwt"
@@ -145,3 +148,28 @@ def test_a_resource_server_of_others_drops_a_token(server, handed, resource_serv
     assert shows(other, sent, later=kept["ttl"] + 1) == {"ok": False, "error": "status 1"}
     bad = shows(lead, exchanged, index=2**20)
     assert not bad["ok"] and "out of bounds" in bad["error"]
+
+
+@pytest.mark.soak
+def test_and_at_once_when_it_is_told(tmp_path, resource_server):
+    """The list it keeps still says VALID; a signal came."""
+    with process(tmp_path / "data") as running:
+        server = set_up(running)
+        http = server.http("rs")
+        port = resource_server(issuer=server.url, audience=RS, listen=True)["port"]
+        to = {"method": PUSH, "endpoint_url": f"http://127.0.0.1:{port}/events"}
+        http.post("/ssf/streams", json={"delivery": to, "events_requested": [REVOKED]}).raise_for_status()
+        one, url = held(server), "https://rs.example/things"
+
+        def shows():
+            asked = {"issuer": server.url, "audience": RS, "url": url, "token": one[3]}
+            return resource_server(**asked, proof=one[0].key.proof("GET", url, one[3]))
+
+        assert shows()["ok"]
+        end(one)
+        began = time.monotonic()
+        eventually(shows, lambda found: found == {"ok": False, "error": "revoked by a signal"}, seconds=5)
+        assert time.monotonic() - began < 5
+        told = eventually(lambda: server.http("anna").get("/v1/streams/rs").json(), lambda row: row["behind"] < 4)
+        assert not told["attempts"]
+        assert "SignalReturned" not in server.http("anna").get("/v1/log/entries?limit=1000").text

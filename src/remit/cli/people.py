@@ -67,7 +67,7 @@ def key_signing(obj: Context) -> None:
 @key.command("rotate")
 @click.option(
     "--use",
-    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "log"]),
+    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "signal", "log"]),
     required=True,
 )
 @click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")

@@ -28,7 +28,7 @@ SEQUENCE_EVERY = 0.1
 INDEX_EVERY = 0.25
 FORGET_EVERY = 10.0
 KEYS_EVERY = 0.25
-TRANSMIT_EVERY = 0.05
+TRANSMIT_EVERY = 0.25
 _log = structlog.get_logger("remit.work")
 
 
@@ -53,6 +53,7 @@ class Driver:
         self._clock = clock
         self._observer = observer
         self._woken = asyncio.Event()
+        self._grew = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
@@ -75,7 +76,10 @@ class Driver:
             return bool(await tend_connections(env, self._clock()))
 
         async def extend() -> bool:
-            return bool(await sequence(log, env.signer, log_name))
+            grew = bool(await sequence(log, env.signer, log_name))
+            if grew:
+                self._grew.set()
+            return grew
 
         async def index() -> bool:
             return bool(await index_log(log))
@@ -112,7 +116,7 @@ class Driver:
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("ask_providers", ask, IDLE, None)),
             asyncio.create_task(self._run("poll_signals", signals, IDLE, None)),
-            asyncio.create_task(self._run("transmit", tell_others, TRANSMIT_EVERY, None)),
+            asyncio.create_task(self._run("transmit", tell_others, TRANSMIT_EVERY, self._grew)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 
@@ -120,6 +124,7 @@ class Driver:
         """Finish the passes that run, then return."""
         self._stopping.set()
         self._woken.set()
+        self._grew.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
         await self._transmitting.finish()
