@@ -16,8 +16,9 @@ from remit.domain.session import Session
 from remit.domain.signal import CAEP, KINDS, LATE, RISC, SSF, Effect, HeardSignal, SecurityEvent
 from remit.domain.task import Task, TaskState
 from remit.formats.catalogue import parse
-from remit.verbs import sign_in
+from remit.verbs import sign_in, sign_out
 from remit.verbs.admit import admit
+from remit.verbs.freeze import unfreeze
 from remit.verbs.heed import heed
 from remit.verbs.propose import Proposal, propose
 from tests.delegating import CATALOGUE, Between, below, last
@@ -154,6 +155,20 @@ def test_what_comes_twice_has_its_effect_once(run):
     run(main())
 
 
+def test_what_an_operator_thawed_is_not_frozen_again_by_the_same_event_twice(run):
+    async def main():
+        h = await house()
+        said = h.event(RISC + "account-disabled")
+        await h.hears(said)
+        await unfreeze(h.w.env, h.w.call(CallerKind.OPERATOR, "op"), Reach.OWNER, "dana", "she is back")
+        await h.hears(said)
+        assert not (await h.w.env.frozen()).freezes
+        await h.hears(h.event(RISC + "account-disabled"))
+        assert (await h.w.env.frozen()).freezes
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("kind", "details", "ends"),
     [
@@ -173,12 +188,25 @@ def test_what_comes_twice_has_its_effect_once(run):
         ("https://example.com/what-is-this", {"a": 1}, False),
     ],
 )
-def test_what_each_kind_of_event_does(run, kind, details, ends):
+def test_what_each_kind_of_event_does(kind, details, ends):
+    by = parse({"remit.toml": "[people.dana]\n[people.olga]\n" + ENTRY}).transmitters["idp"]
+    assert bool(by.effects_of(SecurityEvent("j", 0, kind, DANA, details))) is ends
+
+
+def test_what_has_no_effect_is_recorded(run):
     async def main():
         h = await house()
-        await h.hears(h.event(kind, **details))
-        assert (await h.open() == {"franks", "own"}) is ends
-        assert last(h.w, "SignalHeeded")["signal"] == kind  # recorded in any case
+        for kind, details in (
+            (SSF + "verification", {"state": "x"}),
+            ("https://example.com/what-is-this", {"a": 1}),
+            (CAEP + "credential-change", {"change_type": "create"}),
+        ):
+            await h.hears(h.event(kind, **details))
+            told = last(h.w, "SignalHeeded")
+            assert (told["signal"], told["person"], told["effects"]) == (kind, "dana", [])
+        await h.hears(h.event(subject={"format": "email", "email": "nobody"}))
+        assert last(h.w, "SignalHeeded")["person"] == ""
+        assert len(await h.open()) == 4 and await h.sessions()
 
     run(main())
 
@@ -224,13 +252,9 @@ def test_an_entry_gives_an_event_its_effects(run, kind, worse, better):
         ({}, ""),
     ],
 )
-def test_who_it_is_about(run, subject, who):
-    async def main():
-        h = await house()
-        row = await h.hears(h.event(subject=subject))
-        assert row.person == who and (len(await h.open()) == 4) is not bool(who)
-
-    run(main())
+def test_who_it_is_about(subject, who):
+    by = parse({"remit.toml": "[people.dana]\n[people.olga]\n" + ENTRY}).transmitters["idp"]
+    assert by.person(subject, {"dana", "olga"}) == who
 
 
 SIGN_IN = """
@@ -286,7 +310,8 @@ def test_a_task_that_is_opened_meanwhile_ends_too(run):
     """Between the list of open tasks and the first end another one is opened."""
 
     async def main():
-        h = await house()
+        more = '[signals.idp.effects]\nsession-revoked = ["begun"]\n'
+        h = await house(files={**WITH, "remit.toml": WITH["remit.toml"] + more})
 
         async def open_one():
             await h.begin("between", "dana")
@@ -294,6 +319,21 @@ def test_a_task_that_is_opened_meanwhile_ends_too(run):
         h.w.store.between = open_one
         await h.hears(h.event())
         assert await h.open() == {"franks", "own"} and len(h.tasks) == 5
+
+    run(main())
+
+
+def test_whoever_signs_out_at_the_same_moment_is_signed_out_once(run):
+    async def main():
+        h = await house()
+        (mine,) = await h.sessions()
+
+        async def signs_out():
+            await sign_out.end(h.w.env, h.w.call(CallerKind.OPERATOR, "op"), mine.digest, "bye")
+
+        h.w.store.between = signs_out
+        await h.hears(h.event())
+        assert last(h.w, "SignalHeeded")["sessions"] == 0 and last(h.w, "SessionEnded")["reason"] == "bye"
 
     run(main())
 

@@ -125,7 +125,7 @@ def test_what_a_poller_has_is_done_with_in_whatever_order(run):
         assert await acked([]) == (5, ()) and await acked([-1, 7, 99]) == (5, ())
         assert await acked([8]) == (6, (8,)) and await acked([8]) == (6, (8,))
         assert await acked([6]) == (11, ())
-        assert await acked([], {11: "invalid_request"}) == (12, ())
+        assert await acked([], {11: "invalid_request", 99: "what"}) == (12, ())
         assert w.events().count("SignalReturned") == 1
         assert await acked([6, 8, 11]) == (12, ())  # again
         assert await acked([], outstanding=(), end=12 + FAR - 1) == (12, ())

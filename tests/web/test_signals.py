@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 
 import httpx
+import jwt
 import pytest
+from token_status_list import BitArray
 
+from tests.receiver import Inbox
 from tests.server import CATALOGUE, eventually, furnished, process
-from tests.transmitter import BEARER, Transmitter
+from tests.transmitter import BEARER, REVOKED, Transmitter
+from tests.web.test_flow import ACCESS, EXCHANGE
+from tests.web.test_key_rotation import replicas
+from tests.web.test_ssf import RS
 
 MEDIA = {"Content-Type": "application/secevent+jwt"}
 AUD, POLLED_AUD = "https://remit.example/signals/idp", "remit"
@@ -132,6 +138,7 @@ def test_what_is_refused_and_in_which_words(server, idp, polled):
     assert push(server, good).status_code == 202 and state(server, task) == "revoked"
 
 
+@pytest.mark.soak
 def test_an_acknowledged_event_survives_kill_9(tmp_path, idp, polled):
     with process(tmp_path / "data") as running:
         server = set_up(running, idp, polled)
@@ -163,3 +170,44 @@ def test_polled_events_are_acknowledged_when_they_have_had_their_effect(server, 
     assert polled.wrong == {"p2": "invalid_key", "p3": "invalid_request", "p4": "invalid_request"}
     assert not polled.waiting and {"p1", "p5"} <= {*polled.acked}
     assert all(len(body["ack"]) <= 10 and body["maxEvents"] == 10 for body in polled.asked)
+
+
+@pytest.mark.soak
+def test_two_replicas_are_one(postgres, tmp_path, idp, polled):
+    """What ends at one is over at the other, in lists and for providers, and everybody is told of it once."""
+    with Inbox() as inbox, replicas(postgres, tmp_path) as (one, two):
+        http = one.http("operator")
+        more = """
+[receivers.rs]
+audience = "rs"
+audiences = ["https://rs.example"]
+allow_private_network = true
+"""
+        catalogue = files(idp, polled)
+        catalogue["remit.toml"] += more
+        assert http.post("/v1/catalogue", json={"files": catalogue}).status_code == 200
+        assert http.put("/v1/secrets/idp-header", json={"value": BEARER}).status_code == 204
+        key = http.post("/v1/keys", json={"kind": "receiver", "name": "rs"}).json()["key"]
+        one.keys["rs"] = two.keys["rs"] = key
+        said = {"delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": inbox.url}, "events_requested": [REVOKED]}
+        assert two.http("rs").post("/ssf/streams", json=said).status_code == 201
+        agent, agents = one.agent(), []
+        for _ in range(6):
+            task, token = agent.task()
+            form = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": ACCESS, "audience": RS}
+            text = agent.token(**form).json()["access_token"]
+            agents.append((task, token, jwt.decode(text, options={"verify_signature": False})["status"]["status_list"]))
+        assert len({place["idx"] for *_, place in agents}) == 6
+        for task, token, place in agents:
+            number = place["uri"].rpartition("/")[2]
+            agent.send("POST", f"/v1/tasks/{task}/end", token, {"reason": "done"})
+            listed = httpx.get(f"{two.url}/status/{number}").text
+            told = jwt.decode(listed, options={"verify_signature": False})
+            assert BitArray.load(told["status_list"])[place["idx"]] == 1
+        eventually(lambda: len(inbox.taken), lambda count: count == 12, seconds=20)
+        time.sleep(2)
+        ids = [jwt.decode(text, options={"verify_signature": False})["jti"] for text in inbox.taken]
+        places = [int(jti.rpartition("-")[2]) for jti in ids]
+        assert len(places) == 12 and places == sorted(places)
+        mine = begun(one)
+        assert push(two, idp.event("00u1", AUD)).status_code == 202 and state(one, mine) == "revoked"

@@ -311,6 +311,7 @@ def test_an_address_inside_is_never_connected_to(server, inbox, stream):
     assert server.http("siem").post("/ssf/streams", json={"delivery": bad}).status_code == 400
 
 
+@pytest.mark.soak
 def test_nothing_is_lost_in_a_crash(tmp_path):
     with Inbox() as inbox:
         inbox.answers = [503] * 100
