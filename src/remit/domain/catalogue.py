@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .caller import Caller
 from .chain import Principal, PrincipalKind
+from .estate import Edge
 from .flow import Json
 from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
@@ -62,6 +63,7 @@ class Catalogue:
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
+    edges: Mapping[str, Edge] = field(default_factory=dict)
     transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
@@ -138,6 +140,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("server", old.servers, new.servers),
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
+        ("edge", old.edges, new.edges),
         ("transmitter of signals", old.transmitters, new.transmitters),
         ("receiver of signals", old.receivers, new.receivers),
         ("policy file", old.policies, new.policies),

@@ -21,6 +21,7 @@ from remit.domain.tool import Tool
 from . import (
     agent_file,
     client_attestation,
+    estate_file,
     mcp_server,
     oidc_providers,
     purpose_file,
@@ -76,12 +77,14 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
+    edges = {n: estate_file.read(n, s) for n, s in _entries(settings, "edges")}
     transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
     receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, transmitters, receivers)
+    seen = (edges, transmitters, receivers)
+    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, *seen)
     catalogue = Catalogue(agents, purposes, tools, people, *systems)
     check_references(catalogue, files)
     return catalogue

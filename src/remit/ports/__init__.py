@@ -6,6 +6,7 @@ from .env import Env, InForce, compiled
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
+from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
 from .world import (
     Attestor,
     Authorization,
@@ -19,6 +20,7 @@ from .world import (
 )
 
 __all__ = [
+    "LOOK_ANYWAY",
     "Answer",
     "Appended",
     "Ask",
@@ -44,5 +46,8 @@ __all__ = [
     "Signature",
     "Signer",
     "Store",
+    "Wake",
+    "Wakes",
     "compiled",
+    "looked",
 ]

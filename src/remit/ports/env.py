@@ -52,7 +52,8 @@ class Env:
     """What a verb is given.
 
     `clock` is ms since the epoch, for what takes time; everything else goes by `Call.now`. `new_id("tsk")` returns
-    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms.
+    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms. `place` is the
+    edge that this is, empty at the centre; `age` is how old what is known here may be, in ms (see `domain.estate`).
     """
 
     store: Store
@@ -70,6 +71,8 @@ class Env:
     notifier: Notifier = field(default_factory=NoNotifier)
     backchannel: Backchannel = field(default_factory=NoBackchannel)
     signals: Signals = field(default_factory=NoSignals)
+    place: str = ""
+    age: Callable[[], int] = lambda: 0
 
     async def unsealed(self, name: str, now: int) -> str:
         """What is sealed under this name now; `Unavailable` when nothing is."""

@@ -1,4 +1,4 @@
-"""Streams in which other systems are told what ends here, with their headers sealed."""
+"""What other systems said of people, by who said it and its `jti`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,12 +12,12 @@ def upgrade() -> None:
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     positive = sa.text("due > 0")
     op.create_table(
-        "streams",
+        "heard_signals",
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("version", big, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("due", big, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("person", sa.Text, nullable=False),
     )
-    op.create_index("streams_due", "streams", ["due"], sqlite_where=positive, postgresql_where=positive)
-    op.create_index("streams_state", "streams", ["state", "key"])
+    op.create_index("heard_signals_due", "heard_signals", ["due"], sqlite_where=positive, postgresql_where=positive)
+    op.create_index("heard_signals_person", "heard_signals", ["person", "key"])

@@ -1,10 +1,10 @@
-"""What other systems said of people, by who said it and its `jti`."""
+"""Streams in which other systems are told what ends here, with their headers sealed."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:
@@ -12,12 +12,12 @@ def upgrade() -> None:
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     positive = sa.text("due > 0")
     op.create_table(
-        "heard_signals",
+        "streams",
         sa.Column("key", sa.Text, primary_key=True),
         sa.Column("version", big, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("due", big, nullable=False),
-        sa.Column("person", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
     )
-    op.create_index("heard_signals_due", "heard_signals", ["due"], sqlite_where=positive, postgresql_where=positive)
-    op.create_index("heard_signals_person", "heard_signals", ["person", "key"])
+    op.create_index("streams_due", "streams", ["due"], sqlite_where=positive, postgresql_where=positive)
+    op.create_index("streams_state", "streams", ["state", "key"])
