@@ -90,14 +90,10 @@ class Stream:
         """It is there, for its receiver."""
         return self.state is not StreamState.GONE
 
-    def jti(self, place: int) -> str:
-        """The id of what it says of the event at this place: the same whenever it is sent."""
-        return f"{self.id}-{place}"
-
-    def place(self, jti: str) -> int:
-        """The place that this id of ours is of; -1 when it is none."""
-        mine, _, place = jti.rpartition("-")
-        return int(place) if mine == self.id and place.isascii() and place.isdecimal() and len(place) < 16 else -1
+    @property
+    def numbering(self) -> bytes:
+        """The context of the key that its events' ids are made with: places would tell how much else happens."""
+        return f"events of stream:{self.id}".encode()
 
     def turned(self, state: StreamState, reason: str, head: int) -> Stream:
         """In another state; `head` is the size of the log. What happened while it was disabled is skipped."""

@@ -7,6 +7,7 @@ end of one token is `session-revoked` of that token alone (`jwt_id`). Other cred
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -36,8 +37,12 @@ async def occurrence(env: Env, entry: Mapping[str, Any]) -> Occurrence | None:
 async def waiting(
     env: Env, log: LogReader, stream: Stream, receiver: Receiver, *, start: int, limit: int, until: int = 0
 ) -> tuple[list[tuple[int, SecurityEvent]], int]:
-    """At most `limit` events for this stream from place `start` on, with their places; and where to look next."""
+    """At most `limit` events for this stream from place `start` on, with their places; and where to look next.
+
+    An event has the same `jti` whenever it is sent.
+    """
     size, _ = await log.head()
+    key = env.sealer.derive(stream.numbering)
     found: list[tuple[int, SecurityEvent]] = []
     end, most = start, min(size, until or size)
     while end < most and len(found) < limit:
@@ -46,7 +51,7 @@ async def waiting(
                 seen = await occurrence(env, json.loads(leaf))
                 if seen is not None and seen.is_for(stream, receiver):
                     details = {**seen.details, **(seen.detailed if receiver.everything else {})}
-                    found.append((end, SecurityEvent(stream.jti(end), seen.at, seen.kind, seen.subject, details)))
+                    found.append((end, SecurityEvent(_id(key, end), seen.at, seen.kind, seen.subject, details)))
             end += 1
             if len(found) == limit:
                 break
@@ -57,7 +62,12 @@ def signed(env: Env, receiver: Receiver, place: int, said: SecurityEvent) -> str
     """The event as a token; `txn` is the same for everybody who is told of it."""
     kid = env.signer.signing("signal")
     key = SigningKey(kid, "RS256", lambda data: env.signer.sign("signal", data, kid).value)
-    return rfc8417.encode(said, issuer=env.issuer_url, audience=receiver.audience, txn=f"log-{place}", key=key)
+    txn = _id(env.sealer.derive(b"events of the log"), place)
+    return rfc8417.encode(said, issuer=env.issuer_url, audience=receiver.audience, txn=txn, key=key)
+
+
+def _id(key: bytes, place: int) -> str:
+    return hmac.digest(key, str(place).encode(), "sha256").hex()[:32]
 
 
 def _maybe(leaf: bytes) -> bool:

@@ -49,10 +49,11 @@ async def _taken(
         await verb.heard(house.env, call, row)
         receiver, row = await verb.stream_of(house.env, call, stream_id)
         found, end = await waiting(house.env, house.log, row, receiver, start=row.position, limit=WINDOW)
-        done = [row.place(jti) for jti in said.ack]
-        returned = {row.place(jti): error.err for jti, error in said.set_errs.items()}
+        places = {event.jti: place for place, event in found}
+        done = [places[jti] for jti in said.ack if jti in places]
+        returned = {places[jti]: error.err for jti, error in said.set_errs.items() if jti in places}
         try:
-            row = await verb.acknowledge(house.env, call, row, done, returned, [place for place, _ in found], end)
+            row = await verb.acknowledge(house.env, call, row, done, returned, list(places.values()), end)
         except Conflict:
             continue
         left = [(place, event) for place, event in found if place >= row.position and place not in row.acked]
