@@ -38,6 +38,7 @@ FILES = {
     "egress_call.py": ("egress.call",),
     "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
     "estate_push.py": ("estate.push", "estate.beat"),
+    "signals.py": ("signal.push", "status.list"),
 }
 
 

@@ -42,6 +42,9 @@ owner = "olga"
 kind = "jwt"
 [issuers.box]
 kind = "static"
+[receivers.hub]
+audience = "hub"
+everything = true
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',

@@ -209,6 +209,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.attest.fetch import ask
     from remit.attest.relying_party import RelyingParty
     from remit.attest.sign_in import SignIns
+    from remit.attest.signals import SignalsOverHttp
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
@@ -255,6 +256,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
             notifier=_notifier(),
             backchannel=Backchannel(party),
+            signals=SignalsOverHttp(),
         )
         log_name = f"{settings.trust_domain}/log"
         await _furnish(env, settings.data, now())

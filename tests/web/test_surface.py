@@ -23,7 +23,7 @@ from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"
-KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor")
+KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver")
 
 
 def test_who_may_call_what_is_as_reviewed(server):
@@ -31,6 +31,9 @@ def test_who_may_call_what_is_as_reviewed(server):
     bot = server.agent()
     _, token = bot.task()
     who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate", "edge": "west"}
+    who["receiver"] = "hub"
+    made = server.http("operator").post("/v1/keys", json={"kind": "receiver", "name": "hub"})
+    server.keys["hub"] = made.json()["key"]
     lines = []
     for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):
         path = re.sub(r"\{[a-z]+(:path)?\}", "x", route.path)

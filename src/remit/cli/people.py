@@ -26,7 +26,7 @@ def key() -> None:
 
 
 @key.command("create")
-@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge"]))
+@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge", "receiver"]))
 @click.argument("name")
 @click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True)
 @click.option("--save", is_flag=True, help="Keep it here, for `--as NAME`, instead of printing it.")
@@ -67,7 +67,7 @@ def key_signing(obj: Context) -> None:
 @key.command("rotate")
 @click.option(
     "--use",
-    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "log"]),
+    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "signal", "log"]),
     required=True,
 )
 @click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")

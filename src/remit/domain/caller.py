@@ -16,13 +16,14 @@ class CallerKind(Enum):
     PERSON = "person"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    RECEIVER = "receiver"
     SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point, an edge or a reconciler; `task` and `jkt` come from its
-    token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """`name` is an agent, a person, an enforcement point, an edge, a receiver or a reconciler; `task` and `jkt` come
+    from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
     """
 
     kind: CallerKind
@@ -60,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Row: a bearer key of a person, operator, auditor or enforcement point. Keyed by its SHA-256."""
+    """Row: a bearer key of a person, operator, auditor, enforcement point or receiver. Keyed by its SHA-256."""
 
     digest: str
     kind: CallerKind

@@ -18,6 +18,8 @@ from .identity import Agent, Attestation, Attester, Federation, Person, TrustDom
 from .notice import Route
 from .purpose import Purpose
 from .session import Provider
+from .signal import Transmitter
+from .stream import Receiver
 from .tool import Tool
 
 
@@ -67,6 +69,8 @@ class Catalogue:
     notifications: Mapping[str, Route] = field(default_factory=dict)
     edges: Mapping[str, Edge] = field(default_factory=dict)
     stop: tuple[Severity, ...] = (Severity.HIGH, Severity.CRITICAL)
+    transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
+    receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -161,6 +165,8 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
         ("edge", old.edges, new.edges),
+        ("transmitter of signals", old.transmitters, new.transmitters),
+        ("receiver of signals", old.receivers, new.receivers),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

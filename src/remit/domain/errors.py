@@ -122,6 +122,34 @@ class BadGrant(Malformed):
     title = "The authorization code is not good"
 
 
+class NotAcceptable(Malformed):
+    """What is there is in another form than any that would be taken."""
+
+    code = "RMT-1008"
+    title = "Not in that form"
+    status = 406
+
+
+class NotOffered(Malformed):
+    """A part of a standard that is optional, and not done here."""
+
+    code = "RMT-1009"
+    title = "Not offered here"
+    status = 501
+
+
+class BadSignal(Malformed):
+    """What was said of somebody is no security event for us; `err` is RFC 8935's word for why."""
+
+    code = "RMT-1010"
+    title = "Not a security event"
+
+    def __init__(self, err: str, problem: str, *, inside: str = "") -> None:
+        super().__init__(f"The event was not taken: {problem}.", inside=inside)
+        self.err = err
+        self.problem = problem
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 

@@ -26,7 +26,9 @@ from . import (
     mcp_server,
     oidc_providers,
     purpose_file,
+    receivers_file,
     sign_in_file,
+    signals_file,
     spiffe,
     tool_file,
 )
@@ -78,11 +80,13 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
     edges = {n: estate_file.read(n, s) for n, s in _entries(settings, "edges")}
     stop = _stop(settings.table("findings"))
+    transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
+    receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers)
     check_references(catalogue, files)
     return catalogue
 

@@ -37,6 +37,9 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "TaskProposed": (ENTITY, 1, "Create"),
     "TaskDelegated": (ENTITY, 1, "Create"),
     "AccessKeyCreated": (ENTITY, 1, "Create"),
+    "AccessKeyEnded": (ENTITY, 4, "Delete"),
+    "StreamMade": (ENTITY, 1, "Create"),
+    "StreamChanged": (ENTITY, 3, "Update"),
     "SigningKeyCreated": (ENTITY, 1, "Create"),
     "SecretSealed": (ENTITY, 1, "Create"),
     "PersonLeft": (ENTITY, 9, "Disable"),
@@ -69,6 +72,8 @@ _NAMED = (
     "digest",
     "key",
     "person",
+    "stream",
+    "transmitter",
 )
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 

@@ -37,7 +37,10 @@ from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
+from remit.domain.status import StatusEntry
+from remit.domain.stream import Stream
 from remit.domain.task import Task, TaskState
 
 from . import row_body
@@ -176,6 +179,7 @@ KINDS: tuple[Kind, ...] = (
         },
         _lease_due,
     ),
+    Kind(StatusEntry, "status_entries", {"list": lambda r: str(r.list)}, _never),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
     Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(
@@ -193,6 +197,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
     Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
+    Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
+    Kind(Stream, "streams", {"state": lambda r: r.state.value}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),

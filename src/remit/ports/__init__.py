@@ -9,7 +9,17 @@ from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
-from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
+from .world import (
+    Attestor,
+    Authorization,
+    Backchannel,
+    IdentityProviders,
+    NoBackchannel,
+    NoNotifier,
+    NoSignals,
+    Notifier,
+    Signals,
+)
 
 __all__ = [
     "LOOK_ANYWAY",
@@ -34,11 +44,13 @@ __all__ = [
     "LogWriter",
     "NoBackchannel",
     "NoNotifier",
+    "NoSignals",
     "Notifier",
     "Reader",
     "Renew",
     "Reported",
     "Sealer",
+    "Signals",
     "Signature",
     "Signer",
     "Store",

@@ -11,7 +11,7 @@ from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, Iss
 from remit.domain.chain import Hop, PrincipalKind
 from remit.domain.context import Context
 from remit.domain.departure import Departure
-from remit.domain.errors import Busy, SeatLost, StoreUnavailable
+from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
 from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
@@ -21,6 +21,7 @@ from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
+from remit.domain.secret import SealedSecret, current
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
@@ -31,7 +32,7 @@ from remit.policy import Bundle, compile_bundle
 from .issuer import Issuer
 from .keys import Sealer, Signer
 from .store import Store
-from .world import Attestor, Backchannel, NoBackchannel, NoNotifier, Notifier
+from .world import Attestor, Backchannel, NoBackchannel, NoNotifier, NoSignals, Notifier, Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,16 @@ class Env:
     rotation: Rotation = field(default_factory=Rotation)
     notifier: Notifier = field(default_factory=NoNotifier)
     backchannel: Backchannel = field(default_factory=NoBackchannel)
+    signals: Signals = field(default_factory=NoSignals)
     place: str = ""
     age: Callable[[], int] = lambda: 0
+
+    async def unsealed(self, name: str, now: int) -> str:
+        """What is sealed under this name now; `Unavailable` when nothing is."""
+        found = current(await self.store.find(SealedSecret, {"name": name, "state": "active"}, limit=1000), now)
+        if found is None:
+            raise Unavailable("Something is not set up.", inside=f"nothing is sealed as {name}")
+        return self.sealer.unseal(found.envelope, found.context).decode()
 
     async def above(self, hops: Sequence[Hop]) -> Above:
         """The tasks of these hops, which are above some other, and all that is frozen."""

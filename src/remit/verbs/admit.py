@@ -15,12 +15,16 @@ from remit.ports import Env
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
     """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
     if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
-        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
+        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
     checked_name("name", name)
-    if kind in (CallerKind.PERSON, CallerKind.EDGE):
-        catalogue = (await env.in_force())[1].catalogue
-        if name not in (catalogue.people if kind is CallerKind.PERSON else catalogue.edges):
-            raise Absent(inside=f"{kind.value} {name}")
+    catalogue = (await env.in_force())[1].catalogue
+    named = {
+        CallerKind.PERSON: catalogue.people,
+        CallerKind.EDGE: catalogue.edges,
+        CallerKind.RECEIVER: catalogue.receivers,
+    }.get(kind)
+    if named is not None and name not in named:
+        raise Absent(inside=f"{kind.value} {name}")
     text = env.new_id(f"key_{kind.value}")
     row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)

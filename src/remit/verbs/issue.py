@@ -19,11 +19,13 @@ from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.posture import Posture
 from remit.domain.purpose import CredentialRule
 from remit.domain.secret import SealedSecret, current
+from remit.domain.status import StatusEntry
 from remit.domain.task import Task
 from remit.ports import Env, InForce, Issuer
 
 MINT_WINDOW = 30_000
 HIDDEN = ("static", "oauth")
+LOOKED_UP = "jwt"
 ROUNDS = 24
 
 
@@ -70,11 +72,17 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     if version is not None:
         until = min(filter(None, (lease.expires_at, version.expires_at)))
         lease = replace(lease, holds=version.label, expires_at=until)
+    entry = None
+    if force.catalogue.issuers[rule.issuer].kind == LOOKED_UP:
+        entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, lease.expires_at)
+        lease = replace(lease, status=entry.key)
     because = events.LeaseReserved(
         lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
+    if entry is not None:
+        change = change.put(entry, was=None)
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
 

@@ -211,8 +211,8 @@ async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
-    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge"):
-        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
+    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge", "receiver"):
+        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)

@@ -24,6 +24,7 @@ from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
 from .sightings import Sightings
+from .status_lists import StatusLists
 
 if TYPE_CHECKING:
     from .console.live import Changes
@@ -92,6 +93,7 @@ class House:
     providers: IdentityProviders
     fatigue: Fatigue = field(default_factory=Fatigue)
     leaving: bool = False
+    lists: StatusLists = field(default_factory=StatusLists)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)

@@ -131,7 +131,7 @@ def describe(url: str, routes: Any) -> dict[str, Any]:
         "key": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A key of a person, operator, auditor or enforcer",
+            "description": "A key of a person, operator, auditor, enforcer or receiver",
         },
     }
     info = {

@@ -30,7 +30,12 @@ from . import (
     published,
     shapes,
     shapes_context,
+    shapes_signals,
+    signals,
     spiffe,
+    ssf,
+    ssf_poll,
+    status,
 )
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
@@ -39,7 +44,7 @@ from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
+from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, Route
 from .routes_estate import ESTATE_ROUTES
 from .sessions import FIELD
 
@@ -95,6 +100,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
+    Route("GET", "/status", ANYONE, status.aggregation),
+    Route("GET", "/status/{list}", ANYONE, status.status_list, also=(406, 501)),
+    Route("POST", "/signals/{name}", ANYONE, signals.push, raw=True, limit=20 * KIB, also=(202,)),
+    Route("GET", "/.well-known/ssf-configuration", ANYONE, ssf.configuration),
+    Route("GET", "/.well-known/ssf-jwks.json", ANYONE, ssf.keys),
+    Route("POST", "/ssf/streams", RECEIVER, ssf.create, body=shapes_signals.StreamRequest, creates=True),
+    Route("GET", "/ssf/streams", RECEIVER, ssf.read, query=("stream_id",)),
+    Route("PATCH", "/ssf/streams", RECEIVER, ssf.update, body=shapes_signals.StreamRequest),
+    Route("PUT", "/ssf/streams", RECEIVER, ssf.replace, body=shapes_signals.StreamRequest, also=(200,)),
+    Route("DELETE", "/ssf/streams", RECEIVER, ssf.delete, query=("stream_id",), also=(204,)),
+    Route("GET", "/ssf/status", RECEIVER, ssf.status, query=("stream_id",)),
+    Route("POST", "/ssf/status", RECEIVER, ssf.turn, body=shapes_signals.StatusRequest),
+    Route("POST", "/ssf/subjects:add", RECEIVER, ssf.add_subject, body=shapes_signals.SubjectRequest),
+    Route(
+        "POST", "/ssf/subjects:remove", RECEIVER, ssf.remove_subject, body=shapes_signals.SubjectRequest, also=(204,)
+    ),
+    Route("POST", "/ssf/verify", RECEIVER, ssf.verify, body=shapes_signals.VerificationRequest, also=(204,)),
+    Route("POST", "/ssf/poll/{stream}", RECEIVER, ssf_poll.poll, body=shapes_signals.PollRequest, limit=512 * KIB),
+    Route("GET", "/v1/streams", READERS, ssf_poll.list_streams),
+    Route("GET", "/v1/streams/{receiver}", READERS, ssf_poll.show_stream),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
     Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
     Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),

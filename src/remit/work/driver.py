@@ -18,12 +18,14 @@ from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
+from .poll_signals import poll_signals
 from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .transmit import Transmitting
 from .turn import Turn
 
 _log = structlog.get_logger("remit.work")
@@ -69,6 +71,7 @@ class Driver:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
+        self._transmitting = Transmitting()
 
     def nudge(self) -> None:
         """There may be something to do now."""
@@ -86,6 +89,7 @@ class Driver:
         self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
+        turns: dict[str, int] = {}
 
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
@@ -101,6 +105,8 @@ class Driver:
             Reconciler("rotate_keys", lambda: rotate_keys(env, self._clock()), 0.25),
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
+            Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
+            Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
             Reconciler("forget", lambda: forget(self._clock()), 10.0),
         )
 
@@ -109,6 +115,7 @@ class Driver:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
+        await self._transmitting.finish()
         if self._log is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)

@@ -78,6 +78,9 @@ async def _look(env: Env, call: Call, row: Redecision, task: Task) -> int:
         opening = judge(force.catalogue, force.bundle, found, context, call.now)
         if not opening.why:
             await _leases(env, call, row, force, found, context)
+            if found.home and not found.recalled_at and context.posture.facts:  # edges know of no posture
+                because = events.TaskRecalled(found.id, found.agent, found.home, row.cause)
+                await attempt(env, Change(because, call).put(found.recalled(call.now), was=found))
             return 0
         if await end_task(env, call, found, TaskState.REVOKED, row.reason(found, opening.why), head):
             return 1 + await close(env, call, found.id)

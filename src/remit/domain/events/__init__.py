@@ -115,6 +115,17 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
+from .signal import AccessKeyEnded, SignalHeeded, SignalRefused
+from .stream import (
+    SignalReturned,
+    SignalsDelivered,
+    StreamChanged,
+    StreamFailing,
+    StreamHeard,
+    StreamMade,
+    StreamTurned,
+    StreamVerificationAsked,
+)
 from .task import (
     DelegationDenied,
     ObservationsForgotten,
@@ -231,6 +242,17 @@ Event: TypeAlias = (
     | Followed
     | TaskTaken
     | TaskLetGo
+    | SignalHeeded
+    | SignalRefused
+    | AccessKeyEnded
+    | StreamMade
+    | StreamChanged
+    | StreamTurned
+    | StreamVerificationAsked
+    | StreamHeard
+    | StreamFailing
+    | SignalsDelivered
+    | SignalReturned
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
