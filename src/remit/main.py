@@ -54,7 +54,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run))
+    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _check_store, _restore))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -243,8 +243,14 @@ def _is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, clock: Callable[[], int] | None = None) -> AsyncIterator[House]:
-    """Open the store, the keys and the reconcilers; close them in the other order."""
+async def open_house(
+    settings: Settings, *, clock: Callable[[], int] | None = None, at_rest: bool = False
+) -> AsyncIterator[House]:
+    """Open the store, the keys and the reconcilers; close them in the other order. `at_rest`: the first two alone.
+
+    A store that was put back to an earlier state is refused until `remit backup restore` has made it safe.
+    """
+    import asyncio
     import os
     import secrets
     import time
@@ -263,12 +269,14 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.web.house import House
     from remit.web.metrics import Metrics
     from remit.work.driver import Driver
+    from remit.work.make_safe import restored_safely
+    from remit.work.watermark import Watermark
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store: Any = await _open_store(settings)
     try:
-        sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
+        sealer = RootSealer(_root_key(settings.data, first=not at_rest), _previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
 
         async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
@@ -302,17 +310,97 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             backchannel=Backchannel(party),
         )
         log_name = f"{settings.trust_domain}/log"
+        if at_rest:
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            return
+        watermark = Watermark(settings.data / "log.checkpoint", log_name)
+        await watermark.check(store)
+        await restored_safely(store)
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
+        remembering = asyncio.create_task(watermark.follow(store))
         try:
             yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
         finally:
+            remembering.cancel()
             await driver.stop()
+            await watermark.write(store)
             for made in issuers.values():
                 if hasattr(made, "close"):
                     await made.close()
     finally:
         await store.close()
+
+
+def _check_store(file: Path | None, older: list[str], **given: Any) -> Any:
+    """What can be told of a backup, or of the database, without a server."""
+    import asyncio
+    from tempfile import TemporaryDirectory
+
+    from remit.issuers.keyring import RootSealer
+    from remit.store.backup import taken
+    from remit.store.sqlite import SqliteStore
+    from remit.work.check_store import check_store
+
+    settings = Settings(**given)
+
+    async def check() -> Any:
+        with TemporaryDirectory() as scratch:  # opening a store may migrate it, and a backup is only read
+            store: Any = (
+                SqliteStore.open(taken(file, Path(scratch) / "remit.db")) if file else await _open_store(settings)
+            )
+            return await checked(store)
+
+    async def checked(store: Any) -> Any:
+        try:
+            sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
+            return await check_store(store, sealer, f"{settings.trust_domain}/log", older)
+        finally:
+            await store.close()
+
+    return asyncio.run(check())
+
+
+def _restore(file: Path | None, known: str, by: str, **given: Any) -> Any:
+    """Put `file` where the SQLite store is, if one is named; then make what was restored safe to start."""
+    import asyncio
+
+    from remit.work.make_safe import declared, make_safe
+    from remit.work.watermark import Watermark
+
+    settings = Settings(**given)
+
+    async def restore() -> Any:
+        at = settings.data / "remit.db"
+        name, call = f"{settings.trust_domain}/log", _offline(by)
+        watermark = Watermark(settings.data / "log.checkpoint", name)
+        aside = None
+        if file is not None:
+            from remit.store.backup import place, taken
+            from remit.store.sqlite import SqliteStore
+
+            copy = taken(file, settings.data / "remit.db.restoring")
+            store: Any = SqliteStore.open(copy)
+            try:
+                await declared(store, call, watermark, name, known)
+            finally:
+                await store.close()
+            aside = place(copy, at, f"before-restore-{call.now}")
+        async with open_house(settings, at_rest=True) as house:
+            row = await declared(house.env.store, call, watermark, name, known)
+            gone = await make_safe(house.env, call)
+            await watermark.begin_again(house.env.store)  # type: ignore[arg-type]
+        return row, gone, aside
+
+    return asyncio.run(restore())
+
+
+def _offline(by: str) -> Any:
+    import time
+
+    from remit.domain.caller import Call, Caller, CallerKind
+
+    return Call(Caller(CallerKind.SYSTEM, by), time.time_ns() // 1_000_000)
 
 
 def _notifier() -> Any:
@@ -334,29 +422,39 @@ async def _open_store(settings: Settings) -> Any:
     return SqliteStore.open(settings.data / "remit.db")
 
 
-def _root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY (base64url of 32 bytes), or `root.key`, made 0600 at the first start."""
-    import os
+def _root_key(data: Path, *, first: bool = False) -> bytes:
+    """REMIT_ROOT_KEY (base64url of 32 bytes), the file that REMIT_ROOT_KEY_FILE names, or `root.key` in `data`.
+
+    The last is made (0600) at the first start.
+    """
     import secrets
 
+    from remit.domain.errors import BadField
     from remit.formats import base64url
 
-    path = data / "root.key"
-    text = os.environ.get("REMIT_ROOT_KEY", "")
-    if not text and not path.exists():
-        _write_secret(path, base64url.encode(secrets.token_bytes(32)))
-    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY" if text else str(path))
+    text, where = _secret(data, "root.key", "REMIT_ROOT_KEY")
+    if not text:
+        if not first or where != str(data / "root.key"):
+            raise BadField("root key", f"{where} is not there", next_step="remit key ceremony combine")
+        text = base64url.encode(secrets.token_bytes(32))
+        _write_secret(data / "root.key", text)
+    return _key_bytes(text, where)
 
 
 def _previous_root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY_PREVIOUS or `root.key.previous`: opens what `remit secret rewrap` has not reached yet."""
+    """The same with `_PREVIOUS` and `.previous`: opens what `remit secret rewrap` has not reached yet."""
+    text, where = _secret(data, "root.key.previous", "REMIT_ROOT_KEY_PREVIOUS")
+    return _key_bytes(text, where) if text else b""
+
+
+def _secret(data: Path, name: str, variable: str) -> tuple[str, str]:
+    """Its text, empty when there is none, and where it is from or would be."""
     import os
 
-    path = data / "root.key.previous"
-    text = os.environ.get("REMIT_ROOT_KEY_PREVIOUS", "")
-    if not text and not path.exists():
-        return b""
-    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY_PREVIOUS" if text else str(path))
+    if os.environ.get(variable):
+        return os.environ[variable], variable
+    path = Path(os.environ.get(f"{variable}_FILE") or data / name)
+    return (path.read_text(), str(path)) if path.exists() else ("", str(path))
 
 
 def _key_bytes(text: str, where: str) -> bytes:

@@ -54,6 +54,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
     "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
+    "backup": ("backup", "backup", "Backups: create, verify, restore."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),
 }
@@ -61,7 +62,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the composition root lends: run a server or an enforcement point; describe an MCP server."""
+    """What the composition root lends: run a server or an enforcement point; describe an MCP server; keep a store."""
 
     serve: Callable[..., None]
     enforce: Callable[..., None]
@@ -69,6 +70,8 @@ class Parts:
     describe: Callable[..., list[tuple[str, dict[str, Any], str]]]
     egress: Callable[..., None]
     egress_run: Callable[..., int]
+    check_store: Callable[..., Any]
+    restore: Callable[..., Any]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .env import Env, InForce, compiled
-from .issuer import Answer, Ask, Connector, Issuer, Renew
+from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
@@ -20,6 +20,7 @@ __all__ = [
     "IdentityProviders",
     "InForce",
     "Issuer",
+    "Lists",
     "LogIndex",
     "LogReader",
     "LogWriter",

@@ -74,6 +74,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
     HandOverEnded,
@@ -185,4 +186,9 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | StoreRestored
+    | RestoredVoided
+    | RestoreSafe
+    | OrphanFound
+    | RestoreSwept
 )
