@@ -51,6 +51,7 @@ def _checks(obj: Context) -> Iterator[Check]:
         ("server", _server),
         ("clock", _clock),
         ("log", _log),
+        ("restore", _restore),
         ("leases", _leases),
         ("connections", _connections),
     ):
@@ -90,6 +91,16 @@ def _clock(api: Api) -> tuple[bool, str]:
 def _log(api: Api) -> tuple[bool, str]:
     status = api.get("/v1/log")
     return bool(status["size"]), f"{status['size']} events under the newest checkpoint"
+
+
+def _restore(api: Api) -> tuple[bool, str]:
+    row = api.get("/v1/freezes").get("restore")
+    if not row:
+        return True, "never restored"
+    orphans = f"{row['orphans']} credentials had no lease"
+    if row["finished"]:
+        return True, f"finished; {row['lost']} events were lost, {orphans}"
+    return False, f"issuers are being compared; {orphans} so far. Everything stays frozen until that is finished"
 
 
 def _leases(api: Api) -> tuple[bool, str]:

@@ -18,6 +18,7 @@ from .notify import notify
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
@@ -99,6 +100,7 @@ class Driver:
             asyncio.create_task(self._run("rotate_keys", keys, KEYS_EVERY, None)),
             asyncio.create_task(self._run("notify", tell, IDLE, None)),
             asyncio.create_task(self._run("ask_providers", ask, IDLE, None)),
+            asyncio.create_task(self._run("sweep_orphans", lambda: sweep_orphans(env, self._clock()), IDLE, None)),
             asyncio.create_task(self._run("forget", tidy, FORGET_EVERY, None)),
         ]
 
