@@ -292,6 +292,7 @@ async def open_house(
             return issuers[key]
 
         metrics, party = Metrics(), RelyingParty(os.environ)
+        store.observed = metrics.committed
         driver = Driver(now, metrics)
         env = Env(
             store=store,
@@ -318,6 +319,7 @@ async def open_house(
         await restored_safely(store)
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
+        metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
         remembering = asyncio.create_task(watermark.follow(store))
         try:
             yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))

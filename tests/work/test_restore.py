@@ -211,6 +211,8 @@ def test_an_issuer_that_does_not_answer_keeps_everything_frozen(run):
         await declare(w.store, operator, None, None)
         assert [one.reason for one in (await w.env.frozen()).freezes][1:] == ["before"]
         assert not await sweep_orphans(w.env, w.clock.now)  # not before it is safe
+        with pytest.raises(WrongState, match="may still land"):
+            (await w.store.get(Restored, "restored")).swept(w.clock.now)
         await make_safe(w.env, operator)
         w.clock.now += IN_FLIGHT + 1
         w.issuer.down = True

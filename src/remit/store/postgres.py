@@ -22,6 +22,7 @@ from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import Appended
 
 from .migrate import migrate
+from .observed import unobserved, watched
 from .postgres_batch import LostRace, apply
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
@@ -49,6 +50,7 @@ class PostgresStore:
         self._pool = pool
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.observed = unobserved
         self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
         self._committer = asyncio.create_task(self._run())
 
@@ -111,8 +113,9 @@ class PostgresStore:
         if self._committer.done():
             raise StoreUnavailable("The store is closed.")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiter(encode(change), future))
-        return await future
+        with watched(self.observed):
+            self._queue.put_nowait(_Waiter(encode(change), future))
+            return await future
 
     async def spend(self, token: str, until: int) -> bool:
         """See `ports.Store`."""

@@ -26,6 +26,7 @@ from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pa
 from remit.ports import Appended
 
 from .migrate import migrate
+from .observed import unobserved, watched
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
@@ -57,6 +58,7 @@ class SqliteStore:
         self._reader = _connect(path)
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.observed = unobserved
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
@@ -125,7 +127,8 @@ class SqliteStore:
     async def commit(self, change: Change) -> int:
         """See `ports.Store`."""
         encoded = encode(change)
-        number: int = await self._durably(lambda db: _apply(db, encoded))
+        with watched(self.observed):
+            number: int = await self._durably(lambda db: _apply(db, encoded))
         for put, written in zip(encoded.puts, change.puts, strict=True):
             self._cache.remember(put.kind.table, put.key, put.body, written.row)
         return number

@@ -22,6 +22,7 @@ from remit.domain.errors import (
     BadProof,
     NoCredentials,
     Refusal,
+    StoreUnavailable,
     TooLarge,
     Unauthenticated,
     WrongCaller,
@@ -85,6 +86,8 @@ class _Endpoint:
         except Refusal as refusal:
             if isinstance(refusal, Unauthenticated):
                 self._house.metrics.unauthenticated.labels(refusal.code).inc()
+            if isinstance(refusal, StoreUnavailable):
+                self._house.metrics.unavailable.inc()
             if refusal.inside:
                 _log.info("refused", route=self._route.path, code=refusal.code, inside=refusal.inside)
             return await self._render(request, refusal)

@@ -17,6 +17,7 @@ from remit.verbs.rotate import rotate as rotate_verb
 
 from . import shapes
 from .house import Asked, House
+from .measured import read_gauges
 from .problems import json_response, text_response
 
 
@@ -51,7 +52,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     house.metrics.owed(alive(ending), {issuer: max(0, now - at) / 1000 for issuer, at in since.items()})
     for outage in await house.env.store.find(IssuerOutage, {}, limit=1000):
         house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
-    house.metrics.log_size.set((await house.log.head())[0])
+    await read_gauges(house, now)
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 
 
