@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -71,7 +71,8 @@ def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.mcp.serve import serve as serve_gateway
 
-    uvloop.run(serve_gateway(url, announce, **options))
+    with _traced("remit-gateway"):
+        uvloop.run(serve_gateway(url, announce, **options))
 
 
 def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
@@ -79,7 +80,22 @@ def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.egress.serve import serve as serve_egress
 
-    uvloop.run(serve_egress(url, announce, **options))
+    with _traced("remit-egress"):
+        uvloop.run(serve_egress(url, announce, **options))
+
+
+@contextmanager
+def _traced(service: str) -> Iterator[None]:
+    import os
+
+    from remit import telemetry
+
+    tracing = telemetry.start(service, os.environ)
+    try:
+        yield
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options: Any) -> int:
@@ -255,6 +271,7 @@ async def open_house(
     import secrets
     import time
 
+    from remit import telemetry
     from remit.attest import Attestors
     from remit.attest.ciba import Backchannel
     from remit.attest.fetch import ask
@@ -288,10 +305,14 @@ async def open_house(
         def issuer(config: Any) -> Any:
             key = repr(config)
             if key not in issuers:
-                issuers[key] = build(config, tools)
+                made = build(config, tools)
+                issuers[key] = made if tracing is None else tracing.issuer(made, config, store)
             return issuers[key]
 
         metrics, party = Metrics(), RelyingParty(os.environ)
+        tracing = telemetry.start("remit", os.environ)
+        if tracing is not None:
+            tracing.store(store, "postgresql" if settings.database else "sqlite")
         store.observed = metrics.committed
         driver = Driver(now, metrics)
         env = Env(
@@ -322,7 +343,7 @@ async def open_house(
         metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
         remembering = asyncio.create_task(watermark.follow(store))
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
         finally:
             remembering.cancel()
             await driver.stop()
@@ -330,6 +351,8 @@ async def open_house(
             for made in issuers.values():
                 if hasattr(made, "close"):
                     await made.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
     finally:
         await store.close()
 

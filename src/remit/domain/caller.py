@@ -34,11 +34,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own)."""
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own).
+
+    `span` is `trace-span` in hex where traces are exported, for what happens later to be linked to.
+    """
 
     caller: Caller
     now: int
     trace: str = ""
+    span: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Task:
     `uses` counts permits of tools that change something; `observed` counts results that were read. `settled_at` is
     when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
     whether an ended task has settled. `handed` counts hand-offs, `lent` the calls that went with them; `uses`
-    and `label` are of everything below as well.
+    and `label` are of everything below as well. `trace` is the span that ended it, where traces are exported.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Task:
     check_at: int = 0
     handed: int = 0
     lent: int = 0
+    trace: str = ""
     version: int = 0
 
     @property
@@ -134,8 +135,8 @@ class Task:
         """After one more result of this label."""
         return replace(self, observed=self.observed + 1, label=self.label | label)
 
-    def ended(self, how: TaskState, now: int, reason: str) -> Task:
+    def ended(self, how: TaskState, now: int, reason: str, trace: str = "") -> Task:
         """End it; ending twice raises `WrongState`."""
         if self.state is not TaskState.OPEN or how is TaskState.OPEN:
             raise WrongState(f"task {self.id} is {self.state.value} and cannot become {how.value}")
-        return replace(self, state=how, ended_at=now, end_reason=reason)
+        return replace(self, state=how, ended_at=now, end_reason=reason, trace=trace)

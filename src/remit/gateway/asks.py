@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
 from remit_client.errors import of_problem
+from remit_client.telemetry import traceparent
 from remit_client.wire import member, texts
 
 from .lean_http import BadAnswer, LeanHttp
@@ -86,7 +87,9 @@ class Desk:
         elif body is not None:
             content, media = json.dumps(body, allow_nan=False).encode(), "application/json"
         try:
-            status, answer = await self._http.request(method, self._prefix + path, content, media, patience)
+            status, answer = await self._http.request(
+                method, self._prefix + path, content, media, patience, traceparent()
+            )
             found = json.loads(answer) if answer else None
         except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
             said = f"Remit did not answer the enforcement point ({type(failure).__name__})."

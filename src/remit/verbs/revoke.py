@@ -27,7 +27,7 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
         if task.state is not TaskState.OPEN:
             return task
         how = TaskState.CLOSED if call.caller.kind is CallerKind.AGENT else TaskState.REVOKED
-        ended = task.ended(how, call.now, reason[:500])
+        ended = task.ended(how, call.now, reason[:500], call.span)
         because = events.TaskEnded(task.id, task.agent, how.value, reason[:500])
         branch = await env.store.get(Branch, task.id) if task.handed else None
         change = Change(because, call).put(ended, was=task)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.chain import Principal, PrincipalKind
-from remit.domain.decision import Access, word
+from remit.domain.decision import Access
 from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
@@ -114,7 +114,7 @@ async def call_tool(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.CallRequest)
     task = own_task(call, asked)
     found = await decide(house.env, call, Access(task, wanted.tool, wanted.arguments, wanted.pin))
-    house.metrics.decisions.labels(word(found)).inc()
+    house.decided(wanted.tool, found)
     return json_response(shapes.decision(found, house.url))
 
 

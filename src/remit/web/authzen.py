@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from remit.domain.approval import Approval
 from remit.domain.caller import Call, CallerKind
-from remit.domain.decision import Access, Hold, Permit, word
+from remit.domain.decision import Access, Hold, Permit
 from remit.domain.errors import Absent, BadField, Malformed
 from remit.formats import json_input
 from remit.verbs.decide import decide
@@ -87,7 +87,7 @@ async def _evaluate(house: House, call: Call, body: Mapping[str, Any]) -> dict[s
         found = await decide(house.env, call, Access(subject[1], resource[1], context.get("arguments", {}), pin))
     except Absent:
         return _no("absent", "There is no such task here, or it is not yours to see.")
-    house.metrics.decisions.labels(word(found)).inc()
+    house.decided(resource[1], found)
     shown = shapes.decision(found, house.url)
     reasons = {"decision": shown["decision"], "reasons": shown["why"]}
     held = await house.env.store.get(Approval, found.approval) if isinstance(found, Hold) else None

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from remit.domain.caller import Call, Caller
+from remit.domain.decision import Decision, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
 from remit.ports import Env, IdentityProviders
+from remit.telemetry import Tracing
 
 from .metrics import Metrics
 
@@ -78,6 +80,7 @@ class House:
     metrics: Metrics
     changes: Changes
     providers: IdentityProviders
+    tracing: Tracing | None = None
     fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     _published: Sequence[Mapping[str, str]] = ()
@@ -131,8 +134,18 @@ class House:
                 "A single-use proof or assertion was used before.", next_step="Sign fresh ones for every request."
             )
 
+    def decided(self, tool: str, found: Decision) -> None:
+        """Count it, and say so in the trace."""
+        said = word(found)
+        self.metrics.decisions.labels(said).inc()
+        if self.tracing is not None:
+            reasons = tuple(why.reason.value for why in found.why)
+            self.tracing.decided(tool, said, reasons, getattr(found, "approval", ""))
+
     def call(self, caller: Caller, asked: Asked, now: int) -> Call:
         """The verb's view of this request; the trace id is the caller's (W3C Trace Context) or empty."""
+        if self.tracing is not None and (span := self.tracing.here()):
+            return Call(caller, now, span[:32], span)
         parts = asked.headers.get("traceparent", "").split("-")
         traced = len(parts) == 4 and len(parts[1]) == 32 and all(c in "0123456789abcdef" for c in parts[1])
         return Call(caller, now, parts[1] if traced else "")
