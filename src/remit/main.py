@@ -181,6 +181,7 @@ async def _serve(
 
     import uvicorn
 
+    from remit.supervisor import supervised
     from remit.web.app import create_app
     from remit.web.tls import TlsProtocol, keep_trusting
 
@@ -218,7 +219,8 @@ async def _serve(
         sign_in = await _first_link(house) if watched else ""
         announce(settings.url, settings.data, settings.data / "operator.key", sign_in)
         sys.stdout.flush()
-        await server.serve(sockets=[listener])
+        async with supervised(settings.url):
+            await server.serve(sockets=[listener])
 
 
 async def _first_link(house: House) -> str:

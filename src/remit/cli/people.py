@@ -8,6 +8,7 @@ import click
 
 from .api import Api, person_key_path
 from .app import Context
+from .ceremony import ceremony
 from .output import ago
 
 
@@ -22,7 +23,10 @@ def ask(obj: Context, agent: str) -> None:
 
 @click.group()
 def key() -> None:
-    """Bearer keys; agents have none, they prove possession of their own."""
+    """Bearer keys (agents have none, they prove their own), the keys Remit signs with, and its root key."""
+
+
+key.add_command(ceremony)
 
 
 @key.command("create")
