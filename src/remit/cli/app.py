@@ -153,7 +153,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
     words = hoisted(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        cli.main(
+        left = cli.main(  # without its standalone mode click returns the code that a command left with
             args=words,
             prog_name="remit",
             standalone_mode=False,
@@ -179,7 +179,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
         told = _told(error)
         _report(told, as_json)
         sys.exit(int(told.exit_code))
-    sys.exit(0)
+    sys.exit(left if isinstance(left, int) else 0)
 
 
 def _told(error: Exception) -> Failure:

@@ -25,6 +25,8 @@ DEFAULTS: Mapping[str, Any] = {
     "rotate_keys_after": 2_592_000,
     "key_overlap": 3600,
 }
+# What holds a secret may be in a file, whose name is in `REMIT_X_FILE`.
+IN_FILES = frozenset({"database"})
 WHOLE: Mapping[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "svid_ttl": (2, 86_400),
@@ -43,11 +45,20 @@ def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tupl
             found[name] = (flags[name], "flag")
         elif os.environ.get(variable):
             found[name] = (_typed(name, os.environ[variable], variable), variable)
+        elif name in IN_FILES and (path := os.environ.get(f"{variable}_FILE")):
+            found[name] = (_read(path, f"{variable}_FILE"), f"{variable}_FILE")
         elif name in written:
             found[name] = (_typed(name, written[name], "remit.toml"), "remit.toml")
         else:
             found[name] = (default, "default")
     return found
+
+
+def _read(path: str, source: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{source}: {path} cannot be read", Exit.USAGE) from error
 
 
 def _from_file(path: Path) -> dict[str, Any]:

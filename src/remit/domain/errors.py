@@ -279,6 +279,14 @@ class WrongState(Stale):
     title = "Not possible in this state"
 
 
+class NotAsPlanned(Stale):
+    """What is in force is not what the plan was made against (`If-Match`, RFC 9110 section 13.1.1). Nothing changed."""
+
+    code = "RMT-5003"
+    title = "Not what was planned against"
+    status = 412
+
+
 class Unavailable(Refusal):
     """Refused because something we need is not there. Nothing leaves (law 3)."""
 

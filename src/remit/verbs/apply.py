@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, differences
 from remit.domain.change import Change
-from remit.domain.errors import BadCatalogue, BadField
+from remit.domain.errors import BadCatalogue, BadField, Conflict, NotAsPlanned
 from remit.domain.freeze import Frozen
 from remit.formats import catalogue as catalogue_format
 from remit.ports import Env, InForce, compiled
@@ -23,11 +23,19 @@ async def plan(env: Env, files: Mapping[str, str]) -> tuple[InForce, tuple[str, 
     return candidate, differences(current, candidate.catalogue), head
 
 
-async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[CatalogueHead, tuple[str, ...]]:
-    """Make these files the catalogue in force; raises `BadCatalogue` or `BadPolicy` and leaves the old one."""
+async def apply(
+    env: Env, call: Call, files: Mapping[str, str], against: Collection[str] = ()
+) -> tuple[CatalogueHead, tuple[str, ...]]:
+    """Make these files the catalogue in force; raises `BadCatalogue` or `BadPolicy` and leaves the old one.
+
+    With `against`, only over a revision with one of these digests: what was planned is what happens, or `NotAsPlanned`.
+    What is in force already is no change, so asking again after a lost answer is fine.
+    """
     candidate, summary, head = await plan(env, files)
     if head is not None and head.digest == candidate.digest:
         return head, ()
+    if against and (head is None or head.digest not in against):
+        raise _not_as_planned(head)
     new = CatalogueHead(candidate.digest, head.number + 1 if head else 1, call.now, str(call.caller), version=0)
     because = events.CatalogueApplied(candidate.digest, head.digest if head else "", summary[:200])
     change = Change(because, call).put(new, was=head)
@@ -37,8 +45,18 @@ async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[Catalog
         head is None and not (await env.frozen()).version
     ):  # so that there is a row to lock: the first freeze of all is seen by whoever decides meanwhile
         change = change.put(Frozen(), was=None)
-    await env.store.commit(change)
+    try:
+        await env.store.commit(change)
+    except Conflict:
+        if against:
+            raise _not_as_planned(await env.store.get(CatalogueHead, "head")) from None
+        raise
     return new, summary
+
+
+def _not_as_planned(head: CatalogueHead | None) -> NotAsPlanned:
+    now = f"{head.digest} (revision {head.number}, by {head.applied_by})" if head else "nothing"
+    return NotAsPlanned(f"In force is {now}.", next_step="Plan again, look at it, and apply that.")
 
 
 def _check_credentials(env: Env, catalogue: Catalogue) -> None:

@@ -23,6 +23,7 @@ from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
 from . import shapes
+from .etags import etag, if_match
 from .house import Asked, House
 from .problems import json_response
 
@@ -166,8 +167,10 @@ async def invite(house: House, call: Call, asked: Asked) -> Response:
 
 async def plan(house: House, call: Call, asked: Asked) -> Response:
     """What these files would change."""
-    candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": candidate.digest, "changes": changes})
+    candidate, changes, head = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
+    against = head.digest if head else ""
+    told = {"digest": candidate.digest, "against": against, "changed": candidate.digest != against}
+    return json_response({**told, "changes": changes}, headers=etag(against))
 
 
 async def replay(house: House, call: Call, asked: Asked) -> Response:
@@ -182,8 +185,10 @@ async def replay(house: House, call: Call, asked: Asked) -> Response:
 
 async def apply(house: House, call: Call, asked: Asked) -> Response:
     """Put these files in force."""
-    head, changes = await apply_verb.apply(house.env, call, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": head.digest, "number": head.number, "changes": changes})
+    files, against = asked.json(shapes.FilesRequest).files, if_match(asked.headers)
+    head, changes = await apply_verb.apply(house.env, call, files, against)
+    told = {"digest": head.digest, "number": head.number, "changes": changes}
+    return json_response(told, headers=etag(head.digest))
 
 
 async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
@@ -193,7 +198,7 @@ async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
     if files is None:
         raise StoreUnavailable("The catalogue in force cannot be read.")
     shown = {name: getattr(head, name) for name in ("digest", "number", "applied_at", "applied_by")}
-    return json_response({**shown, "files": dict(files.files)})
+    return json_response({**shown, "files": dict(files.files)}, headers=etag(head.digest))
 
 
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
