@@ -116,3 +116,21 @@ def test_the_description_of_the_api_is_openapi_3_1(house):
     )
     broken = {**read, "paths": {"/x": {"get": {"responses": {"200": {}}}}}}
     assert list(OpenAPIV31SpecValidator(broken).iter_errors())
+
+
+def test_a_key_that_is_known_to_somebody_is_refused_at_once(house):
+    operator = house.http("operator")
+    made = operator.post("/v1/keys", json={"kind": "enforcer", "name": "leaky"}).json()
+    leaked = {"Authorization": f"Bearer {made['key']}"}
+    stranger = house.http()
+    assert stranger.get("/v1/servers", headers=leaked).status_code == 200
+    listed = json.loads(house.cli("key", "list", "--json").stdout.splitlines()[-1])
+    assert set(listed) == {"id", "kind", "name", "created_at", "expires_at"} and made["key"] not in str(listed)
+    assert any(one["id"] == made["id"] for one in house.http("anna").get("/v1/keys?limit=500").json()["items"])
+    assert house.http("dana").post(f"/v1/keys/{made['id']}/end", json={}).status_code == 403
+    assert operator.post(f"/v1/keys/{made['id']}/end", json={"reason": "x" * 501}).status_code == 400
+    assert house.cli("key", "end", made["id"], "--reason", "pasted into a chat").returncode == 0
+    assert stranger.get("/v1/servers", headers=leaked).status_code == 401
+    assert operator.post(f"/v1/keys/{made['id']}/end", json={}).status_code == 200, "twice is fine"
+    assert operator.post("/v1/keys/nothing/end", json={}).status_code == 404
+    assert not any(one["id"] == made["id"] for one in operator.get("/v1/keys?limit=500").json()["items"])

@@ -50,6 +50,25 @@ def key_create(obj: Context, kind: str, name: str, days: int, save: bool) -> Non
     obj.out.one(saved, f"Saved {path}; use it with --as {name}.")
 
 
+@key.command("list")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.pass_obj
+def key_list(obj: Context, limit: int) -> None:
+    """List bearer keys that are good; what a key is, nobody can see."""
+    columns = {"KIND": "kind", "NAME": "name", "MADE": "created_at", "UNTIL": "expires_at", "KEY": "id"}
+    obj.out.many(list(Api(obj.person).every("/v1/keys", limit)), columns, empty="No keys.")
+
+
+@key.command("end")
+@click.argument("key_id")
+@click.option("--reason", default="", help="Why; goes to the log.")
+@click.pass_obj
+def key_end(obj: Context, key_id: str, reason: str) -> None:
+    """Refuse a key from now on; KEY_ID is as `remit key list` shows it."""
+    answer = Api(obj.person).post(f"/v1/keys/{key_id}/end", {"reason": reason})
+    obj.out.one(answer, f"A key of {answer['name']} ({answer['kind']}) is good no more.")
+
+
 @key.command("signing")
 @click.pass_obj
 def key_signing(obj: Context) -> None:

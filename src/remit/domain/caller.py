@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -59,3 +59,7 @@ class AccessKey:
     @property
     def key(self) -> str:
         return self.digest
+
+    def ended(self, now: int) -> AccessKey:
+        """Good no more."""
+        return replace(self, expires_at=min(self.expires_at, now))

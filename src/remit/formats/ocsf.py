@@ -37,6 +37,7 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "TaskProposed": (ENTITY, 1, "Create"),
     "TaskDelegated": (ENTITY, 1, "Create"),
     "AccessKeyCreated": (ENTITY, 1, "Create"),
+    "AccessKeyEnded": (ENTITY, 4, "Delete"),
     "SigningKeyCreated": (ENTITY, 1, "Create"),
     "SecretSealed": (ENTITY, 1, "Create"),
     "CatalogueApplied": (ENTITY, 3, "Update"),

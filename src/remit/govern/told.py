@@ -14,6 +14,7 @@ from .reasons import REASONS
 _SAYS: Mapping[str, str] = {
     "AccessDecided": "{decided}: {tool}",
     "AccessKeyCreated": "A key was made for {name}, {kind}, good until {expires_at}",
+    "AccessKeyEnded": "A key of {name}, {kind}, is good no more: {reason}",
     "AgentProved": "{agent} proved itself by {method}, good until {expires_at}",
     "ApprovalAnswered": "{person} said {answer}",
     "ApprovalEscalated": "Nobody had answered, so {to} is asked too",

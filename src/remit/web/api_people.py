@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from remit.domain.caller import Call, CallerKind
+from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent, BadField, StoreUnavailable
 from remit.domain.identity import Agent, Identity
@@ -201,6 +201,25 @@ async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
     return json_response({**shown, "files": dict(files.files)}, headers=etag(head.digest))
 
 
+async def list_keys(house: House, call: Call, asked: Asked) -> Response:
+    """Bearer keys that are good, by the digest that each is kept under; the keys are nobody's to see."""
+    limit = asked.whole("limit", 100, most=500)
+    rows = await house.env.store.find(AccessKey, {}, after=asked.query.get("after", ""), limit=limit)
+    good = [_key_shape(row) for row in rows if call.now < row.expires_at]
+    return _page(good, rows[-1].key if rows and len(rows) == limit else "")
+
+
+async def end_key(house: House, call: Call, asked: Asked) -> Response:
+    """A bearer key is refused from now on."""
+    reason = asked.json(shapes.ReasonRequest).reason
+    return json_response(_key_shape(await admit_verb.end(house.env, call, asked.path["key"], reason)))
+
+
+def _key_shape(row: AccessKey) -> dict[str, Any]:
+    times = {"created_at": row.created_at, "expires_at": row.expires_at}
+    return {"id": row.digest, "kind": row.kind.value, "name": row.name, **times}
+
+
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
@@ -209,4 +228,4 @@ async def create_key(house: House, call: Call, asked: Asked) -> Response:
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)
-    return json_response({"key": text, "kind": row.kind.value, "name": row.name, "expires_at": row.expires_at}, 201)
+    return json_response({"key": text, **_key_shape(row)}, 201)

@@ -1,9 +1,9 @@
 """Make safe: what a restored state would bring back to life is good no more, before any server starts on it.
 
 Tasks end, with what hangs below them. What is used once (join tokens, sign-in links, consents, hand-overs) may have
-been used since, and who proved themselves may have been superseded: all of it is void. Every signing key but the log's
-is replaced, so that nothing counts that was signed before. Keys of people and enforcement points stay: they only ever
-expire. Each step may crash and is taken again.
+been used since, and who proved themselves may have been superseded: all of it is void, and so are
+bearer keys, one of which may have been ended since; a server makes its operator's anew when it starts. Every signing
+key but the log's is replaced, so that nothing counts that was signed before. Each step may crash and is taken again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from remit.domain import events
-from remit.domain.caller import Call
+from remit.domain.caller import AccessKey, Call
 from remit.domain.change import Change
 from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
@@ -35,6 +35,7 @@ from .watermark import Watermark
 PAGE = 200
 # What to write in the place of a row that could act; None: it cannot.
 VOID: Mapping[type[Any], Callable[[Any, int], Any]] = {
+    AccessKey: lambda row, now: row.ended(now) if now < row.expires_at else None,
     Identity: lambda row, now: row.superseded(now) if now < row.expires_at else None,
     JoinToken: lambda row, now: replace(row, used_at=now) if not row.used_at else None,
     SignInLink: lambda row, now: replace(row, used_at=now) if not row.used_at else None,

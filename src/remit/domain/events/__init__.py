@@ -52,6 +52,7 @@ from .decision import (
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
+    AccessKeyEnded,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
@@ -116,6 +117,7 @@ Event: TypeAlias = (
     | FreezeReached
     | Unfroze
     | AccessKeyCreated
+    | AccessKeyEnded
     | SecretSealed
     | SecretOverdue
     | SecretRetiring
