@@ -12,6 +12,7 @@ class CallerKind(Enum):
     ANYONE = "anyone"
     AGENT = "agent"
     ENFORCER = "enforcer"
+    EDGE = "edge"
     PERSON = "person"
     OPERATOR = "operator"
     AUDITOR = "auditor"
@@ -33,8 +34,20 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Via:
+    """Where something happened that is reported here: an edge, its incarnation, the place in that edge's log, and when
+    by that edge's own clock (ms).
+    """
+
+    edge: str
+    seat: str
+    index: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own).
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere.
 
     `span` is `trace-span` in hex where traces are exported, for what happens later to be linked to.
     """
@@ -42,6 +55,7 @@ class Call:
     caller: Caller
     now: int
     trace: str = ""
+    via: Via | None = None
     span: str = ""
 
 

@@ -145,7 +145,7 @@ class House:
     def call(self, caller: Caller, asked: Asked, now: int) -> Call:
         """The verb's view of this request; the trace id is the caller's (W3C Trace Context) or empty."""
         if self.tracing is not None and (span := self.tracing.here()):
-            return Call(caller, now, span[:32], span)
+            return Call(caller, now, span[:32], span=span)
         parts = asked.headers.get("traceparent", "").split("-")
         traced = len(parts) == 4 and len(parts[1]) == 32 and all(c in "0123456789abcdef" for c in parts[1])
         return Call(caller, now, parts[1] if traced else "")
