@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PACKAGES := postgresql mariadb-server openssh-server chromium
+PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd
 .DEFAULT_GOAL := help
 .PHONY: help adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages mcp-conformance
 

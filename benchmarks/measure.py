@@ -65,9 +65,15 @@ def load(
     name: str, subject: str, url: str, requests: list[str], connections: int, seconds: float, note: str = ""
 ) -> None:
     """Drive it and print the result."""
+    found = drive(url, requests, connections, seconds)
+    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
+
+
+def drive(url: str, requests: list[str], connections: int, seconds: float) -> dict:
+    """Send them; `samples` are how long each took, in s."""
     host, port = url.removeprefix("http://").split(":")
     asked = {"host": host, "port": int(port), "connections": connections, "seconds": seconds, "requests": requests}
     done = subprocess.run([sys.executable, LOAD], input=json.dumps(asked), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     assert not found["bad"], f"{found['bad']} bad answers"
-    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
+    return found

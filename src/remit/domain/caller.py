@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -51,12 +51,16 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere."""
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere.
+
+    `span` is `trace-span` in hex where traces are exported, for what happens later to be linked to.
+    """
 
     caller: Caller
     now: int
     trace: str = ""
     via: Via | None = None
+    span: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,7 @@ class AccessKey:
     @property
     def key(self) -> str:
         return self.digest
+
+    def ended(self, now: int) -> AccessKey:
+        """Good no more."""
+        return replace(self, expires_at=min(self.expires_at, now))

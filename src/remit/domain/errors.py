@@ -344,6 +344,14 @@ class ReportRefused(Stale):
     title = "The report was refused"
 
 
+class NotAsPlanned(Stale):
+    """What is in force is not what the plan was made against (`If-Match`, RFC 9110 section 13.1.1). Nothing changed."""
+
+    code = "RMT-5007"
+    title = "Not what was planned against"
+    status = 412
+
+
 class Unavailable(Refusal):
     """Refused because something we need is not there. Nothing leaves (law 3)."""
 

@@ -47,6 +47,7 @@ class Lease:
     `environment` and `sensitivity` are of the data behind it. `holds` is the version of a static secret that was
     handed out (`name/number`), or empty. `ending_at` is since when it is to die, and `lives_until` when it dies by
     itself because nobody can take it back (ms). `status` is its place in a status list (`list/index`), if it has one.
+    `trace` is the span that asked for it, where traces are exported.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Lease:
     ending_at: int = 0
     lives_until: int = 0
     status: str = ""
+    trace: str = ""
     version: int = 0
 
     @property

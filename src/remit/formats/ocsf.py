@@ -51,6 +51,7 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "CatalogueApplied": (ENTITY, 3, "Update"),
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
+    "StoreRestored": (ENTITY, 3, "Update"),
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
 }

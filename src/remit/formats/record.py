@@ -35,6 +35,7 @@ from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
+from remit.domain.restore import Restored
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
 from remit.domain.signal import HeardSignal
@@ -102,6 +103,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(CatalogueFiles, "catalogue_files", {}, _never),
     Kind(CatalogueHead, "catalogue_head", {}, _never),
     Kind(Frozen, "frozen", {}, _never),
+    Kind(Restored, "restored", {}, _never),
     Kind(Identity, "identities", {"agent": lambda r: r.agent}, _never),
     Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
     Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),

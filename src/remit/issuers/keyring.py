@@ -26,6 +26,11 @@ class RootSealer:
         self._root_key = root_key
         self._previous = previous
 
+    @property
+    def replacing(self) -> bool:
+        """See `ports.Sealer`."""
+        return bool(self._previous)
+
     def seal(self, plaintext: bytes, context: bytes) -> str:
         """See `ports.Sealer`."""
         return sealed.seal(plaintext, root_key=self._root_key, context=context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .env import Env, InForce, compiled
 from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
-from .issuer import Answer, Ask, Connector, Issuer, Renew
+from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
@@ -39,6 +39,7 @@ __all__ = [
     "IdentityProviders",
     "InForce",
     "Issuer",
+    "Lists",
     "LogIndex",
     "LogReader",
     "LogWriter",

@@ -23,6 +23,7 @@ from remit.ports import wakes_of
 
 from .edges import PostgresEdges
 from .migrate import migrate
+from .observed import unobserved, watched
 from .postgres_batch import LostRace, apply
 from .postgres_log import LOST, PostgresLog, unavailable
 from .row_cache import RowCache
@@ -50,6 +51,7 @@ class PostgresStore(PostgresEdges, PostgresLog):
         super().__init__(pool, dsn)
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.observed = unobserved
         self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
         self._committer = asyncio.create_task(self._run())
 
@@ -109,8 +111,9 @@ class PostgresStore(PostgresEdges, PostgresLog):
         if self._committer.done():
             raise StoreUnavailable("The store is closed.")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiter(encode(change), future))
-        return await future
+        with watched(self.observed):
+            self._queue.put_nowait(_Waiter(encode(change), future))
+            return await future
 
     async def spend(self, token: str, until: int) -> bool:
         """See `ports.Store`."""

@@ -1,4 +1,4 @@
-"""Admit: give a person, operator, auditor, enforcement point or edge a bearer key."""
+"""Admit: give a person, operator, auditor, enforcement point, edge or receiver a bearer key, and take it away."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> 
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)
     await env.store.commit(Change(because, call).put(row, was=None))
     return text, row
+
+
+async def end(env: Env, call: Call, digest: str, reason: str) -> AccessKey:
+    """It is refused from the moment this returns. One whose time is over is returned as it is."""
+    if len(reason) > 500:
+        raise BadField("reason", "is longer than 500 characters")
+    row = await env.store.get(AccessKey, digest)
+    if row is None:
+        raise Absent(inside=f"key {digest[:64]}")
+    if call.now >= row.expires_at:
+        return row
+    because = events.AccessKeyEnded(row.kind.value, row.name, row.digest, reason)
+    await env.store.commit(Change(because, call).put(row.ended(call.now), was=row))
+    return row.ended(call.now)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, differences
 from remit.domain.change import Change
-from remit.domain.errors import BadCatalogue, BadField, StoreUnavailable, WrongState
+from remit.domain.errors import BadCatalogue, BadField, Conflict, NotAsPlanned, StoreUnavailable, WrongState
 from remit.domain.freeze import Frozen
 from remit.domain.redecision import Place, Redecision, concerned, details, told
 from remit.domain.task import Task, TaskState
@@ -59,9 +59,13 @@ async def plan(env: Env, files: Mapping[str, str], now: int, *, limit: int = LOO
     return Plan(candidate, differences(old, new), head, places, changed, ends)
 
 
-async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[CatalogueHead, Plan]:
+async def apply(
+    env: Env, call: Call, files: Mapping[str, str], against: Collection[str] = ()
+) -> tuple[CatalogueHead, Plan]:
     """Make these files the catalogue in force; raises `BadCatalogue` or `BadPolicy` and leaves the old one.
 
+    With `against`, only over a revision with one of these digests: what was planned is what happens, or `NotAsPlanned`.
+    What is in force already is no change, so asking again after a lost answer is fine.
     Open tasks that it concerns are decided again by reconciliation, which this commit asks for.
     """
     found = await plan(env, files, call.now, limit=1000)
@@ -71,6 +75,8 @@ async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[Catalog
         raise WrongState("A revision is being rolled out.", next_step=step)
     if head is not None and head.digest == digest:
         return head, found
+    if against and (head is None or head.digest not in against):
+        raise _not_as_planned(head)
     new = CatalogueHead(digest, head.number + 1 if head else 1, call.now, str(call.caller), version=0)
     because = events.CatalogueApplied(digest, head.digest if head else "", found.changes[:200])
     change = Change(because, call).put(new, was=head)
@@ -83,9 +89,19 @@ async def apply(env: Env, call: Call, files: Mapping[str, str]) -> tuple[Catalog
         head is None and not (await env.frozen()).version
     ):  # so that there is a row to lock: the first freeze of all is seen by whoever decides meanwhile
         change = change.put(Frozen(), was=None)
-    await env.store.commit(change)
+    try:
+        await env.store.commit(change)
+    except Conflict:
+        if against:
+            raise _not_as_planned(await env.store.get(CatalogueHead, "head")) from None
+        raise
     env.nudge()
     return new, found
+
+
+def _not_as_planned(head: CatalogueHead | None) -> NotAsPlanned:
+    now = f"{head.digest} (revision {head.number}, by {head.applied_by})" if head else "nothing"
+    return NotAsPlanned(f"In force is {now}.", next_step="Plan again, look at it, and apply that.")
 
 
 def _redecision(

@@ -14,6 +14,7 @@ from remit.domain.change import Change
 from remit.domain.errors import Absent, BadToken, Busy, Conflict, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
+from remit.domain.restore import Restored
 from remit.domain.task import Task, TaskState
 from remit.formats import aws_caller, claim_conditions, client_attestation, oidc_providers, spiffe, x509_svid
 from remit.formats.claims import instant
@@ -107,6 +108,7 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     digest = sha256(_bytes(evidence)).hexdigest()
     bound = await env.store.get(Identity, jkt)
     proved = await _prove(env, force, evidence, digest, jkt, call.now)
+    await _after_restore(env, proved)
     fresh = not proved.once or await env.store.spend(f"evidence:{digest}", proved.expires_at)
     if not fresh and (bound is None or bound.evidence != digest):
         raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
@@ -133,6 +135,13 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
         change = change.put(replace(proved.join, used_at=call.now), was=proved.join)
     await env.store.commit(change)
     return identity
+
+
+async def _after_restore(env: Env, proved: _Proved) -> None:
+    """What was used before a restore, the store has forgotten: made before it, it counts as used."""
+    restored = await env.store.get(Restored, "restored") if proved.once else None
+    if restored is not None and proved.proved_at <= restored.since:
+        raise Replayed("This token is from before the store was restored.", next_step="Get a fresh one.")
 
 
 def _bytes(evidence: Evidence) -> bytes:

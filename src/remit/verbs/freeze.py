@@ -12,10 +12,11 @@ from remit.domain import events
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, Busy, Conflict
+from remit.domain.errors import Absent, BadField, Busy, Conflict, WrongState
 from remit.domain.freeze import Freeze, Reach
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.purpose import Purpose
+from remit.domain.restore import IN_FLIGHT, Restored
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
 
@@ -57,6 +58,8 @@ async def unfreeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -
         found = frozen.found(reach, name)
         if found is None or (call.caller.kind is not CallerKind.OPERATOR and found.by != str(call.caller)):
             raise Absent(inside=f"freeze of {reach.value} {name} for {call.caller}")
+        if reach is Reach.EVERYTHING:
+            await _restore_is_over(env)
         change = Change(events.Unfroze(reach.value, name, reason), call).put(frozen.ended(found), was=frozen)
         try:
             await env.store.commit(change)
@@ -64,6 +67,13 @@ async def unfreeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -
             continue
         return found
     raise Busy("What is frozen keeps changing.", next_step="Try again at once.")
+
+
+async def _restore_is_over(env: Env) -> None:
+    row = await env.store.get(Restored, "restored")
+    if row is not None and not row.swept_at:
+        step = f"Issuers are asked what they list, the last time {IN_FLIGHT // 1000} s after it. See `remit doctor`."
+        raise WrongState("The store was restored, and that is not finished.", next_step=step)
 
 
 def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:

@@ -212,6 +212,7 @@ def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:
         expires_at=min(call.now + rule.ttl, task.deadline),
         grants=_filled(rule.grants, task.parameters),
         parameters=task.parameters,
+        trace=call.span,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import BadField
 from remit.domain.freeze import Freeze, Reach
+from remit.domain.restore import Restored
 from remit.verbs import freeze as verb
 
 from . import shapes_approvals as shapes
@@ -15,8 +18,12 @@ from .problems import json_response
 
 
 async def list_freezes(house: House, call: Call, asked: Asked) -> Response:
-    """What is frozen, and what still lives below each, counting down to zero."""
-    return json_response({"items": await freezes(house, call), "next": ""})
+    """What is frozen, and what still lives below each, counting down to zero; and the newest restore of the store."""
+    found: dict[str, object] = {"items": await freezes(house, call), "next": ""}
+    row = await house.env.store.get(Restored, "restored")
+    if row is not None and call.caller.kind is not CallerKind.PERSON:
+        found["restore"] = {**asdict(row), "lost": row.lost, "finished": bool(row.swept_at)}
+    return json_response(found)
 
 
 async def freezes(house: House, call: Call) -> list[dict[str, object]]:

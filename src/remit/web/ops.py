@@ -19,6 +19,7 @@ from remit.verbs.rotate import rotate as rotate_verb
 
 from . import shapes
 from .house import Asked, House
+from .measured import read_gauges
 from .problems import json_response, text_response
 
 
@@ -58,7 +59,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     changes = await house.env.store.find(Redecision, {"lasts": "yes"}, limit=1000)
     house.metrics.undecided.set(sum([await house.env.left(row) for row in changes]))
     house.metrics.undecided_oldest.set(max((now - row.since for row in changes), default=0) / 1000)
-    house.metrics.log_size.set((await house.log.head())[0])
+    await read_gauges(house, now)
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 
 

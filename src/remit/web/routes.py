@@ -239,7 +239,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/catalogue", READERS, people.show_catalogue),
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
-    Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB, also=(412,)),
     Route(
         "POST", "/v1/agents/{agent}/posture", OPERATOR | ENFORCER, context.assess, body=shapes_context.PostureRequest
     ),
@@ -258,6 +258,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
     Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
+    Route("GET", "/v1/keys", READERS, people.list_keys, query=("limit", "after")),
+    Route("POST", "/v1/keys/{key}/end", OPERATOR, people.end_key, body=shapes.ReasonRequest),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
     Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),

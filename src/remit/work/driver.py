@@ -23,6 +23,7 @@ from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 from .transmit import Transmitting
@@ -107,6 +108,7 @@ class Driver:
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
             Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
             Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
+            Reconciler("sweep_orphans", lambda: sweep_orphans(env, self._clock()), 0.5),
             Reconciler("forget", lambda: forget(self._clock()), 10.0),
         )
 

@@ -77,6 +77,7 @@ from .estate import (
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
+    AccessKeyEnded,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
@@ -99,6 +100,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
     HandOverEnded,
@@ -115,7 +117,7 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
-from .signal import AccessKeyEnded, SignalHeeded, SignalRefused
+from .signal import SignalHeeded, SignalRefused
 from .stream import (
     SignalReturned,
     SignalsDelivered,
@@ -154,6 +156,7 @@ Event: TypeAlias = (
     | Unfroze
     | AccessKeyCreated
     | AccessKeyLearned
+    | AccessKeyEnded
     | SecretSealed
     | SecretOverdue
     | SecretRetiring
@@ -244,7 +247,6 @@ Event: TypeAlias = (
     | TaskLetGo
     | SignalHeeded
     | SignalRefused
-    | AccessKeyEnded
     | StreamMade
     | StreamChanged
     | StreamTurned
@@ -253,6 +255,11 @@ Event: TypeAlias = (
     | StreamFailing
     | SignalsDelivered
     | SignalReturned
+    | StoreRestored
+    | RestoredVoided
+    | RestoreSafe
+    | OrphanFound
+    | RestoreSwept
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its

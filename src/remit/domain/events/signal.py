@@ -25,13 +25,3 @@ class SignalRefused:
     transmitter: str
     jti: str
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class AccessKeyEnded:
-    """A bearer key is good no more."""
-
-    kind: str
-    name: str
-    digest: str
-    reason: str
