@@ -114,13 +114,8 @@ def test_bad_bodies_are_refused_everywhere_with_a_reason(server, body):
         elif route.path == "/v1/attest":
             headers |= {"DPoP": bot.key.proof(route.method, server.url + path)}
         else:
-            kind = (
-                "frank"
-                if CallerKind.PERSON in route.callers
-                else "gate"
-                if CallerKind.ENFORCER in route.callers
-                else "operator"
-            )
+            named = {"PERSON": "frank", "ENFORCER": "gate", "EDGE": "west", "RECEIVER": "hub"}
+            kind = next((key for name, key in named.items() if CallerKind[name] in route.callers), "operator")
             headers |= {"Authorization": f"Bearer {server.keys[kind]}"}
         answer = httpx.request(route.method, server.url + path, content=body, headers=headers)
         assert answer.status_code in (400, 404, 413), (route.path, answer.status_code, answer.text[:200])
