@@ -161,11 +161,24 @@ async def hunt(dsn, what, rounds, **faults):
         await there.close()
 
 
-@pytest.fixture
-def dsn(postgres):
+@pytest.fixture(scope="module")
+def migrated(postgres):
     name = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name}")
+
+    async def open_once():
+        await (await PostgresStore.open(postgres.dsn(database=name))).close()
+
+    asyncio.run(open_once())
+    return name
+
+
+@pytest.fixture
+def dsn(postgres, migrated):
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
     return postgres.dsn(database=name)
 
 
