@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.docs.howtos import fenced
 from tests.replicas.estate import estate
 
@@ -27,6 +29,7 @@ def free_decade():
                 continue
 
 
+@pytest.mark.soak
 def test_three_replicas_as_the_page_says(postgres, tmp_path):
     start, leave, look = fenced("replicas.md", "sh")
     decade = str(free_decade())

@@ -141,7 +141,7 @@ def test_two_versions_side_by_side_and_no_client_sees_an_error(postgres, tmp_pat
 
     with estate(postgres, tmp_path) as many:
         version(old)
-        first, _ = many.start(*drained), many.start(*drained)
+        first = many.start(*drained)
         many.furnish()
 
         def join():
@@ -151,7 +151,7 @@ def test_two_versions_side_by_side_and_no_client_sees_an_error(postgres, tmp_pat
         balancer = Balancer(many.replicas)
         clients = [Client(balancer, join) for _ in range(2)]
         try:
-            seconds_until(lambda: len(balancer.ready) == 2, 10)
+            seconds_until(lambda: balancer.ready, 10)
             for client in clients:
                 client.start()
 
