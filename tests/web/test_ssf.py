@@ -234,7 +234,8 @@ def test_a_stream_is_changed_replaced_paused_and_deleted(server, inbox, stream):
     stream_id = made["stream_id"]
     changed = http.patch("/ssf/streams", json={"stream_id": stream_id, "description": "second", "aud": RS}).json()
     assert changed == {**made, "description": "second"}
-    for wrong in ({"aud": "x"}, {"iss": "x"}, {"events_delivered": []}):
+    assert http.patch("/ssf/streams", json=changed).json() == changed  # all of it said as it is
+    for wrong in ({"aud": "x"}, {"iss": "x"}, {"events_delivered": []}, {"inactivity_timeout": 1}, {"colour": 1}):
         assert http.patch("/ssf/streams", json={"stream_id": stream_id, **wrong}).status_code == 400
     put = http.put(
         "/ssf/streams", json={"stream_id": stream_id, "delivery": delivery(inbox), "events_requested": [REVOKED]}

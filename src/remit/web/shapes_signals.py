@@ -1,4 +1,4 @@
-"""Bodies of Shared Signals 1.0 and RFC 8936. What is not known in them is ignored, as they say."""
+"""Bodies of Shared Signals 1.0 and RFC 8936."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ class Delivery(msgspec.Struct):
     authorization_header: Annotated[str, msgspec.Meta(max_length=4096, pattern="^[ -~]*$")] = ""
 
 
-class StreamRequest(msgspec.Struct):
+class StreamRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What a receiver says of its stream (section 8.1.1); the rest is ours, and if it is said it must be right."""
 
     stream_id: Id | None = None
     iss: Text | None = None
     aud: Any = None
+    events_supported: Kinds | None = None
     events_requested: Kinds | None = None
     events_delivered: Kinds | None = None
     delivery: Delivery | None = None
+    min_verification_interval: int | None = None
+    inactivity_timeout: int | None = None
     description: Text | None = None
 
 

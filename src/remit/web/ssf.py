@@ -22,6 +22,7 @@ from .shapes_signals import Delivery, StatusRequest, StreamRequest, SubjectReque
 
 STATES = {state.value: state for state in StreamState if state is not StreamState.GONE}
 SUBJECT_LIMIT = 2048
+_OURS = ("iss", "aud", "events_supported", "events_delivered", "min_verification_interval", "inactivity_timeout")
 
 
 async def configuration(house: House, call: Call, asked: Asked) -> Response:
@@ -141,7 +142,7 @@ async def _checked(house: House, call: Call, said: StreamRequest) -> tuple[Recei
     """What is ours must be said as it is, if it is said (section 8.1.1.3)."""
     receiver, row = await verb.stream_of(house.env, call, said.stream_id or "")
     shown = _shown(house, receiver, row)
-    for name in ("iss", "aud", "events_delivered"):
+    for name in _OURS:
         value = getattr(said, name)
         if value is not None and value != shown[name]:
             raise BadField(name, "is not what it is here")

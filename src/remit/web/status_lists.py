@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from remit.domain.errors import Absent
 from remit.domain.keys import KeyState, SigningKey
@@ -30,7 +30,7 @@ class StatusLists:
     def __init__(self) -> None:
         self._waiting: dict[int, asyncio.Task[Sequence[int]]] = {}
         self._turn = asyncio.Lock()
-        self._rest = 0.0
+        self._free_at = 0.0
         self._over: set[int] = set()
 
     async def signed(self, env: Env, number: int) -> str:
@@ -40,21 +40,27 @@ class StatusLists:
             raise Absent(inside=f"list {number} has not begun")
         array = _NOTHING_STANDS
         if number not in self._over and number >= newest - KEPT:
-            if number not in self._waiting:
-                self._waiting[number] = asyncio.create_task(self._next(env, number))
-            valid = await asyncio.shield(self._waiting[number])
+            valid = await self._fresh(number, lambda: self._valid(env, number, env.clock()))
             array = tsl.packed(dict.fromkeys(valid, tsl.VALID), SIZE, others=tsl.INVALID) if valid else array
         return tsl.encode(tsl.address(env.issuer_url, number), array, env.clock(), env.token_key())
 
-    async def _next(self, env: Env, number: int) -> Sequence[int]:
+    async def _fresh(self, name: int, read: Callable[[], Awaitable[Sequence[int]]]) -> Sequence[int]:
+        """A reading that began after this was asked, shared with all who wait for it."""
+        if name not in self._waiting:
+            self._waiting[name] = asyncio.create_task(self._next(name, read))
+        return await asyncio.shield(self._waiting[name])
+
+    async def _next(self, name: int, read: Callable[[], Awaitable[Sequence[int]]]) -> Sequence[int]:
         async with self._turn:
-            await asyncio.sleep(self._rest)
-            del self._waiting[number]  # whoever asks from here on needs a later reading
+            await asyncio.sleep(max(0.0, self._free_at - time.perf_counter()))
+            del self._waiting[name]  # whoever asks from here on needs a later reading
             began = time.perf_counter()
             try:
-                return await self._valid(env, number, env.clock())
+                return await read()
             finally:
-                self._rest = REST * (time.perf_counter() - began)
+                now = time.perf_counter()
+                if name not in self._over:  # what is over is read once, and there are few of those
+                    self._free_at = now + REST * (now - began)
 
     async def _valid(self, env: Env, number: int, now: int) -> Sequence[int]:
         """Indices whose token stands. Whatever else there is, an index that nobody has too, is INVALID."""
@@ -80,11 +86,10 @@ class StatusLists:
 
     async def current(self, env: Env) -> Sequence[int]:
         """The lists in which a token may be VALID."""
-        async with self._turn:
-            await asyncio.sleep(self._rest)
-            began, newest = time.perf_counter(), env.clock() // WINDOW
-            live = await env.leases_in(LeaseState.LIVE)
-            self._rest = REST * (time.perf_counter() - began)
+        return await self._fresh(-1, lambda: self._live(env))
+
+    async def _live(self, env: Env) -> Sequence[int]:
+        newest, live = env.clock() // WINDOW, await env.leases_in(LeaseState.LIVE)
         return sorted({newest - 1, newest, *(_list(lease) for lease in live if lease.status)})
 
 
