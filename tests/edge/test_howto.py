@@ -33,7 +33,7 @@ def test_an_edge_runs_as_the_page_says_and_agents_ask_it_first(tmp_path, monkeyp
         script = run.replace("7451", port).replace("&", "> edge.out 2> edge.log & echo $!")
         pid = int(shell(script, tmp_path, **there))
         try:
-            eventually(lambda: shell(status.strip() + " || true", tmp_path), lambda said: "fresh     yes" in said)
+            eventually(lambda: shell(status.strip() + " || true", tmp_path), lambda said: "fresh     yes" in said, 40)
             assert len((tmp_path / "edge.out").read_text().splitlines()) == 5
             said = json.loads(shell(status.strip() + " --json", tmp_path))
             assert said["fresh"] and said["edge"] == "east"
