@@ -145,9 +145,8 @@ def test_a_call_that_needs_a_person_goes_home_and_is_paid(world, bot):
     assert world.home(task) == ""
     with world.centre.http("frank") as http:
         shown = http.get(f"/v1/approvals/{held['approval']['id']}").json()
-        answer = http.post(
-            f"/v1/approvals/{held['approval']['id']}/answer", json={"answer": "yes", "digest": shown["digest"]}
-        )
+        said = {"yes": True, "digest": shown["digest"]}
+        answer = http.post(f"/v1/approvals/{held['approval']['id']}/answer", json=said)
         assert answer.status_code == 200, answer.text
     paid = beside.call(task, token, "pay", pay)
     assert paid["decision"] == "permit", paid

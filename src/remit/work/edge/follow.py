@@ -34,7 +34,6 @@ from .freshness import Freshness
 from .let_go import let_go
 
 PERSIST = 4_096  # events that may be applied without a word of it in the store
-_WAIT = 2.0
 
 
 class Follow:
@@ -61,7 +60,6 @@ class Follow:
         self._row: Following | None = None
         self._asking = 0
         self._over: set[str] = set()
-        self._grown = asyncio.Event()
         self.moving = asyncio.Lock()
         self.size = -1
         self.edge: Edge | None = None
@@ -122,8 +120,6 @@ class Follow:
     def _moved(self, size: int) -> None:
         self.size = max(self.size, size)
         self._freshness.applied(self.size)
-        self._grown.set()
-        self._grown = asyncio.Event()
 
     async def apply(self, signed: Signed) -> bool:
         """Apply a frame, or leave it alone if it is old; False when something before it is missing.
@@ -172,16 +168,6 @@ class Follow:
                 break
             moved += 1
         return moved
-
-    async def reached(self, size: int) -> bool:
-        """Wait a little until everything below `size` is applied."""
-        try:
-            async with asyncio.timeout(_WAIT):
-                while self.size < size:
-                    await self._grown.wait()
-        except TimeoutError:
-            return False
-        return True
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
