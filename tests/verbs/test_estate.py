@@ -877,3 +877,22 @@ def test_a_task_of_another_revision_of_its_purpose_is_decided_at_the_centre(run)
         assert isinstance(await decide(w.env, bot, Access(free.id, "list", LIST)), Permit)
 
     run(main())
+
+
+def test_tasks_of_a_purpose_that_is_taken_from_an_edge_come_home(run):
+    async def main():
+        w, edge, bot, task = await estate()
+        files = {**WITH_EDGES, "remit.toml": WITH_EDGES["remit.toml"].replace('["pay"]', '["asked"]')}
+        await apply(w.env, operator(w), files)
+        await edge.follow(w.env)
+        with pytest.raises(NotHome):
+            await edge.decide(bot, task.id)
+        known = replace(edge.call(), caller=replace(edge.call().caller, purposes=("asked",)))
+        log = await edge.log()
+        await report(w.env, known, edge.seat, log)
+        await give_back(w.env, known, task.id, edge.seat, len(log))
+        assert (await w.store.get(Task, task.id)).home == ""
+        with pytest.raises(Absent):
+            await give_back(w.env, known, task.id, edge.seat, len(log))
+
+    run(main())

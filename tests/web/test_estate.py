@@ -185,8 +185,23 @@ def test_who_is_no_edge_of_the_catalogue_is_nobody(centre):
         assert edge.http.post(f"/v1/tasks/{task}/{path}", json=body).status_code == 404
     for path in ("/v1/tasks", f"/v1/tasks/{task}", "/v1/log", "/v1/estate", "/metrics"):
         assert edge.http.get(path).status_code == 403
+    left = threading.Event()
+
+    def listen():
+        asks = {"params": {"since": edge.beat()[0].size}, "headers": {"Accept": "text/event-stream"}, "timeout": 5}
+        with centre.http("part-only").stream("GET", "/v1/estate/frames", **asks) as answer:
+            for line in answer.iter_lines():
+                began.set()
+                heard.append(line)
+            left.set()
+
+    heard: list[str] = []
+    began = threading.Event()
+    threading.Thread(target=listen, daemon=True).start()
+    assert began.wait(5)
     assert operator.post("/v1/catalogue", json={"files": CATALOGUE}).status_code == 200
     try:
+        assert left.wait(5) and any("catalogue" in line for line in heard)
         assert edge.http.get("/v1/estate/frames").status_code == 401
     finally:
         assert operator.post("/v1/catalogue", json={"files": FILES}).status_code == 200
