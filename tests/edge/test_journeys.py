@@ -20,6 +20,7 @@ from remit.verbs.join import forget
 from remit.web.app import create_app
 from remit.web.edge import EDGE_ROUTES
 from remit.web.shapes import ObservationRequest
+from remit.work.edge.let_go import let_go
 from tests.edge.estate import catalogue
 from tests.edge.pair import URL
 from tests.web.test_observations import FILES as MAIL
@@ -178,6 +179,20 @@ def test_a_return_that_comes_late_returns_nothing_that_was_taken_again(centre):
         answer = await both.work._centre._http.post(f"/v1/estate/tasks/{task.id}/return", content=late, headers=JSON)
         assert answer.status_code == 409
         assert (await both.there(task)).home == "east"
+
+    centre.run(test)
+
+
+def test_a_task_that_was_returned_is_taken_again_only_when_that_has_been_reported(centre):
+    async def test(both):
+        task = await both.task()
+        await both.decide(task)
+        await let_go(both.edge.env, both.call(CallerKind.SYSTEM, "test"), task.id, "wanted")
+        await both.work.report()
+        assert (await both.there(task)).home == ""
+        assert not both.work._report.may_take(task.id)
+        await both.work.report()
+        assert both.work._report.may_take(task.id)
 
     centre.run(test)
 
