@@ -15,6 +15,7 @@ from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.decision import Permit
 from tests.edge_by_hand import EdgeClient, EdgeWorld
 from tests.server import CATALOGUE, eventually, furnished, process
+from tests.web.test_key_rotation import replicas
 from tests.world import world
 
 PART_ONLY = '[edges.part-only]\nurl = "https://other.example"\nowner = "olga"\npurposes = ["part"]\n'
@@ -303,3 +304,21 @@ def test_a_revision_is_rolled_out_from_a_folder_widened_and_taken_back(centre, t
     for wrong in ("0", "101%", "x", "-1", ""):
         assert centre.cli("apply", str(tmp_path), "--edges", wrong).returncode == 2
     assert centre.cli("rollout", "finish").returncode == 1
+
+
+def test_a_beat_at_one_replica_covers_what_was_acknowledged_at_another(postgres, tmp_path):
+    """Whoever sequences: what was committed anywhere before the question is below the length that is answered."""
+    with replicas(postgres, tmp_path) as (one, two):
+        edge, operator = EdgeClient(two, issuer=one.url), one.http("operator")
+        edge.snapshot()
+        bot = one.agent()
+        applied = edge.beat()[0].size
+        for _ in range(12):
+            task, _ = bot.task()
+            EdgeClient(one, seat=edge.seat).entrust(task)
+            operator.post(f"/v1/tasks/{task}/end", json={"reason": "enough"})
+            beat, _ = edge.beat(applied)
+            assert beat.since == applied and [task, "revoked"] in beat.body["ended"]
+            applied = beat.size
+        seen = json.loads(one.cli("--json", "estate", "list").stdout.splitlines()[-1])
+        assert seen["name"] == "west" and seen["seat"] == edge.seat
