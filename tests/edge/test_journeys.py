@@ -7,11 +7,12 @@ import base64
 import json
 import shutil
 from contextlib import suppress
+from hashlib import sha256
 
 import httpx
 import pytest
 
-from remit.domain.caller import CallerKind
+from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.errors import NotHome, StoreUnavailable, Unavailable
 from remit.domain.estate import Held
 from remit.verbs.admit import admit
@@ -357,6 +358,13 @@ def test_who_may_ask_an_edge(centre):
             for _ in range(5):
                 assert (await call("key_enforcer_" + "0" * 32)).status_code == 401
             assert len(both.between.asked) == before + 1  # a stranger is asked about once
+            text = "key_operator_" + "2" * 32
+            row = AccessKey(sha256(text.encode()).hexdigest(), CallerKind.OPERATOR, "op", 0, 2**50)
+            said = {"digest": row.digest, "kind": "operator", "name": "op", "created_at": 0, "expires_at": 2**50}
+            both.between.on("/v1/estate/keys", lambda status, body: (200, said))
+            metrics = {"Authorization": f"Bearer {text}"}
+            assert (await http.get("/metrics", headers=metrics)).status_code == 401  # not even if the centre says so
+            both.between.changes.clear()
             both.between.up = False
             assert (await call(keys[CallerKind.ENFORCER])).json()["decision"] == "permit"  # known by now
             assert (await call("key_enforcer_" + "1" * 32)).status_code == 503
