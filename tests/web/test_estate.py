@@ -13,8 +13,10 @@ import pytest
 
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.decision import Permit
+from remit.web.frames import told
 from tests.edge_by_hand import EdgeClient, EdgeWorld
 from tests.server import CATALOGUE, eventually, furnished, process
+from tests.web.test_key_rotation import replicas
 from tests.world import world
 
 PART_ONLY = '[edges.part-only]\nurl = "https://other.example"\nowner = "olga"\npurposes = ["part"]\n'
@@ -303,3 +305,36 @@ def test_a_revision_is_rolled_out_from_a_folder_widened_and_taken_back(centre, t
     for wrong in ("0", "101%", "x", "-1", ""):
         assert centre.cli("apply", str(tmp_path), "--edges", wrong).returncode == 2
     assert centre.cli("rollout", "finish").returncode == 1
+
+
+def test_a_beat_at_one_replica_covers_what_was_acknowledged_at_another(postgres, tmp_path):
+    """Whoever sequences: what was committed anywhere before the question is below the length that is answered."""
+    with replicas(postgres, tmp_path) as (one, two):
+        edge, operator = EdgeClient(two, issuer=one.url), one.http("operator")
+        edge.snapshot()
+        bot = one.agent()
+        applied = edge.beat()[0].size
+        for _ in range(12):
+            task, _ = bot.task()
+            EdgeClient(one, seat=edge.seat).entrust(task)
+            operator.post(f"/v1/tasks/{task}/end", json={"reason": "enough"})
+            beat, _ = edge.beat(applied)
+            assert beat.since == applied and [task, "revoked"] in beat.body["ended"]
+            applied = beat.size
+        seen = json.loads(one.cli("--json", "estate", "list").stdout.splitlines()[-1])
+        assert seen["name"] == "west" and seen["seat"] == edge.seat
+
+
+def test_of_an_event_edges_are_told_what_they_need_and_no_more():
+    def of(kind, *writes, **data):
+        leaf = {"v": 1, "type": kind, "data": data, "writes": [[name, "k", n, "0"] for name, n in writes]}
+        return [(one.name, one.value) for one in told(7, json.dumps(leaf).encode())]
+
+    assert of("TaskEnded", ("Task", 3), task="tsk_1", how="closed", home="west") == [("ended", ["tsk_1", "closed"])]
+    assert of("TaskEnded", ("Task", 3), task="tsk_1", how="closed", home="") == []
+    assert of("TaskRecalled", ("Task", 3), task="tsk_1", edge="west") == [("recalled", ["tsk_1", "west"])]
+    assert of("Froze", ("Frozen", 2)) == [("frozen", None)]
+    assert of("RolloutSet", ("CatalogueHead", 2), ("CatalogueFiles", 1)) == [("catalogue", None)]
+    assert of("SigningKeyPromoted", ("KeyTurn", 2), ("SigningKey", 2), ("SigningKey", 3)) == [("keys", None)] * 2
+    assert of("AgentProved", ("Identity", 2)) == of("IdentitySuperseded", ("Identity", 4)) == [("identities", "k")]
+    assert of("AgentProved", ("Identity", 1)) == of("AccessDecided", ("Task", 2)) == []

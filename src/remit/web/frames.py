@@ -81,9 +81,11 @@ def told(index: int, leaf: bytes) -> list[Told]:
             things.append(Told(index, "ended", [data["task"], data["how"]]))
         case "TaskRecalled":
             things.append(Told(index, "recalled", [data["task"], data["edge"]]))
-        case "IdentitySuperseded":
-            things.append(Told(index, "identities", data["jkt"]))
-    things += [Told(index, _STATE[kind]) for kind, *_ in found.writes if kind in _STATE]
+    for kind, key, version, _ in found.writes:
+        if kind in _STATE:
+            things.append(Told(index, _STATE[kind]))
+        elif kind == "Identity" and version > 1:  # proved again, or superseded: what an edge has is old
+            things.append(Told(index, "identities", key))
     return things
 
 
