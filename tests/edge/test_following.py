@@ -126,6 +126,34 @@ def test_what_was_dropped_is_asked_for_and_until_then_the_edge_is_not_fresh(cent
     centre.run(test)
 
 
+def test_a_length_makes_nothing_fresh_before_all_of_it_is_applied(centre):
+    async def test(both):
+        task = await both.task()
+        await both.decide(task)
+        both.boot.now += 5_001
+        await ended(both, task)
+        await both.log_caught_up()
+        size, _ = await both.centre.log.head()
+
+        def only_the_length(status, body):
+            nonce = json.loads(both.between.asked[-1][1])["nonce"]
+            made = true(both, Statement(Said.BEAT, size, size, 0, {}, "east", nonce))
+            return 200, {"statement": made.statement, "body": made.body, "received": body["received"]}
+
+        both.between.on("/v1/estate/beats", only_the_length)
+        both.between.on("/v1/estate/frames", lambda status, body: (200, {"frames": []}))
+        await both.work.beat()
+        await both.work.pull()
+        assert both.work.status()["age_ms"] > 5_000
+        assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
+        del both.between.changes["/v1/estate/frames"]
+        await both.work.pull()
+        assert both.work.status()["age_ms"] == 0
+        assert (await both.decide(task))["why"][0]["code"] == "task_not_open"
+
+    centre.run(test)
+
+
 @pytest.mark.parametrize("what", ["replayed", "of another edge", "of another kind", "forged", "without a nonce"])
 def test_only_the_answer_to_this_very_question_makes_it_fresh(centre, what):
     async def test(both):

@@ -136,6 +136,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     if closed is not None:
         return Deny((closed,))
     if situation.place:
+        edge = catalogue.edges.get(situation.place)
+        if edge is not None and not edge.takes(purpose.name):
+            raise NotHome(task.id, "")
         flaw_of_edge = _flaw_of_edge(situation.place, situation.age, situation.force, tool)
         if flaw_of_edge is not None:
             return flaw_of_edge
