@@ -386,8 +386,10 @@ def test_who_is_no_edge_any_more_decides_nothing(centre):
         files["remit.toml"] = files["remit.toml"].replace("edges.east", "edges.north")
         await apply(both.centre.env, both.call(), files)
         for frame in await frames(both, follow(both).size):
-            await follow(both).apply(frame)
-        assert (await both.decide(task))["why"][0]["code"] == "edge_unknown"
+            with pytest.raises(Unavailable):  # it is not let in, so it cannot have what it needs to go on
+                await follow(both).apply(frame)
+        both.boot.now += 5_001
+        assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
 
     centre.run(test)
     centre.furnish()
