@@ -28,6 +28,7 @@ FILES = {
     "gateway_call.py": ("gateway.call",),
     "egress_call.py": ("egress.call",),
     "scan.py": ("scan.leaky_repo",),
+    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts"),
 }
 
 

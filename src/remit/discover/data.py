@@ -11,14 +11,14 @@ NODES = 200_000  # a few lines of YAML can stand for more than any memory holds
 _STRINGS = r'("(?:[^"\\]|\\.)*")'
 
 
-def parsed(text: str, suffix: str) -> Any:
+def parsed(text: str, suffix: str, *, nodes: int = NODES) -> Any:
     """The value, or None for what cannot be read."""
     if suffix == ".toml":
         return _toml(text)
     if suffix in (".yaml", ".yml"):
         return next(documents(text), None)
     try:
-        return _bounded(json.loads(text))
+        return _bounded(json.loads(text), nodes)
     except (ValueError, RecursionError):
         return _relaxed(text)
 
@@ -62,13 +62,13 @@ def _relaxed(text: str) -> Any:
         return None
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(value: Any, nodes: int = NODES) -> Any:
     """The value, if walking it takes a bounded time; None otherwise."""
     waiting, seen = [(value, 0)], 0
     while waiting:
         one, depth = waiting.pop()
         seen += 1
-        if seen > NODES or depth > 64:
+        if seen > nodes or depth > 64:
             return None
         if isinstance(one, dict):
             waiting += [(part, depth + 1) for part in one.values()]

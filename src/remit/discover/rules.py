@@ -166,6 +166,13 @@ RULES: Mapping[str, Rule] = {
             "NHI9:2025",
         ),
         Rule(
+            "role-trusts-everybody",
+            _M,
+            "A cloud role can be assumed by a whole account, or by anybody",
+            "Name who may assume it in its trust policy.",
+            "NHI5:2025",
+        ),
+        Rule(
             "nobody-answers",
             _L,
             "Nobody is named who answers for an agent",
