@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("serve", "up", "Start a server here: embedded SQLite, nothing to configure."),
     "run": ("run", "run", "Run a command with credentials that exist for one task."),
     "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
+    "blast": ("blast", "blast", "What an agent, a person or a leaked key can reach, and by which way."),
+    "scan": ("scan", "scan", "Find agents, MCP servers, pipelines and secrets: here, in git, in your home."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),
