@@ -47,6 +47,9 @@ async def observe(
         over = above.flaw(force.catalogue, call.now)
         if over is not None:
             raise Denied(over.sentence, reasons=(over.reason.value,))
+        catalogue = force.catalogue
+        if above.frozen.of(catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)) is not None:
+            raise Denied(f"{task.agent} is frozen; its results are for nobody.", reasons=("agent_frozen",))
         if not task.open_at(call.now):
             raise Denied(f"The task is {task.state.value}; its results are for nobody.", reasons=("task_not_open",))
         if task.observed >= RESULTS:
