@@ -32,6 +32,7 @@ from remit.formats.record import KIND_OF
 from remit.govern.search import search
 from remit.issuers.keyring import ALGORITHMS, Keyring, RootSealer
 from remit.log import merkle
+from remit.ports import Wake
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
@@ -444,5 +445,45 @@ def test_sqlite_agrees_with_the_model(tmp_path_factory, steps):
             assert await sqlite.get(Away, key) == await memory.get(Away, key)
         assert await replay(sqlite) == await replay(memory) == []
         await sqlite.close()
+
+    asyncio.run(main())
+
+
+def test_a_wake_is_heard_by_every_process_on_the_store(opened):
+    async def main():
+        first, second = await opened(), await opened()
+        together = first is second or isinstance(first, PostgresStore)  # a file has one process
+        with (
+            first.woken(Wake.URGENT, Wake.SEQUENCED) as here,
+            second.woken(Wake.URGENT) as there,
+            second.woken(Wake.NUDGED) as nudged,
+        ):
+            await asyncio.sleep(0.3)  # connected
+            for event in (here, there, nudged):
+                event.clear()
+            await first.commit(left("a"))
+            await asyncio.sleep(0.02)
+            assert not here.is_set()  # nobody waits for that
+            ended = Change(events.TaskEnded("tsk_1", "bot", "ended", "done"), CALL).put(away("b"), was=None)
+            await first.commit(ended)
+            assert here.is_set()
+            if together:
+                await asyncio.wait_for(there.wait(), 2)
+            assert not nudged.is_set()
+            second.wake(Wake.NUDGED)
+            assert nudged.is_set()
+            nudged.clear()
+            first.wake(Wake.NUDGED)
+            if together:
+                await asyncio.wait_for(nudged.wait(), 2)
+            here.clear()
+            keyring = await Keyring.open(first, RootSealer(b"k" * 32), 1)
+            await sequence(first, keyring, "test/log")
+            assert here.is_set()
+        first.wake(*Wake)
+        assert first._listening == []
+        if not isinstance(first, MemoryStore):
+            await first.close()
+            await second.close()
 
     asyncio.run(main())

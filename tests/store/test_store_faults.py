@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 
 from remit.domain.approval import Away
 from remit.domain.errors import StoreUnavailable
+from remit.ports import Wake
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
@@ -298,3 +299,26 @@ def test_what_cannot_be_opened_says_so(tmp_path):
         SqliteStore.open(tmp_path / "junk.db")
     with pytest.raises(StoreUnavailable, match="cannot be opened"):
         asyncio.run(PostgresStore.open("postgresql://nobody:x@127.0.0.1:1/none"))
+
+
+def test_wakes_are_heard_again_after_the_listening_connection_was_cut(postgres):
+    async def main():
+        first = await PostgresStore.open(postgres.dsn())
+        second = await PostgresStore.open(postgres.dsn())
+        with second.woken(Wake.NUDGED) as nudged:
+            for _ in range(2):
+                await asyncio.wait_for(nudged.wait(), 5)  # whoever begins to listen may have missed something
+                nudged.clear()
+                await asyncio.sleep(0.1)  # the other one listens too
+                first.wake(Wake.NUDGED)
+                await asyncio.wait_for(nudged.wait(), 5)
+                nudged.clear()
+                with psycopg.connect(postgres.dsn(), autocommit=True) as db:
+                    cut = (
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'remit wakes'"
+                    )
+                    assert len(db.execute(cut).fetchall()) == 2
+        await first.close()
+        await second.close()
+
+    asyncio.run(main())

@@ -12,6 +12,7 @@ class CallerKind(Enum):
     ANYONE = "anyone"
     AGENT = "agent"
     ENFORCER = "enforcer"
+    EDGE = "edge"
     PERSON = "person"
     OPERATOR = "operator"
     AUDITOR = "auditor"
@@ -33,12 +34,25 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Via:
+    """Where something happened that is reported here: an edge, its incarnation, the place in that edge's log, and when
+    by that edge's own clock (ms).
+    """
+
+    edge: str
+    seat: str
+    index: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own)."""
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere."""
 
     caller: Caller
     now: int
     trace: str = ""
+    via: Via | None = None
 
 
 @dataclass(frozen=True, slots=True)

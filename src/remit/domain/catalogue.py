@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .caller import Caller
 from .chain import Principal, PrincipalKind
+from .estate import Edge
 from .flow import Json
 from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
@@ -60,6 +61,7 @@ class Catalogue:
     servers: Mapping[str, ServerConfig] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
+    edges: Mapping[str, Edge] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -134,6 +136,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("server", old.servers, new.servers),
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
+        ("edge", old.edges, new.edges),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

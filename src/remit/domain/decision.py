@@ -48,6 +48,8 @@ class Reason(Enum):
     TRANSACTION_LOOP = "transaction_loop"
     NOT_ITS_WORKLOAD = "not_its_workload"
     CREDENTIAL_ENDED = "credential_ended"
+    EDGE_UNKNOWN = "edge_unknown"
+    EDGE_STALE = "edge_stale"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@
     ├── Absent               404  not there, or not yours: the same words for both (law 11)
     ├── Stale                409  the world moved: reread and try again
     │   ├── Conflict              compare-and-swap lost
+    │   ├── NotHome               an edge decides this task's calls, and it is being called home
+    │   ├── NotEntrusted          this task is not for an edge, or not for this one
     │   └── WrongState            this state machine has no such arrow
     └── Unavailable          503  refused because something we need is not there (fail closed)
         ├── StoreUnavailable
@@ -277,6 +279,25 @@ class WrongState(Stale):
 
     code = "RMT-5002"
     title = "Not possible in this state"
+
+
+class NotHome(Stale):
+    """Another place decides this task's calls: `home` is that edge, or empty for the centre."""
+
+    code = "RMT-5003"
+    title = "Decided elsewhere"
+
+    def __init__(self, task: str, home: str) -> None:
+        where = f"edge {home}" if home else "the centre"
+        super().__init__(f"Calls of this task are decided at {where}.", next_step="Ask there.", inside=task)
+        self.home = home
+
+
+class NotEntrusted(Stale):
+    """This task is not for an edge, or not for this one: it is decided at the centre."""
+
+    code = "RMT-5004"
+    title = "Not for an edge"
 
 
 class Unavailable(Refusal):

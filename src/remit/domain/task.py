@@ -13,7 +13,7 @@ from enum import Enum
 
 from .caller import Caller, CallerKind
 from .chain import Chain, Principal
-from .errors import WrongState
+from .errors import NotHome, WrongState
 from .flow import Label
 from .scope import Scope
 
@@ -36,7 +36,8 @@ class Task:
     `uses` counts permits of tools that change something; `observed` counts results that were read. `settled_at` is
     when the last credential it held was confirmed dead; 0 until then. `check_at` is when to look again
     whether an ended task has settled. `handed` counts hand-offs, `lent` the calls that went with them; `uses`
-    and `label` are of everything below as well.
+    and `label` are of everything below as well. `home` is the edge that decides its calls; empty: the centre. `seat` is
+    that edge's incarnation; `recalled_at` is when it was called home, 0 while nobody has. See `domain.estate`.
     """
 
     id: str
@@ -63,6 +64,9 @@ class Task:
     check_at: int = 0
     handed: int = 0
     lent: int = 0
+    home: str = ""
+    seat: str = ""
+    recalled_at: int = 0
     version: int = 0
 
     @property
@@ -74,8 +78,13 @@ class Task:
         return caller.kind is CallerKind.AGENT and (self.agent, self.jkt) == (caller.name, caller.jkt)
 
     def acted_for_by(self, caller: Caller) -> bool:
-        """Its own agent, or an enforcement point, which asks and acts on its behalf."""
-        return self.held_by(caller) or caller.kind is CallerKind.ENFORCER
+        """Its own agent, or an enforcement point or an edge, which asks and acts on its behalf."""
+        return self.held_by(caller) or caller.kind in (CallerKind.ENFORCER, CallerKind.EDGE)
+
+    def must_be_at(self, place: str) -> None:
+        """Only its home decides anything for it; `NotHome` says where that is."""
+        if self.home != place:
+            raise NotHome(self.id, self.home)
 
     @property
     def root(self) -> str:
@@ -133,6 +142,32 @@ class Task:
     def read(self, label: Label) -> Task:
         """After one more result of this label."""
         return replace(self, observed=self.observed + 1, label=self.label | label)
+
+    def entrusted(self, edge: str, seat: str) -> Task:
+        """From now on this edge decides its calls. Hand-offs stay at the centre, where all of one can be read."""
+        if self.state is not TaskState.OPEN or self.home or self.parent or self.handed:
+            raise WrongState(f"task {self.id} cannot be entrusted to an edge")
+        return replace(self, home=edge, seat=seat, recalled_at=0)
+
+    def recalled(self, now: int) -> Task:
+        """Its edge is to return it."""
+        if not self.home or self.recalled_at:
+            raise WrongState(f"task {self.id} cannot be recalled")
+        return replace(self, recalled_at=now)
+
+    def returned(self) -> Task:
+        """The centre decides its calls again."""
+        if not self.home:
+            raise WrongState(f"task {self.id} is at home")
+        return replace(self, home="", seat="", recalled_at=0)
+
+    def reported(self, there: Task) -> Task:
+        """As its edge says it is, in what an edge decides: counters only grow, and the label only darkens."""
+        grown = there.calls >= self.calls and there.observed >= self.observed
+        used = all(there.uses.get(name, 0) >= count for name, count in self.uses.items())
+        if there.id != self.id or not (grown and used and self.label | there.label == there.label):
+            raise WrongState(f"task {self.id} cannot become what is reported")
+        return replace(self, calls=there.calls, observed=there.observed, uses=there.uses, label=there.label)
 
     def ended(self, how: TaskState, now: int, reason: str) -> Task:
         """End it; ending twice raises `WrongState`."""

@@ -18,7 +18,17 @@ from remit.domain.notice import Route
 from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
-from . import agent_file, client_attestation, mcp_server, oidc_providers, purpose_file, sign_in_file, spiffe, tool_file
+from . import (
+    agent_file,
+    client_attestation,
+    estate_file,
+    mcp_server,
+    oidc_providers,
+    purpose_file,
+    sign_in_file,
+    spiffe,
+    tool_file,
+)
 from .references import check_references
 from .toml_source import Section
 
@@ -65,10 +75,11 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     servers = {n: mcp_server.read(n, s) for n, s in _entries(settings, "servers")}
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
+    edges = {n: estate_file.read(n, s) for n, s in _entries(settings, "edges")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
-    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes)
+    systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
     catalogue = Catalogue(agents, purposes, tools, people, *systems)
     check_references(catalogue, files)
     return catalogue

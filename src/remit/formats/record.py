@@ -29,6 +29,7 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
+from remit.domain.estate import EdgeLog, Following, Held
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -130,6 +131,7 @@ KINDS: tuple[Kind, ...] = (
             "agent": lambda r: r.agent,
             "purpose": lambda r: r.purpose,
             "parent": lambda r: r.parent,
+            "home": lambda r: r.home,
         },
         _task_due,
     ),
@@ -182,6 +184,9 @@ KINDS: tuple[Kind, ...] = (
         _never,
         withheld=True,
     ),
+    Kind(EdgeLog, "edge_logs", {}, _never),
+    Kind(Following, "following", {}, _never),
+    Kind(Held, "held_tasks", {"leaving": lambda r: "yes" if r.leaving else "no"}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
@@ -230,6 +235,7 @@ def encode(change: Change) -> EncodedChange:
             "trace": change.call.trace,
             "data": change.because,
             "writes": [[p.kind.row.__name__, p.key, p.version, sha256(p.body).hexdigest()] for p in puts],
+            **({"via": change.call.via} if change.call.via else {}),
         }
     )
     checks = tuple((KIND_OF[check.kind], check.key, check.expected) for check in change.checks)

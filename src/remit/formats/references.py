@@ -45,6 +45,11 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
     """Raise `BadCatalogue` for the first mention of something that is not there."""
     for tool in catalogue.tools.values():
         _check_tool(tool, _File(f"tools/{tool.name}.toml", files))
+    for edge in catalogue.edges.values():
+        at = _File("remit.toml", files)
+        at.need("person", edge.owner, catalogue.people)
+        for name in edge.purposes:
+            at.need("purpose", name, catalogue.purposes)
     clients: set[str] = set()
     for agent in catalogue.agents.values():
         at = _File(f"agents/{agent.name}.toml", files)

@@ -39,4 +39,6 @@ REASONS: Mapping[Reason, str] = {
     Reason.TRANSACTION_LOOP: "This workload has carried the transaction already.",
     Reason.NOT_ITS_WORKLOAD: "The credential's grants.transaction does not name this workload, or not for this hop.",
     Reason.CREDENTIAL_ENDED: "The credential that began the transaction has ended.",
+    Reason.EDGE_UNKNOWN: "The edge that was asked is not in the catalogue. Add [edges.NAME], or ask elsewhere.",
+    Reason.EDGE_STALE: "The edge has not heard from the centre within its bound. `remit estate` shows how long.",
 }

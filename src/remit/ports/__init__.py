@@ -6,9 +6,11 @@ from .env import Env, InForce, compiled
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
+from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
 from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
 
 __all__ = [
+    "LOOK_ANYWAY",
     "Answer",
     "Appended",
     "Ask",
@@ -32,5 +34,8 @@ __all__ = [
     "Signature",
     "Signer",
     "Store",
+    "Wake",
+    "Wakes",
     "compiled",
+    "looked",
 ]

@@ -51,7 +51,8 @@ class Env:
     """What a verb is given.
 
     `clock` is ms since the epoch, for what takes time; everything else goes by `Call.now`. `new_id("tsk")` returns
-    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms.
+    a fresh unguessable id; `nudge` wakes the reconcilers; `svid_ttl` is the life of X.509-SVIDs in ms. `place` is the
+    edge that this is, empty at the centre; `age` is how old what is known here may be, in ms (see `domain.estate`).
     """
 
     store: Store
@@ -68,6 +69,8 @@ class Env:
     rotation: Rotation = field(default_factory=Rotation)
     notifier: Notifier = field(default_factory=NoNotifier)
     backchannel: Backchannel = field(default_factory=NoBackchannel)
+    place: str = ""
+    age: Callable[[], int] = lambda: 0
 
     async def above(self, hops: Sequence[Hop]) -> Above:
         """The tasks of these hops, which are above some other, and all that is frozen."""

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
+from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, decode, encode, pack
-from remit.ports import Appended
+from remit.ports import Appended, Wake
+
+from .bell import Bell
 
 
-class MemoryStore:
+class MemoryStore(Bell):
     """Single-threaded: every method runs to its end without awaiting anything."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._rows: dict[tuple[str, str], EncodedPut] = {}
         self._events: list[tuple[bytes, bytes]] = []
         self._sequenced: list[int] = []
@@ -65,6 +69,8 @@ class MemoryStore:
         for put in encoded.puts:
             self._rows[(put.kind.table, put.key)] = put
         self._events.append((encoded.leaf, pack([put.told for put in encoded.puts])))
+        if encoded.event in URGENT:
+            self.wake(Wake.URGENT)
         return len(self._events)
 
     async def spend(self, token: str, until: int) -> bool:
@@ -104,6 +110,7 @@ class MemoryStore:
         self._sequenced += extension.events
         self._tiles.update(extension.tiles)
         self._head = (extension.size, extension.note)
+        self.wake(Wake.SEQUENCED)
 
     async def indexed(self) -> int:
         """See `ports.LogIndex`."""

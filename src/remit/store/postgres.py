@@ -18,11 +18,14 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
-from remit.ports import Appended
+from remit.ports import Appended, Wake
 
+from .bell import Bell
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
+from .postgres_post import Post
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
@@ -42,11 +45,13 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore:
+class PostgresStore(Bell):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, dsn: str) -> None:
+        super().__init__()
         self._pool = pool
+        self._post = Post(dsn, lambda kinds: super(PostgresStore, self).wake(*kinds))
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
         self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
@@ -61,13 +66,19 @@ class PostgresStore:
         except (*_LOST, sa.exc.SQLAlchemyError) as failure:
             step = "Is it running, and is --database right?"
             raise StoreUnavailable("PostgreSQL cannot be opened.", next_step=step, inside=str(failure)) from failure
-        return cls(pool)
+        return cls(pool, dsn)
 
     async def close(self) -> None:
         """Flush and disconnect."""
         self._queue.put_nowait(None)
         await self._committer
+        await self._post.close()
         await self._pool.close()
+
+    def wake(self, *kinds: Wake) -> None:
+        """See `ports.Wakes`."""
+        super().wake(*kinds)
+        self._post.send(kinds)
 
     # --- reading ---
 
@@ -149,6 +160,9 @@ class PostgresStore:
                 return
         except Exception as failure:
             results = [_unavailable(failure)] * len(waiters)
+        done = [waiter for waiter, result in zip(waiters, results, strict=True) if isinstance(result, int)]
+        if any(waiter.encoded.event in URGENT for waiter in done):
+            self.wake(Wake.URGENT)
         for waiter, result in zip(waiters, results, strict=True):
             if waiter.future.done():
                 continue
@@ -193,6 +207,7 @@ class PostgresStore:
     async def append(self, extension: Appended) -> None:
         """See `ports.LogWriter`."""
         await self._ask(lambda: self._append(extension))
+        self.wake(Wake.SEQUENCED)
 
     async def _append(self, extension: Appended) -> None:
         async with self._pool.acquire(timeout=5) as connection, connection.transaction():

@@ -22,9 +22,11 @@ from sqlalchemy.dialects import sqlite
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
-from remit.ports import Appended
+from remit.ports import Appended, Wake
 
+from .bell import Bell
 from .migrate import migrate
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
@@ -44,10 +46,11 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore:
+class SqliteStore(Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._waiting: list[_Waiter] = []
         self._pump: asyncio.Task[None] | None = None
@@ -128,6 +131,8 @@ class SqliteStore:
         number: int = await self._durably(lambda db: _apply(db, encoded))
         for put, written in zip(encoded.puts, change.puts, strict=True):
             self._cache.remember(put.kind.table, put.key, put.body, written.row)
+        if encoded.event in URGENT:
+            self.wake(Wake.URGENT)
         return number
 
     async def spend(self, token: str, until: int) -> bool:
@@ -217,6 +222,7 @@ class SqliteStore:
     async def append(self, extension: Appended) -> None:
         """See `ports.LogWriter`."""
         await self._durably(lambda db: _append(db, extension))
+        self.wake(Wake.SEQUENCED)
 
     async def indexed(self) -> int:
         """See `ports.LogIndex`."""

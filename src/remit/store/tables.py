@@ -54,6 +54,13 @@ spent = sa.Table(
     sa.Column("token", sa.Text, primary_key=True),
     sa.Column("until", _BIG, nullable=False, index=True),
 )
+edges_seen = sa.Table(
+    "edges_seen",
+    metadata,
+    sa.Column("edge", sa.Text, primary_key=True),
+    sa.Column("seen_at", _BIG, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
 tiles = sa.Table(
     "tiles",
     metadata,

@@ -17,7 +17,7 @@ from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Hold, Permit, Reason, Why, watched, word
-from remit.domain.errors import Absent, BadField, Busy, Conflict
+from remit.domain.errors import Absent, BadField, Busy, Conflict, NotHome
 from remit.domain.flow import Label
 from remit.domain.identity import Identity, stale
 from remit.domain.notice import notice
@@ -27,7 +27,7 @@ from remit.domain.purpose import Profile
 from remit.domain.scope import Attempt
 from remit.domain.standing_yes import StandingYes
 from remit.domain.task import Task
-from remit.domain.tool import Effect
+from remit.domain.tool import Effect, Tool
 from remit.formats import provenance
 from remit.formats.jcs import canonical, digest, digest_of
 from remit.ports import Env, InForce
@@ -46,13 +46,16 @@ class Situation:
     above: Above
     read: Sequence[Observation]
     digest: provenance.Digest
+    place: str = ""
+    age: int = 0
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:
     """Return Permit, Hold or Deny, after the event that explains it is durable (law 4).
 
     Raises `Absent` for a task that is not there or not the caller's, `Busy` when compare-and-swap keeps
-    losing to other calls of the same task, `StoreUnavailable` when nothing may leave.
+    losing to other calls of the same task, `NotHome` when another place decides its calls, or when at an edge an
+    approval is all that it lacks, `StoreUnavailable` when nothing may leave.
     """
     for _ in range(ROUNDS):
         situation = await _read(env, call, access)
@@ -64,6 +67,9 @@ async def decide(env: Env, call: Call, access: Access) -> Decision:
             return await _conclude(env, call, access, situation, judged)
         except Conflict:
             continue
+        except _TooLate as late:
+            await env.store.commit(Change(_decided(situation, access, late.denial, judged.digest), call))
+            return late.denial
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
 
@@ -71,11 +77,13 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     task = await env.store.get(Task, access.task)
     if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {access.task} for {call.caller}")
+    task.must_be_at(env.place)
+    age = env.age()  # before anything is read, so that what is read is no older
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     digest_ = provenance.digester(env.sealer.derive(task.memory))
     above = await env.above(task.chain.hops[:-1])
-    return Situation(head, force, task, identity, above, await env.read_by(task), digest_)
+    return Situation(head, force, task, identity, above, await env.read_by(task), digest_, env.place, age)
 
 
 def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
@@ -109,6 +117,10 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         return _deny(Reason.TOOL_UNKNOWN, f"Nobody has reviewed a tool {access.tool!r}.")
     if tool.pin and access.pin != tool.pin:
         return _deny(Reason.TOOL_CHANGED, f"{tool.name} is not as it was reviewed; it waits for another review.")
+    if situation.place:
+        flaw_of_edge = _flaw_of_edge(situation.place, situation.age, situation.force, tool)
+        if flaw_of_edge is not None:
+            return flaw_of_edge
     problems = situation.force.schemas[tool.name].problems(access.arguments)
     if problems:
         return _deny(Reason.BAD_ARGUMENTS, "; ".join(f"{path}: {problem}" for path, problem in problems[:5]))
@@ -158,6 +170,8 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
     if candidate.facts.context["profile"] == Profile.WATCH.value:
         verdict = watched(verdict)
     if isinstance(verdict, Hold):
+        if env.place:
+            raise NotHome(situation.task.id, "")  # people are asked at the centre
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
         verdict, agreed = await _with_approval(env, call, situation, candidate, verdict)
     used = agreed.id if agreed else ""
@@ -176,7 +190,28 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
         if isinstance(agreed, Approval) and situation.force.catalogue.tells:
             change = change.put(notice(agreed, call.now), was=None)
     await env.store.commit(change)
+    if isinstance(verdict, Permit) and env.place:
+        denial = _flaw_of_edge(env.place, env.age(), situation.force, candidate.tool)
+        if denial is not None:
+            raise _TooLate(denial)
     return verdict
+
+
+class _TooLate(Exception):
+    """An edge was paused, or waited long for its disk: the permit is durable, and does not leave."""
+
+    def __init__(self, denial: Deny) -> None:
+        super().__init__(denial)
+        self.denial = denial
+
+
+def _flaw_of_edge(place: str, age: int, force: InForce, tool: Tool) -> Deny | None:
+    edge = force.catalogue.edges.get(place)
+    if edge is None:
+        return _deny(Reason.EDGE_UNKNOWN, f"{place} is no longer an edge of this estate.")
+    if age > edge.bound(tool.effect):
+        return _deny(Reason.EDGE_STALE, f"{place} has not heard from the centre for too long.")
+    return None
 
 
 async def _with_approval(

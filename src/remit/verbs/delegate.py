@@ -55,6 +55,7 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
         task = await env.store.get(Task, task_id)
         if task is None or not task.held_by(call.caller):
             raise Absent(inside=f"task {task_id} for {call.caller}")
+        task.must_be_at(env.place)
         head, force = await env.in_force()
         above = await env.above(task.chain.hops[:-1])
         identity = await env.store.get(Identity, task.jkt)

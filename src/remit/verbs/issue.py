@@ -56,6 +56,7 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     task = await env.store.get(Task, task_id)
     if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {task_id} for {call.caller}")
+    task.must_be_at(env.place)
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])

@@ -72,6 +72,7 @@ async def _mine(env: Env, call: Call, task_id: str) -> Task:
     task = await env.store.get(Task, task_id)
     if task is None or not task.acted_for_by(call.caller):
         raise Absent(inside=f"task {task_id} for {call.caller}")
+    task.must_be_at(env.place)
     return task
 
 

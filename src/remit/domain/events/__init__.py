@@ -49,6 +49,16 @@ from .decision import (
     AccessDecided,
     IssueDenied,
 )
+from .estate import (
+    EdgeForgotten,
+    EdgeJoined,
+    Followed,
+    TaskEntrusted,
+    TaskLetGo,
+    TaskRecalled,
+    TaskReturned,
+    TaskTaken,
+)
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -185,4 +195,28 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | EdgeJoined
+    | EdgeForgotten
+    | TaskEntrusted
+    | TaskRecalled
+    | TaskReturned
+    | Followed
+    | TaskTaken
+    | TaskLetGo
+)
+
+# What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
+# place in the log. Names, as the log has them.
+URGENT = frozenset(
+    event.__name__
+    for event in (
+        ApprovalAnswered,
+        CatalogueApplied,
+        Froze,
+        IdentitySuperseded,
+        SessionEnded,
+        SigningKeyReplaced,
+        TaskEnded,
+        Unfroze,
+    )
 )

@@ -1,8 +1,8 @@
 """What changed, told as it happens by server-sent events; a page then asks again for itself.
 
 A message names kinds of things and never what happened to them, and only things that this caller may see (law 11):
-whoever has nothing that changed hears nothing. The log is read, so a change of another replica is told as well; it is
-read while somebody listens, and not otherwise.
+whoever has nothing that changed hears nothing. The log is read when a wake says that it has grown, so a change of
+another replica is told as well; it is read while somebody listens, and not otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 from starlette.responses import Response, StreamingResponse
@@ -20,7 +21,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import BadField, Busy, Refusal
 from remit.domain.lease import Lease
 from remit.domain.task import Task
-from remit.ports import LogReader
+from remit.ports import LogReader, Wake, Wakes, looked
 from remit.web import api_agents, api_approvals, sessions
 from remit.web.house import Asked, House
 from remit.web.problems import HEADERS
@@ -28,7 +29,6 @@ from remit.web.problems import HEADERS
 LISTENERS = 200
 EACH = 12
 WAITING = 64
-POLL = 0.02
 SILENCE = 15.0
 BATCH = 1000
 Written = tuple[str, str]
@@ -37,10 +37,14 @@ _EVERYBODYS = frozenset({"*", "CatalogueHead", "Frozen", "IssuerOutage"})
 _log = structlog.get_logger("remit.web")
 
 
+class Log(LogReader, Wakes, Protocol):
+    """What is needed of a store."""
+
+
 class Changes:
     """Reads the log once for everybody who listens, at most 200 of them; `close` lets them all go."""
 
-    def __init__(self, log: LogReader) -> None:
+    def __init__(self, log: Log) -> None:
         self._log = log
         self._listening: dict[asyncio.Queue[tuple[int, list[Written]] | None], str] = {}
         self._reading: asyncio.Task[None] | None = None
@@ -75,17 +79,18 @@ class Changes:
             self._listening.pop(queue, None)
 
     async def _read(self, at: int) -> None:
-        while self._listening and not self._closed:
-            try:
-                size, _ = await self._log.head()
-                while at < size:
-                    leaves = await self._log.entries(at, min(size, at + BATCH))
-                    at += len(leaves)
-                    self._tell(at, [(kind, key) for leaf in leaves for kind, key, *_ in json.loads(leaf)["writes"]])
-            except Exception as failure:  # whoever reads the log next tries again; pages work without
-                _log.warning("the log cannot be followed", error=type(failure).__name__)
-                await asyncio.sleep(1)
-            await asyncio.sleep(POLL)
+        with self._log.woken(Wake.SEQUENCED) as woken:
+            while self._listening and not self._closed:
+                try:
+                    size, _ = await self._log.head()
+                    while at < size:
+                        leaves = await self._log.entries(at, min(size, at + BATCH))
+                        at += len(leaves)
+                        self._tell(at, [(kind, key) for leaf in leaves for kind, key, *_ in json.loads(leaf)["writes"]])
+                except Exception as failure:  # whoever reads the log next tries again; pages work without
+                    _log.warning("the log cannot be followed", error=type(failure).__name__)
+                    await asyncio.sleep(1)
+                await looked(woken)
 
     def _tell(self, at: int, written: list[Written]) -> None:
         for queue in self._listening:

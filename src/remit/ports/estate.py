@@ -1,0 +1,92 @@
+"""The centre, as an edge sees it, and the edges, as the centre sees them. Messages are those of `formats.estate`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from remit.domain.estate import EdgeSeen
+from remit.domain.flow import Json
+from remit.formats.estate import Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The answer to a beat: the statement, and how far this edge's log has been taken in."""
+
+    statement: Signed
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A task, in the statement's body, and the key (32 bytes) that digests what it reads: that goes to nobody else."""
+
+    statement: Signed
+    memory: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One event of an edge's log at its place, as its leaf bytes, and the bodies of the rows that it wrote."""
+
+    index: int
+    leaf: bytes
+    bodies: Sequence[bytes]
+
+
+class Centre(Protocol):
+    """How an edge reaches the centre. Every call is bounded in time and size; `Unavailable` when there is no answer."""
+
+    async def snapshot(self, nonce: str) -> Signed:
+        """What is in force now; its `size` is where frames go on from."""
+        ...
+
+    async def catalogue(self, digest: str) -> Mapping[str, str]:
+        """The files of one revision, unverified: their digest must be this one."""
+        ...
+
+    async def frames(self, since: int) -> Sequence[Signed]:
+        """Frames from `since` on, without gaps, as far as one answer goes; none at the end of the log."""
+        ...
+
+    def pushed(self, since: int) -> AsyncIterator[Signed]:
+        """Frames as they come. It may begin late, end, repeat itself or leave something out: then ask for `frames`."""
+        ...
+
+    async def beat(self, nonce: str, seen: EdgeSeen) -> Heard:
+        """How long the log is, at least, counting all that was committed before this was asked."""
+        ...
+
+    async def entrust(self, task: str, seat: str, nonce: str) -> Handed:
+        """Take this task; the same again while it is held. `NotEntrusted`, `Absent`."""
+        ...
+
+    async def give_back(self, task: str, seat: str, through: int) -> None:
+        """Return a task: everything before `through` in this edge's log has been reported. Twice is fine."""
+        ...
+
+    async def report(self, seat: str, events: Sequence[Reported]) -> int:
+        """Report a stretch of this edge's log; returns how far it has been taken in, which may be less."""
+        ...
+
+    async def call(self, path: str, body: Json) -> tuple[int, Json]:
+        """Pass a request of somebody whom the edge has authenticated on to the centre: status and answer."""
+        ...
+
+
+class Edges(Protocol):
+    """What edges last said of themselves: telemetry that every replica can read, and no part of the log."""
+
+    async def saw(self, found: Sequence[EdgeSeen]) -> None:
+        """Keep the newest for each edge."""
+        ...
+
+    async def seen(self) -> Sequence[EdgeSeen]:
+        """The newest of every edge, by name."""
+        ...
+
+    async def newest_event(self) -> int:
+        """The highest number of an event that has no place in the log yet; 0 when every one has."""
+        ...
