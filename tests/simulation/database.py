@@ -13,8 +13,10 @@ from typing import Any
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
-from remit.ports import Appended
+from remit.ports import Appended, Wake
+from remit.store.bell import Bell
 from remit.store.memory import MemoryStore
 from remit.store.row_cache import RowCache
 
@@ -52,6 +54,7 @@ class Database(MemoryStore):
         self.next_number = 1
         self.placed: set[int] = set()
         self.down = False
+        self.listening: list[SimulatedStore] = []
         self.fsync: Callable[[], float] = lambda: 0.0
         self.committed: Callable[[int, bytes, Sequence[EncodedPut]], None] = lambda number, leaf, puts: None
         self._open: list[Transaction] = []
@@ -227,11 +230,13 @@ class Database(MemoryStore):
         self._waiting = still + self._waiting
 
 
-class SimulatedStore:
+class SimulatedStore(Bell):
     """One replica's store over the network: the shape of `PostgresStore`, its committer included."""
 
     def __init__(self, database: Database, node: Node, network: Network) -> None:
+        super().__init__()
         self.database, self.node, self.network = database, node, network
+        database.listening.append(self)
         self._cache = RowCache()
         self._queue: asyncio.Queue[tuple[EncodedChange, asyncio.Future[int]]] = asyncio.Queue()
         self._committer = node.spawn(self._run())
@@ -333,6 +338,18 @@ class SimulatedStore:
         finally:
             coroutine.close()
 
+    def wake(self, *kinds: Wake) -> None:
+        """NOTIFY: in this process at once, in the others unless it is lost."""
+        super().wake(*kinds)
+        network, database = self.network, self.database
+
+        def notified() -> None:
+            for other in database.listening:
+                if other is not self and other.node.alive:
+                    network.send(database.node.name, other.node, "NOTIFY", lambda other=other: Bell.wake(other, *kinds))
+
+        network.send(self.node.name, database.node, "NOTIFY", notified)
+
     # --- committing ---
 
     async def commit(self, change: Change) -> int:
@@ -361,6 +378,8 @@ class SimulatedStore:
             results = [Conflict("A row appeared in between.")]
         except Refusal as failure:
             results = [StoreUnavailable(failure.message, inside=failure.inside)] * len(waiters)
+        if any(isinstance(r, int) and e.event in URGENT for (e, _), r in zip(waiters, results, strict=True)):
+            self.wake(Wake.URGENT)
         for (_, future), result in zip(waiters, results, strict=True):
             if future.done():
                 continue
@@ -412,6 +431,9 @@ class SimulatedStore:
         method = getattr(self.database, name)
 
         async def through(*args: Any) -> Any:
-            return await self._through(name, method(*args))
+            result = await self._through(name, method(*args))
+            if name == "append":
+                self.wake(Wake.SEQUENCED)
+            return result
 
         return through

@@ -17,7 +17,8 @@ from remit.attest import Attestors
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.formats.tlog import note_key
 from remit.issuers.keyring import RootSealer
-from remit.ports import Env
+from remit.ports import Env, Wake
+from remit.ports.env import _IN_FORCE
 from remit.verbs.apply import apply
 from remit.verbs.attest import JoinEvidence, attest, invite
 from remit.work import driver as driving
@@ -61,17 +62,16 @@ class Quiet:
 class Driver(driving.Driver):
     """The real one, with the passes that end things and extend the log, at a pace that leaves time for others."""
 
-    def begin(self, env: Env, log: Any, idle: float) -> None:
+    idle = 1.0
+
+    def _reconcilers(self, env: Env, log: Any, log_name: str, forget: Any) -> Any:
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
 
-        async def extend() -> bool:
-            return bool(await sequence(log, env.signer, LOG))
-
-        self._tasks = [
-            asyncio.create_task(self._run("end_leases", leases, idle, self._woken)),
-            asyncio.create_task(self._run("sequence", extend, idle, None)),
-        ]
+        return (
+            driving.Reconciler("end_leases", leases, self.idle, Wake.NUDGED),
+            driving.Reconciler("sequence", lambda: sequence(log, env.signer, log_name), self.idle, Wake.URGENT),
+        )
 
 
 class Replica:
@@ -88,10 +88,11 @@ class Replica:
         adapter = Adapter(house.outside, self.node, house.network)
         self.env = environment(self.store, lambda config: adapter, self.node.clock, house.rng, self.driver.nudge)
         if idle:
-            self.node.spawn(self._start(idle))
+            self.driver.idle = idle
+            self.node.spawn(self._start())
 
-    async def _start(self, idle: float) -> None:
-        self.driver.begin(self.env, self.store, idle)
+    async def _start(self) -> None:
+        self.driver.start(self.env, self.store, LOG, self.store.forget_spent)
 
     def call(self, kind: CallerKind, name: str, jkt: str = "") -> Call:
         """As the edge of this replica makes it: by its own clock."""
@@ -161,6 +162,7 @@ class House:
         wires = Weather(max(0.2, settings.latency / 5), 2_000, settings.late and settings.late * 10, settings.broken)
         self.wires = Network(self.loop, Random(f"wires {seed}"), wires, self.say)
         start = begun()
+        _IN_FORCE.clear()  # a cache of the process: what an earlier run left there would save this one a read
         self.jkts = start.jkts
         self.database = Database(Node("db", self.loop))
         self.database.load(start.database)

@@ -44,8 +44,7 @@ class Node:
 
     def spawn(self, coroutine: Any) -> asyncio.Task[Any]:
         """Run it on this node."""
-        task = self.loop.create_task(coroutine, context=self.context.copy())
-        return task
+        return self.loop.create_task(coroutine, context=self.context.copy())
 
     def kill(self) -> None:
         """Nothing of it runs any more."""

@@ -49,8 +49,10 @@ class Outside:
         await self._takes()
 
     async def _takes(self) -> None:
-        longest = 40.0 if self.slow_one_in and not self.rng.randrange(self.slow_one_in) else self.slow
-        await asyncio.sleep(self.rng.random() * longest)
+        rng, seconds = self.rng, self.rng.random() * self.slow
+        if self.slow_one_in and not rng.randrange(self.slow_one_in):  # anything, or just about a mint window
+            seconds = rng.choice((rng.random() * 40, 25.5 + rng.random() * 5))
+        await asyncio.sleep(seconds)
         if self.down or (self.mute_one_in and not self.rng.randrange(self.mute_one_in)):
             raise IssuerUnavailable("It failed, before or after.")
 

@@ -13,6 +13,7 @@ import pytest
 from tests.simulation.loop import Node, SimulatedLoop, Stuck
 from tests.simulation.planted import BUGS, planted
 from tests.simulation.run import simulate, smaller
+from tests.simulation.settings import Settings
 
 SOME = range(12)
 FAILED_ONCE = {
@@ -29,14 +30,13 @@ def test_all_laws_hold(seed):
 
 def test_a_seed_is_one_schedule_in_every_process():
     """Names of sets and dicts are hashed otherwise in each; nothing may depend on that, nor on what ran before."""
-    seeds = (3, 5, 169)
-    here = [simulate(seed).digest for seed in (*seeds, *seeds)]
-    assert here[:3] == here[3:]
+    seeds = [*[seed for seed in range(40) if Settings.drawn(seed).catalogues][:3], 169]
+    here = [simulate(seed).digest for seed in (*seeds, *reversed(seeds))]
+    assert here[: len(seeds)] == here[: len(seeds) - 1 : -1]
     code = f"from tests.simulation.run import simulate\nprint(*[simulate(seed).digest for seed in {seeds}])"
-    for hashes in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hashes}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.split() == here[:3]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == here[: len(seeds)]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
