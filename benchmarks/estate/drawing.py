@@ -76,7 +76,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    found = [10.0**power * part for power in range(0, 7) for part in (1, 2, 5)]
+    found = [10.0**power * part for power in range(7) for part in (1, 2, 5)]
     return [tick for tick in found if low <= tick <= high]
 
 

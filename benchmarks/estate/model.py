@@ -273,7 +273,7 @@ def storm(estate: Estate, returning: Return, seed: int = 1, seconds: float = 120
 def rollout(estate: Estate, kilobytes: float, gigabits: float, over: float, seed: int = 1) -> list[float]:
     """Ms until each edge has a catalogue that was applied at 0, when they fetch it within `over` ms of hearing of it.
 
-    A replica serves it from memory, at half a µs a KB, and its network carries `gigabits` a second.
+    A replica reads and writes it out anew for each, and its network carries `gigabits` a second.
     """
     world = World(estate, seed)
     rng, found = world.rng, []
@@ -283,7 +283,7 @@ def rollout(estate: Estate, kilobytes: float, gigabits: float, over: float, seed
 
     def fetch(edge: int) -> None:
         place = edge % estate.replicas
-        done = world.replicas[place].serve(world.now, COSTS["request"] + kilobytes * 0.5)
+        done = world.replicas[place].serve(world.now, COSTS["request"] + kilobytes * COSTS["catalogue_kb"])
         wire[place] = max(wire[place], done) + bits / (gigabits * 1e3)
         found.append((wire[place] + estate.link.delay(rng)) / MS)
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from drawing import Line, plot  # noqa: E402
-from model import COSTS, Estate, Link, Return, freshness, propagation, quantile, rollout, storm  # noqa: E402
+from drawing import Line, plot
+from model import COSTS, Estate, Link, Return, freshness, propagation, quantile, rollout, storm
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LOSSY = Link(lost_one_in=100)
@@ -172,17 +172,71 @@ def reports() -> tuple[dict[str, str], dict[str, str]]:
     )
     streams = COSTS["stream_bytes"] / 1024
     costs = [(f"`{name}`", f"{value:,.0f}") for name, value in COSTS.items() if not name.startswith("measured")]
+    floor = 800 * COSTS["push"] / 1e3
+    checked = table(
+        ("a frame to 800 streams of one replica, ms", "half of them", "the last"),
+        [
+            ("the model, with a core to itself", f"{floor / 2:.0f}", f"{floor:.0f}"),
+            (
+                "measured over sockets, two busy cores",
+                f"{COSTS['measured_p50'] / 1e3:.0f}",
+                f"{COSTS['measured_max'] / 1e3:.0f}",
+            ),
+        ],
+    )
     kept = table(
         ("at a replica of 3, for 10,000 edges", "MB"),
         [("streams, without TLS", f"{10_000 / 3 * streams / 1024:,.0f}"), ("50,000 things told", "25")],
     )
-    return {}, {"reports": table(head, rows), "memory": kept, "costs": table(("cost", "µs, or bytes"), costs)}
+    return {}, {
+        "reports": table(head, rows),
+        "memory": kept,
+        "checked": checked,
+        "costs": table(("cost", "µs, or bytes"), costs),
+    }
+
+
+def ending() -> tuple[dict[str, str], dict[str, str]]:
+    """A million open tasks end all the time, and each end is told."""
+    rows = []
+    for life, name in ((8 * 3_600, "8 h"), (3_600, "1 h"), (900, "15 min")):
+        ends = 1_000_000 / life
+        frames = min(ends, 100.0)  # one a sequencing; those of 10 ms share one
+        to_all = frames * 10_000 / 3 * COSTS["push"] / 1e6
+        to_home = ends / 3 * (COSTS["frame_sign"] + COSTS["push"]) / 1e6
+        work = ends * (4 * COSTS["request"] + 2_000) / 3 / 1e6
+        writes = ends * 6
+        rows.append(
+            (
+                name,
+                f"{ends:,.0f}",
+                f"{frames:,.0f}",
+                f"{frames * 10_000:,.0f}",
+                f"{to_all:.2f}",
+                f"{to_home:.3f}",
+                f"{work:.2f}",
+                f"{writes:,.0f}",
+                f"{writes * COSTS['db_write'] / 1e6:.2f}",
+            )
+        )
+    head = (
+        "life of a task",
+        "ends/s",
+        "frames/s",
+        "pushes/s, all to all",
+        "load of a replica of 3 by that",
+        "if only its home were told",
+        "load by opening, entrusting, returning, ending",
+        "row writes/s",
+        "database cores",
+    )
+    return {}, {"ending": table(head, rows)}
 
 
 def main() -> int:
     wrong = 0
     text = before = (DOCS / "scale.md").read_text()
-    for part in (spread, asking, returns, catalogues, reports):
+    for part in (spread, asking, returns, catalogues, reports, ending):
         drawings, tables = part()
         for name, drawing in drawings.items():
             path = DOCS / "images" / f"scale-{name}.svg"

@@ -238,13 +238,14 @@ class SimulatedStore(Bell):
         self.database, self.node, self.network = database, node, network
         database.listening.append(self)
         self._cache = RowCache()
-        self._queue: asyncio.Queue[tuple[EncodedChange, asyncio.Future[int]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[EncodedChange, asyncio.Future[int]] | None] = asyncio.Queue()
         self._committer = node.spawn(self._run())
         self.acknowledged: Callable[[int], None] = lambda number: None
 
     async def close(self) -> None:
-        """Disconnect."""
-        self._committer.cancel()
+        """Flush and disconnect."""
+        self._queue.put_nowait(None)
+        await self._committer
 
     async def ask(self, what: str, do: Callable[[], Any], tx: Transaction | None = None) -> Any:
         """One round trip; what cannot be known is `StoreUnavailable`."""
@@ -353,6 +354,8 @@ class SimulatedStore(Bell):
     # --- committing ---
 
     async def commit(self, change: Change) -> int:
+        if self._committer.done():
+            raise StoreUnavailable("The store is closed.")
         future = self.node.loop.create_future()
         self._queue.put_nowait((encode(change), future))
         number: int = await future
@@ -360,11 +363,15 @@ class SimulatedStore(Bell):
         return number
 
     async def _run(self) -> None:
-        while True:
+        stopping = False
+        while not stopping:
             batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
+            while batch[-1] is not None and len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            await self._commit_batch(batch)
+            stopping = batch[-1] is None
+            waiters = [waiter for waiter in batch if waiter is not None]
+            if waiters:
+                await self._commit_batch(waiters)
 
     async def _commit_batch(self, waiters: Sequence[tuple[EncodedChange, asyncio.Future[int]]]) -> None:
         results: Sequence[Any]

@@ -28,6 +28,13 @@ def test_all_laws_hold(seed):
     assert not found.problem, "\n".join([found.problem, *found.lines, f"python -m tests.simulation {seed} --trace"])
 
 
+@pytest.mark.soak
+def test_many_schedules_hold_all_laws():
+    first, count = int(os.environ.get("REMIT_SOAK_SEED", "1000000")), int(os.environ.get("REMIT_SOAK_SEEDS", "3000"))
+    broken = [(seed, found.problem) for seed in range(first, first + count) if (found := simulate(seed)).problem]
+    assert not broken
+
+
 def test_a_seed_is_one_schedule_in_every_process():
     """Names of sets and dicts are hashed otherwise in each; nothing may depend on that, nor on what ran before."""
     seeds = [*[seed for seed in range(40) if Settings.drawn(seed).catalogues][:3], 169]
