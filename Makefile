@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd
 .DEFAULT_GOAL := help
-.PHONY: help adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages mcp-conformance
+.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,12 @@ bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 
 soak: $(VENV)/.dev ## The slow lanes
 	@$(BIN)/python -m pytest -q -m soak
+
+simulate: $(VENV)/.dev ## Schedules under the simulator: SECONDS=60, or one again with SEED=…
+	@$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED) --trace,--seconds $(or $(SECONDS),60) --from $$(date +%s)000)
+
+scale: $(VENV)/.dev ## The tables and drawings of docs/scale.md, from what messages cost
+	@$(BIN)/python benchmarks/estate/scale.py
 
 MCP_SUITE := $(VENV)/mcp-conformance
 $(MCP_SUITE)/ref/node_modules:

@@ -32,6 +32,7 @@ FILES = {
     "console_pages.py": ("console.page",),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
+    "estate/costs.py": ("estate.cost",),
     "svid.py": ("svid.issue", "svid.fetch"),
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
