@@ -13,6 +13,7 @@ import os
 import random
 import re
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -214,13 +215,9 @@ def large(nodes: int) -> None:
 
 
 root = Path(os.environ.get("REMIT_IAM_VULNERABLE", "/nowhere"))
-if root.is_dir():
+if root.is_dir() and find_spec("hcl2"):
     judge(root)
 else:
-    emit(
-        "blast.iam_vulnerable",
-        "remit",
-        0,
-        note="absent: set REMIT_IAM_VULNERABLE to a clone of BishopFox/iam-vulnerable",
-    )
+    how = "absent: pip install python-hcl2, and set REMIT_IAM_VULNERABLE to a clone of BishopFox/iam-vulnerable"
+    emit("blast.iam_vulnerable", "remit", 0, note=how)
 large(100_000)
