@@ -71,7 +71,7 @@ def test_no_secret_is_in_a_unit_or_its_environment(unit):
 
 
 def test_what_they_start_is_there():
-    for unit in ("remit.service", "remit-gateway@.service"):
+    for unit in NAMES:
         words = shlex.split(dict(settings(unit))["ExecStart"])
         assert words[0] == "/opt/remit/bin/remit" and words[1] == "--json" and words[2] in COMMANDS
         told = subprocess.run([REMIT, words[2], "--help"], capture_output=True, text=True, timeout=60).stdout
