@@ -20,7 +20,7 @@ from remit.domain.errors import Busy, Unavailable
 from remit.formats.estate import Body, Said, Signed, Statement, encode
 from remit.ports import Edges, Env, LogReader, Wake, Wakes, looked
 
-LISTENERS = 4000
+LISTENERS = 1500  # well below what the server takes at once: streams must not keep questions out
 EACH = 8
 WAITING = 64
 EMPTY_EVERY = 1.0
