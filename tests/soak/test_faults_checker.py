@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from remit.log.merkle import leaf_hash, root_of
-from tests.soak.faults.checker import MS, Violation, availability, check, prefix_roots, story
+from tests.soak.faults.checker import MS, Violation, check, prefix_roots
 from tests.soak.faults.evidence import Entry, Evidence, Head, Sighting
 from tests.soak.faults.history import Op, Writer, read
 from tests.soak.faults.nemesis import Hosts, schedule
+from tests.soak.faults.story import availability, story
 
 BOUND = {"read": 5_000, "write": 5_000, "irreversible": 5_000}
 

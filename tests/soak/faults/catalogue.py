@@ -6,6 +6,14 @@ from collections.abc import Mapping, Sequence
 
 PURPOSES = ("steady", "steady", "moving")
 MOST = 1000
+BOUNDS = {"read": 3_000, "write": 2_000, "irreversible": 2_000}  # ms: how old what an edge knows may be
+_EDGE = """
+[edges.{name}]
+url = "{url}"
+owner = "olga"
+stale_after = "2s"
+stale = {{ read = "3s" }}
+"""
 _PURPOSE = """
 owner = "olga"
 agents = [{agents}]
@@ -51,7 +59,7 @@ when { resource.effect == "irreversible" } unless { context.approved };
 def files(agents: Sequence[str], revision: int, edges: Mapping[str, str]) -> dict[str, str]:
     """The catalogue; another `revision` is another `moving`."""
     named = ", ".join(f'"{name}"' for name in agents)
-    placed = "".join(f'[edges.{name}]\nurl = "{url}"\nowner = "olga"\n' for name, url in edges.items())
+    placed = "".join(_EDGE.format(name=name, url=url) for name, url in edges.items())
     return {
         "remit.toml": '[people.frank]\ngroups = ["finance"]\n[people.olga]\n'
         f'[issuers.shop]\nkind = "postgres"\ndsn_env = "SHOP_DSN"\n{placed}',

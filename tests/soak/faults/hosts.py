@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -79,6 +79,12 @@ class Switch:
             run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
             for device in ("eth0", "lo"):
                 run("ip", "-n", name, "link", "set", device, "up")
+
+    def names(self, file: Path, known: Mapping[str, Sequence[str]]) -> None:
+        """Names that every host knows; one may be that of several hosts, any of which is tried."""
+        lines = ["127.0.0.1 localhost", *(f"{self.address[h]} {name}" for name, found in known.items() for h in found)]
+        file.write_text("\n".join(lines) + "\n")
+        run("mount", "--bind", str(file), "/etc/hosts")
 
     def cut(self, a: str, b: str, *, one_way: bool = False) -> None:
         """Nothing arrives at `b` from `a`, nor the other way round."""

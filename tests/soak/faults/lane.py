@@ -29,14 +29,15 @@ import httpx
 import psycopg
 
 from . import catalogue, gather, hosts
-from .checker import RECOVERY, Violation, availability, check, story
+from .checker import RECOVERY, Violation, check
 from .evidence import Evidence, Sighting
 from .history import Op, now, read
 from .nemesis import Hosts, Nemesis, schedule
-from .parties import CENTRE, PORT, Database, Party, replica, wait_for
+from .parties import CENTRE, PORT, Database, Party, called, edge, enrol, replica, wait_for
+from .story import availability, story
 
 REPLICAS = ("r1", "r2", "r3")
-DISK = "200m"
+DISK, EDGE_DISK = "200m", "24m"
 CALM = 0.1
 JUMP = 700  # seconds: past the longest wait that a clock which ran ahead may have written down
 SHOP = (
@@ -48,10 +49,11 @@ SHOP = (
 )
 
 
-def outside(seconds: float, seed: int, bug: str = "", keep: str = "") -> int:
+def outside(seconds: float, seed: int, bug: str = "", keep: str = "", edges: int = 4) -> int:
     """Run the lane in namespaces of its own; what it says goes to standard output. Its exit status: 1 is a violation."""
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m"]
     command += ["tests.soak.faults.lane", "--seconds", str(seconds), "--seed", str(seed), "--bug", bug, "--keep", keep]
+    command += ["--edges", str(edges)]
     child = subprocess.Popen(command, cwd=Path(__file__).parents[3])
     try:
         return child.wait()
@@ -68,13 +70,16 @@ def tell(text: str) -> None:
 class Lane:
     """Everybody, from the first process to the last look."""
 
-    def __init__(self, folder: Path, seconds: float, seed: int, bug: str) -> None:
+    def __init__(self, folder: Path, seconds: float, seed: int, bug: str, edges: int) -> None:
         self.folder, self.seconds, self.seed = folder, seconds, seed
         self.began, self.sightings, self.notes = time.monotonic(), list[Sighting](), list[str]()
-        self.switch = hosts.Switch([*REPLICAS, "db", "shop", "agents"])
+        self.edge_names = tuple(f"e{number + 1}" for number in range(edges))
+        self.switch = hosts.Switch([*REPLICAS, *self.edge_names, "db", "shop", "agents"])
         at = self.switch.address
         self.tls = folder / "tls"
-        self.ca = str(hosts.certificates(self.tls, {CENTRE: " ".join(at[name] for name in REPLICAS)}))
+        named = {CENTRE: list(REPLICAS), **{called(name): [name] for name in self.edge_names}}
+        self.switch.names(folder / "hosts", named)
+        self.ca = str(hosts.certificates(self.tls, {n: " ".join(at[h] for h in found) for n, found in named.items()}))
         self.db = Database("db", at["db"], folder, DISK)
         self.shop = Database("shop", at["shop"], folder, DISK)
         env = {
@@ -82,12 +87,15 @@ class Lane:
             "SHOP_DSN": self.shop.dsn("boss", "boss-password"),
         }
         self.replicas = [replica(name, at[name], folder, self.db.dsn(), env, self.tls, bug) for name in REPLICAS]
-        self.parties: dict[str, Party] = {one.name: one for one in (*self.replicas, self.db, self.shop)}
         self.disks = {"db": self.db.disk, "shop": self.shop.disk}
+        self.disks |= {name: hosts.small_disk(folder / name, EDGE_DISK) for name in self.edge_names}
+        edges = [edge(name, at[name], folder, self.tls, bug) for name in self.edge_names]
+        self.parties: dict[str, Party] = {one.name: one for one in (*self.replicas, *edges, self.db, self.shop)}
+        self.edges = {name: f"https://{called(name)}:{PORT}" for name in self.edge_names}
         self.agents = [f"bot{number}" for number in range(6)]
         self.history = folder / "history.jsonl"
         self.workload: subprocess.Popen[bytes] | None = None
-        self.quiet = threading.Event()
+        self.quiet, self.key = threading.Event(), ""
 
     # --- before ---
 
@@ -100,17 +108,25 @@ class Lane:
             wait_for(lambda name=one.name: self.ready(name), 60, f"{one.name} does not start")
         self.key = (self.folder / "r1" / "operator.key").read_text().strip()
         with self.http("r1") as http:
-            answer = http.post("/v1/catalogue", json={"files": catalogue.files(self.agents, 0, {})})
+            answer = http.post("/v1/catalogue", json={"files": catalogue.files(self.agents, 0, self.edges)})
             assert answer.status_code == 200, answer.text
             frank = http.post("/v1/keys", json={"kind": "person", "name": "frank"}).json()["key"]
             tokens = {
                 name: http.post(f"/v1/agents/{name}/join-tokens", json={}).json()["join_token"] for name in self.agents
             }
+            for name in self.edge_names:
+                enrol(
+                    name, self.folder, http.post("/v1/keys", json={"kind": "edge", "name": name}).json()["key"], self.ca
+                )
+                self.parties[name].start()
+        for name in self.edge_names:
+            wait_for(lambda name=name: self.ready(name), 60, f"{name} does not start")
         plan = {
             "seed": self.seed,
             "url": f"https://{CENTRE}:{PORT}",
-            "replicas": {name: self.switch.address[name] for name in REPLICAS},
-            "edges": {},
+            "doors": {name: self.switch.address[name] for name in (*REPLICAS, *self.edge_names)},
+            "replicas": REPLICAS,
+            "edges": self.edges,
             "agents": tokens,
             "at_once": 2,
             "pause": (0.05, 0.5),
@@ -134,9 +150,9 @@ class Lane:
         except httpx.HTTPError:
             return False
 
-    def http(self, name: str) -> httpx.Client:
-        """As the operator, at one replica."""
-        headers = {"Authorization": f"Bearer {self.key}"} if hasattr(self, "key") else {}
+    def http(self, name: str, key: str = "") -> httpx.Client:
+        """As an operator, at one replica or edge."""
+        headers = {"Authorization": f"Bearer {key or self.key}"} if key or self.key else {}
         url = f"https://{self.switch.address[name]}:{PORT}"
         return httpx.Client(base_url=url, headers=headers, verify=gather.trusting(self.ca), timeout=20, trust_env=False)
 
@@ -144,12 +160,9 @@ class Lane:
 
     def storm(self) -> None:
         """The schedule, from its first fault to its last; whatever dies by itself is started again."""
-        links = [
-            *((one, "db") for one in REPLICAS),
-            *((one, "shop") for one in REPLICAS),
-            *(("agents", r) for r in REPLICAS),
-        ]
-        faults = schedule(self.seed, self.seconds, Hosts(REPLICAS, (), ("db", "shop"), (), links))
+        links = [(one, other) for one in REPLICAS for other in ("db", "shop", *self.edge_names)]
+        links += [("agents", one) for one in (*REPLICAS, *self.edge_names)]
+        faults = schedule(self.seed, self.seconds, Hosts(REPLICAS, self.edge_names, ("db", "shop"), (), links))
         nemesis = Nemesis(self.switch, self.parties, self.disks, faults)
         (self.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in faults))
         began, said, now_, done = time.monotonic(), 0.0, dict[str, None](), Counter[str]()
@@ -196,7 +209,7 @@ class Lane:
         for party in self.parties.values():
             party.resume()
             party.start()
-        healed, recovered = now(), dict[str, float | None].fromkeys(REPLICAS)
+        healed, recovered = now(), dict[str, float | None].fromkeys((*REPLICAS, *self.edge_names))
         until = time.monotonic() + RECOVERY
         while time.monotonic() < until and not all(recovered.values()):
             self.tend()
@@ -235,6 +248,10 @@ class Lane:
         """What is known now that all is quiet."""
         with self.http("r2") as http:
             log, head, key = gather.log(http)
+        edge_logs = {}
+        for name in self.edge_names:
+            with self.http(name, (self.folder / name / "data" / "operator.key").read_text().strip()) as http:
+                edge_logs[name] = gather.log(http)[0]
         ops: list[Op] = [op for op in read(self.history) if op.kind != "seen"]
         heads = gather.heads((op for op in read(self.history) if op.kind == "seen"), key)
         rows = gather.rows(self.db)
@@ -243,6 +260,8 @@ class Lane:
             ops=ops,
             log=log,
             replicas=REPLICAS,
+            edges=dict.fromkeys(self.edge_names, catalogue.BOUNDS),
+            edge_logs=edge_logs,
             heads=heads,
             head=head,
             unplaced=unplaced,
@@ -311,6 +330,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bug", default="")
     parser.add_argument("--keep", default="")
+    parser.add_argument("--edges", type=int, default=4)
     given = parser.parse_args()
     assert os.getpid() == 1, "this is started by tests.soak.faults.lane.outside"
     folder = Path(given.keep or tempfile.mkdtemp(prefix="remit-faults-"))
@@ -319,7 +339,7 @@ def main() -> int:
     tell(
         f"seed {given.seed}, {given.seconds:.0f} s{f', planted: {given.bug}' if given.bug else ''}; everything is kept in {folder}"
     )
-    lane = Lane(folder, given.seconds, given.seed, given.bug)
+    lane = Lane(folder, given.seconds, given.seed, given.bug, given.edges)
     good = False
     try:
         found, broken = lane.run()

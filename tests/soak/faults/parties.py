@@ -134,6 +134,28 @@ def replica(name: str, address: str, folder: Path, dsn: str, env: Mapping[str, s
     return Party(name, command, folder / f"{name}.log", {**env, **plant(bug)}, folder / f"{name}.clock")
 
 
+def edge(name: str, address: str, folder: Path, tls: Path, bug: str = "") -> Party:
+    """An edge with its store on a small disk of its own; it is enrolled before it is first started (see `enrol`)."""
+    data = folder / name / "data"
+    command = [REMIT, "--json", "edge", "run", "--data", str(data), "--host", address, "--port", str(PORT)]
+    command += ["--tls-cert", str(tls / f"{called(name)}.pem"), "--tls-key", str(tls / f"{called(name)}.key")]
+    return Party(name, command, folder / f"{name}.log", plant(bug), folder / f"{name}.clock")
+
+
+def called(name: str) -> str:
+    """The name in an edge's address."""
+    return f"{name}.faults"
+
+
+def enrol(name: str, folder: Path, key: str, ca: str) -> None:
+    """As an operator does it on the edge's host; it finds the centre by its name, at any replica."""
+    file = folder / f"{name}.key"
+    file.write_text(key + "\n")
+    file.chmod(0o600)
+    command = [REMIT, "edge", "enrol", name, "--centre", f"https://{CENTRE}:{PORT}", "--key-file", str(file)]
+    hosts.run("ip", "netns", "exec", name, *command, "--ca", ca, "--data", str(folder / name / "data"))
+
+
 def plant(bug: str) -> dict[str, str]:
     """The environment in which a process under test has this bug."""
     return {"PYTHONPATH": str(PLANTED), "FAULTS_PLANTED": bug} if bug else {}

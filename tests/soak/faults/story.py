@@ -1,0 +1,58 @@
+"""How a broken law is told, and how much was answered meanwhile."""
+
+from __future__ import annotations
+
+from .checker import MS, Violation
+from .evidence import Entry, Evidence
+
+
+def availability(found: Evidence) -> dict[str, tuple[int, int]]:
+    """Of the calls sent to each door while things went wrong: how many were answered, of how many."""
+    calls = [op for op in found.ops if op.kind == "call"]
+    doors = dict.fromkeys(op.door for op in calls)
+    return {
+        door: (sum(op.acknowledged for op in calls if op.door == door), sum(op.door == door for op in calls))
+        for door in sorted(doors)
+    }
+
+
+def story(found: Evidence, broken: Violation) -> list[str]:
+    """What matters of that task, from everybody, in order: the requests by the one clock, each with its events.
+
+    Calls that were permitted or denied as they should be are only counted.
+    """
+    zero = min((op.sent for op in found.ops), default=0)
+    told: list[tuple[int, str]] = []
+    plain = 0
+    opened = found.opened.get(broken.task)
+    names = {opened.more.get("agent"), opened.more.get("purpose")} if opened else set()
+    shown: set[int] = set()
+    for op in found.ops:
+        mine = op.task == broken.task or (op.kind in ("freeze", "unfreeze") and op.more.get("name") in names)
+        if not mine and not (op.kind == "apply" and broken.op is not None and "purpose" in broken.said):
+            continue
+        if op.kind == "call" and op is not broken.op:
+            plain += 1
+            shown.update(entry.place for entry in found.by_trace.get(op.trace, ()))
+            continue
+        answer = f"{op.said} after {(op.answered - op.sent) / MS:.1f} ms" if op.acknowledged else "no answer"
+        more = {k: v for k, v in op.more.items() if k not in ("agent", "purpose")}
+        told.append(
+            (op.sent, f"{(op.sent - zero) / 1e9:9.4f} s  {op.who} → {op.door}: {op.kind} {more or ''} {answer}")
+        )
+        for entry in found.by_trace.get(op.trace, ()):
+            shown.add(entry.place)
+            told.append((op.sent, f"{'':11}    place {entry.place}: {_brief(entry)}"))
+    rest = [e for e in found.by_task.get(broken.task, ()) if e.place not in shown and not e.permits]
+    lines = [line for _, line in sorted(told, key=lambda one: one[0])]
+    lines += [f"{'':11}    place {entry.place}: {_brief(entry)}" for entry in rest[:40]]
+    return [
+        f"{broken.rule}: task {broken.task}: {broken.said}",
+        *lines,
+        f"{'':11}  and {plain} other calls of this task",
+    ]
+
+
+def _brief(entry: Entry) -> str:
+    shown = {k: v for k, v in entry.data.items() if v and k not in ("task", "agent", "catalogue", "access", "policies")}
+    return f"{entry.kind} by {entry.said['by']} {shown} writes {[w[:3:2] for w in entry.said['writes']]}"
