@@ -18,7 +18,7 @@ class Doors(httpx.AsyncBaseTransport):
 
     def __init__(self, doors: Mapping[str, str], ca: str) -> None:
         self._doors = doors
-        self.copied: deque[tuple[str, httpx.Request]] = deque(maxlen=300)
+        self.copied: deque[tuple[str, str, httpx.Request]] = deque(maxlen=20_000)  # trace, door, request
         context = ssl.create_default_context(cafile=ca)
         self._inner = httpx.AsyncHTTPTransport(
             verify=context, limits=httpx.Limits(max_connections=400, max_keepalive_connections=100, keepalive_expiry=10)
@@ -27,8 +27,9 @@ class Doors(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = request.url.host
         if request.url.path.endswith("/calls"):
-            self.copied.append((TRACE.get(), httpx.Request(request.method, request.url, headers=request.headers.raw,
-                                                           content=await request.aread())))  # fmt: skip
+            content = await request.aread()
+            copy = httpx.Request(request.method, request.url, headers=request.headers.raw, content=content)
+            self.copied.append((TRACE.get(), DOOR.get(), copy))
         request.url = request.url.copy_with(host=self._doors[DOOR.get()])
         request.extensions = {**request.extensions, "sni_hostname": name}
         if TRACE.get():

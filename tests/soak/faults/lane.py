@@ -333,8 +333,9 @@ def main() -> int:
     parser.add_argument("--edges", type=int, default=4)
     given = parser.parse_args()
     assert os.getpid() == 1, "this is started by tests.soak.faults.lane.outside"
-    folder = Path(given.keep or tempfile.mkdtemp(prefix="remit-faults-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    if given.keep:
+        Path(given.keep).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="remit-faults-", dir=given.keep or None))
     folder.chmod(0o755)
     tell(
         f"seed {given.seed}, {given.seconds:.0f} s{f', planted: {given.bug}' if given.bug else ''}; everything is kept in {folder}"
