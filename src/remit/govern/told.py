@@ -14,6 +14,7 @@ from .reasons import REASONS
 _SAYS: Mapping[str, str] = {
     "AccessDecided": "{decided}: {tool}",
     "AccessKeyCreated": "A key was made for {name}, {kind}, good until {expires_at}",
+    "AccessKeyLearned": "The centre says that {name}, {kind}, has this key until {expires_at}",
     "AgentProved": "{agent} proved itself by {method}, good until {expires_at}",
     "ApprovalAnswered": "{person} said {answer}",
     "ApprovalEscalated": "Nobody had answered, so {to} is asked too",
@@ -41,6 +42,8 @@ _SAYS: Mapping[str, str] = {
     "DelegationDenied": "Denied: handing part of it to {to} for {purpose}",
     "EdgeForgotten": "Edge {edge} is gone for good, and {tasks} tasks it held ended: {reason}",
     "EdgeJoined": "Edge {edge} came with a store of its own",
+    "EdgeReportRefused": "Edge {edge} reported what it may not, at {index}: {flaw}",
+    "EdgeReported": "Edge {edge} said what concerns it alone, {first} to {through}",
     "EnvelopeRewrapped": "An envelope is under the new root key: {kind} {key}",
     "Followed": "Applied what the centre had written up to {size}",
     "FreezeReached": "The freeze of {reach} {name} reached the last of what it stops, in {took} ms",

@@ -121,7 +121,7 @@ class InviteRequest(Strict, frozen=True):
 
 
 class KeyRequest(Strict, frozen=True):
-    """A bearer key for a person, operator, auditor or enforcement point."""
+    """A bearer key for a person, operator, auditor, enforcement point or edge."""
 
     kind: str
     name: str

@@ -50,8 +50,11 @@ from .decision import (
     IssueDenied,
 )
 from .estate import (
+    AccessKeyLearned,
     EdgeForgotten,
     EdgeJoined,
+    EdgeReported,
+    EdgeReportRefused,
     Followed,
     TaskEntrusted,
     TaskLetGo,
@@ -125,6 +128,7 @@ Event: TypeAlias = (
     | FreezeReached
     | Unfroze
     | AccessKeyCreated
+    | AccessKeyLearned
     | SecretSealed
     | SecretOverdue
     | SecretRetiring
@@ -196,6 +200,8 @@ Event: TypeAlias = (
     | ConsentRedeemed
     | ConsentReplayed
     | EdgeJoined
+    | EdgeReported
+    | EdgeReportRefused
     | EdgeForgotten
     | TaskEntrusted
     | TaskRecalled
@@ -217,6 +223,7 @@ URGENT = frozenset(
         SessionEnded,
         SigningKeyReplaced,
         TaskEnded,
+        TaskRecalled,
         Unfroze,
     )
 )
