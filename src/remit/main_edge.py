@@ -94,7 +94,7 @@ async def _serve(
 
     async with open_edge(settings, enrolment) as (house, work):
         server, _ = server_of(create_app(house, EDGE_ROUTES), settings.tls_cert, settings.tls_key)
-        stopping(server, house.changes.close)
+        stopping(server, house.close)
         host, port = socket.getsockname()[:2]
         scheme = "https" if settings.tls_cert else "http"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -115,8 +115,12 @@ async def open_edge(
     centre: Any = None,
     clock: Callable[[], int] | None = None,
     boottime: Callable[[], int] | None = None,
+    by_itself: bool = True,
 ) -> AsyncIterator[tuple[EdgeHouse, EdgeWork]]:
-    """Open the store, the keys and the reconcilers; let tasks go home and close them in the other order."""
+    """Open the store, the keys and the reconcilers; let tasks go home and close them in the other order.
+
+    Not `by_itself`: no pass runs unless somebody calls it.
+    """
     import os
     import secrets
     import time
@@ -133,7 +137,9 @@ async def open_edge(
     from remit.store.sqlite import SqliteStore
     from remit.web.console.live import Changes
     from remit.web.edge import EdgeHouse
+    from remit.web.frames import Frames
     from remit.web.metrics import Metrics
+    from remit.web.sightings import Sightings
     from remit.work.edge.edge import EdgeWork
     from remit.work.edge.follow import Follow
     from remit.work.edge.freshness import Freshness
@@ -174,10 +180,13 @@ async def open_edge(
         report = Report(env, reached, store, log_name, follow, sealer, settings.backlog)
         work = EdgeWork(env, reached, freshness, follow, take, report, metrics)
         await operator_key(env, settings.data, now())
-        await work.start(store.forget_spent)
+        await work.begin()
+        if by_itself:
+            work.start(store.forget_spent)
         providers = SignIns(RelyingParty(os.environ))
         try:
-            yield EdgeHouse(env, store, log_name, now, metrics, Changes(store), providers, place=work), work
+            beside = (Changes(store), providers, Frames(env, store, work.nudge), Sightings(store))
+            yield EdgeHouse(env, store, log_name, now, metrics, *beside, place=work), work
         finally:
             await work.close()
     finally:

@@ -84,8 +84,8 @@ class Task:
         return self.held_by(caller) or caller.kind is CallerKind.ENFORCER
 
     def must_be_at(self, place: str) -> None:
-        """While it is open only its home decides anything for it; `NotHome` says where that is."""
-        if self.home != place and self.state is TaskState.OPEN:
+        """Only its home decides anything for it; `NotHome` says where that is. That it is over the centre says too."""
+        if self.home != place and (place or self.state is TaskState.OPEN):
             raise NotHome(self.id, self.home)
 
     @property

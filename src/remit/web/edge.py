@@ -16,6 +16,8 @@ from remit.domain.flow import Json
 from remit.domain.identity import Identity
 from remit.formats import rfc9068
 from remit.ports.estate import Place
+from remit.verbs.decide import decide
+from remit.verbs.observe import observe
 
 from . import api_agents as agents
 from . import authzen, log, ops, shapes
@@ -49,7 +51,7 @@ class EdgeHouse(House):
         task = _checked(access.task)
         try:
             await self._at_home(call, task)
-            return await super().decided(call, access)
+            return self.shown(await decide(self.env, call, access))
         except (NotEntrusted, NotHome) as elsewhere:
             await self._let_go(call, task, elsewhere)
         body: dict[str, Json] = {"tool": access.tool, "arguments": access.arguments, "pin": access.pin}
@@ -60,7 +62,8 @@ class EdgeHouse(House):
         _checked(task)
         try:
             await self._at_home(call, task)
-            return await super().observed(call, task, wanted, size)
+            row = await observe(self.env, call, task, wanted.tool, wanted.content, size=size)
+            return shapes.observation(row)
         except (NotEntrusted, NotHome) as elsewhere:
             await self._let_go(call, task, elsewhere)
         body = {"tool": wanted.tool, "content": wanted.content}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from remit.domain.caller import AccessKey, Call, Caller
-from remit.domain.decision import Access, word
+from remit.domain.decision import Access, Decision, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
@@ -116,7 +116,10 @@ class House:
 
     async def decided(self, call: Call, access: Access) -> dict[str, Any]:
         """One decision as it is shown."""
-        found = await at_home(self.env, call, access.task, lambda call: decide(self.env, call, access), "a call")
+        return self.shown(await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call"))
+
+    def shown(self, found: Decision) -> dict[str, Any]:
+        """A decision, counted."""
         self.metrics.decisions.labels(word(found)).inc()
         return shapes.decision(found, self.url)
 

@@ -13,7 +13,7 @@ import structlog
 from remit.domain import events
 from remit.domain.caller import AccessKey, Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Conflict, Forbidden, NotEntrusted, Refusal, Unauthenticated, Unavailable
+from remit.domain.errors import Conflict, Forbidden, NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
 from remit.domain.estate import Held
 from remit.domain.flow import Json
 from remit.formats import rfc9457
@@ -65,6 +65,7 @@ class EdgeWork:
         self._observer = observer
         self._woken = asyncio.Event()
         self._behind = asyncio.Event()
+        self.flaw = ""
         self._closing = False
         self._joined = False
         self._elsewhere: dict[str, int] = {}
@@ -75,22 +76,25 @@ class EdgeWork:
 
     # --- running ---
 
-    async def start(self, forget: Callable[[int], Awaitable[int]]) -> None:
-        """Go on where the store is, and begin."""
-
-        async def tidy() -> bool:
-            return bool(await forget(self._env.clock()))
-
+    async def begin(self) -> None:
+        """Go on where the store is."""
         await self._report.begin()
         await self._take.begin()
         if await self._follow.begin():
             self._ready.set()
+
+    def start(self, forget: Callable[[int], Awaitable[int]]) -> None:
+        """Run every pass again and again, until `close`."""
+
+        async def tidy() -> bool:
+            return bool(await forget(self._env.clock()))
+
         passes: tuple[tuple[str, Callable[[], Awaitable[bool]], Callable[[], float], asyncio.Event | None], ...] = (
             ("sequence", self._report.extend, lambda: EXTEND_EVERY, None),
-            ("report", self._reported, lambda: REPORT_EVERY, self._woken),
-            ("beat", self._beat, self._between_beats, None),
-            ("follow", self._pushed, lambda: 0.05, None),
-            ("pull", self._pull, lambda: 60.0, self._behind),
+            ("report", self.report, lambda: REPORT_EVERY, self._woken),
+            ("beat", self.beat, self._between_beats, None),
+            ("follow", self.pushed, lambda: 0.05, None),
+            ("pull", self.pull, lambda: 60.0, self._behind),
             ("forget", tidy, lambda: FORGET_EVERY, None),
         )
         self._tasks = [asyncio.create_task(self._run(*one)) for one in passes]
@@ -134,6 +138,12 @@ class EdgeWork:
                 moved = await one_pass()
                 failures = 0
                 self._observer.passed(name, ok=True)
+            except SeatLost as lost:
+                self._freshness.give_up()
+                self.flaw = lost.message
+                failures += 1
+                self._observer.passed(name, ok=False)
+                self._tell(name, failures, lost)
             except Exception as failure:  # whatever it is: the edge goes on, and stale is the worst it becomes
                 failures += 1
                 self._observer.passed(name, ok=False)
@@ -164,27 +174,34 @@ class EdgeWork:
 
     # --- the passes ---
 
-    async def _pushed(self) -> bool:
+    async def pushed(self) -> bool:
+        """Join, if that is to come, and apply frames as long as they are pushed."""
+        await self.join()
+        async for frame in self._centre.pushed(self._follow.size):
+            if not await self._follow.apply(frame):
+                self._behind.set()
+        return False
+
+    async def join(self) -> None:
+        """Begin with a snapshot, once, unless there are tasks here that it would pass over."""
         if not self._follow.ready:
             await self._follow.join()
             self._ready.set()
         elif not self._joined and not await self._anything_held():
             await self._follow.join()  # nothing is held that a snapshot could pass over
         self._joined = True
-        async for frame in self._centre.pushed(self._follow.size):
-            if not await self._follow.apply(frame):
-                self._behind.set()
-        return False
 
     async def _anything_held(self) -> bool:
         return bool(await held(self._env) or await held(self._env, "leaving"))
 
-    async def _pull(self) -> bool:
+    async def pull(self) -> bool:
+        """Ask for what is missing."""
         await self._ready.wait()
         await self._follow.pull()
         return False
 
-    async def _beat(self) -> bool:
+    async def beat(self) -> bool:
+        """Ask how fresh this edge is."""
         await self._ready.wait()
         if await beat(self._env, self._centre, self._follow, self._freshness, self._report):
             self._behind.set()
@@ -195,7 +212,8 @@ class EdgeWork:
         shortest = min(edge.stale.values(), default=5_000) / 1000 if edge is not None else 5.0
         return min(SLOWEST_BEAT, shortest / 5)
 
-    async def _reported(self) -> bool:
+    async def report(self) -> bool:
+        """Tell the centre what happened here, and let tasks go home."""
         await self._ready.wait()
         return await self._report.one_pass()
 
@@ -302,7 +320,7 @@ class EdgeWork:
             "reported": max(self._report.received, 0),
             "seat": self._follow.row.seat if self._follow.ready else "",
             "refused_statements": self._follow.refused,
-            "store_too_old": self._report.lost,
+            "flaw": self.flaw or self._report.flaw or self._report.refused,
         }
 
 

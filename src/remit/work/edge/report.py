@@ -13,7 +13,7 @@ import msgspec
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Absent, Conflict, NotEntrusted, Unavailable
+from remit.domain.errors import Absent, Conflict, NotEntrusted, ReportRefused, Unavailable
 from remit.domain.estate import Held
 from remit.domain.origin import Observation
 from remit.domain.task import Task, TaskState
@@ -62,7 +62,8 @@ class Report:
         self.received = -1
         self.size = 0
         self.began_at = 0
-        self.lost = False
+        self.flaw = ""
+        self.refused = ""
 
     async def begin(self) -> None:
         """Give what was committed before its place; so long is this log at least."""
@@ -82,10 +83,10 @@ class Report:
     def heard(self, received: int) -> bool:
         """The centre says how far it is; False when that is further than this log: the store is an older one."""
         if received > self.began_at and self.received < 0:
-            self.lost = True
-        elif not self.lost:
+            self.flaw = "This store is older than what the centre has taken in of it."
+        elif not self.flaw:
             self.received = max(self.received, received)
-        return not self.lost
+        return not self.flaw
 
     def may_take(self, task: str) -> bool:
         """Whether nothing of an earlier stay can still come late."""
@@ -118,12 +119,17 @@ class Report:
             return moved or bool(leaving)
 
     async def _report(self) -> bool:
-        if self.received < 0 or self.lost:
-            raise Unavailable("The centre has not said how far this log was taken in.")
+        if self.received < 0 or self.flaw:
+            raise Unavailable(self.flaw or "The centre has not said how far this log was taken in.")
         moved = False
         while self.received < self.size:
             batch = await self._batch(self.received)
-            taken = await self._centre.report(self._follow.row.seat, batch)
+            try:
+                taken = await self._centre.report(self._follow.row.seat, batch)
+            except ReportRefused as refused:
+                self.refused = refused.message
+                raise
+            self.refused = ""
             if not self.received < taken <= self.received + len(batch):
                 raise Unavailable("The centre does not take this log in.", inside=f"{self.received} → {taken}")
             self.received, moved = taken, True

@@ -25,6 +25,8 @@ from remit.ports.estate import Centre
 from .follow import Follow, held
 from .let_go import let_go
 
+_LOOKS, _LOOK_EVERY = 100, 0.01
+
 
 class Memories(Protocol):
     """Where the keys are that digest what held tasks read."""
@@ -76,8 +78,22 @@ class Take:
             said = self._follow.verified(handed.statement, Said.ENTRUSTED, nonce)
             if not await self._follow.reached(said.size):
                 raise StoreUnavailable("This edge lags behind the centre.", next_step="Try again in a moment.")
+            await self._in_step(said)
             async with self._follow.moving:
                 await self._write(task, said, handed.memory, row)
+
+    async def _in_step(self, said: Statement) -> None:
+        """Wait a little for the catalogue that the task was opened under: its revision may be newer than what is here.
+
+        That it never comes is no reason to refuse the task: the decision then says what is wrong.
+        """
+        task, _, _ = _parsed(said)
+        for _ in range(_LOOKS):
+            _, force = await self._env.in_force()
+            purpose = force.catalogue.purposes.get(task.purpose)
+            if purpose is not None and purpose.revision == task.purpose_revision:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
 
     async def _write(self, task_id: str, said: Statement, memory: bytes, was: Held | None) -> None:
         env, now = self._env, self._env.clock()
