@@ -137,9 +137,7 @@ async def open_edge(
     from remit.store.sqlite import SqliteStore
     from remit.web.console.live import Changes
     from remit.web.edge import EdgeHouse
-    from remit.web.frames import Frames
     from remit.web.metrics import Metrics
-    from remit.web.sightings import Sightings
     from remit.work.edge.edge import EdgeWork
     from remit.work.edge.follow import Follow
     from remit.work.edge.freshness import Freshness
@@ -185,8 +183,7 @@ async def open_edge(
             work.start(store.forget_spent)
         providers = SignIns(RelyingParty(os.environ))
         try:
-            beside = (Changes(store), providers, Frames(env, store, work.nudge), Sightings(store))
-            yield EdgeHouse(env, store, log_name, now, metrics, *beside, place=work), work
+            yield EdgeHouse(env, store, log_name, now, metrics, Changes(store), providers, place=work), work
         finally:
             await work.close()
     finally:

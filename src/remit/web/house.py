@@ -116,7 +116,9 @@ class House:
 
     async def decided(self, call: Call, access: Access) -> dict[str, Any]:
         """One decision as it is shown."""
-        return self.shown(await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call"))
+        return self.shown(
+            await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call")
+        )
 
     def shown(self, found: Decision) -> dict[str, Any]:
         """A decision, counted."""
