@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from remit.domain.caller import AccessKey, CallerKind
-from remit.domain.errors import Absent, BadField, Refusal, Unavailable
+from remit.domain.errors import Absent, BadField, Refusal, Unauthenticated, Unavailable, WrongCaller
 from remit.domain.estate import EdgeSeen
 from remit.domain.flow import Json
 from remit.formats import base64url, json_input, record, rfc9457
@@ -109,6 +109,8 @@ class HttpsCentre:
     async def call(self, path: str, body: Json) -> tuple[int, Json]:
         """See `ports.estate.Centre`."""
         async with self._sent("POST", path, body, ANSWER) as response:
+            if response.status_code == 401:
+                raise await _refused(response)
             return response.status_code, await _read(response)
 
     async def access_key(self, digest: str) -> AccessKey | None:
@@ -159,7 +161,15 @@ async def _read(response: httpx.Response) -> Any:
 
 
 async def _refused(response: httpx.Response) -> Refusal:
-    return rfc9457.read(response.status_code, await _read(response))
+    return _of_edge(rfc9457.read(response.status_code, await _read(response)))
+
+
+def _of_edge(refusal: Refusal) -> Refusal:
+    """That the centre does not know this edge is nothing that the edge's own caller could have done better."""
+    if not isinstance(refusal, Unauthenticated | WrongCaller):
+        return refusal
+    step = "Make it a new key, and enrol it again: remit edge enrol."
+    return Unavailable("The centre does not let this edge in.", next_step=step, inside=refusal.message)
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

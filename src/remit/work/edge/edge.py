@@ -13,7 +13,7 @@ import structlog
 from remit.domain import events
 from remit.domain.caller import AccessKey, Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Conflict, Forbidden, NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
+from remit.domain.errors import Conflict, NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
 from remit.domain.estate import Held
 from remit.domain.flow import Json
 from remit.formats import rfc9457
@@ -246,8 +246,9 @@ class EdgeWork:
         except NotEntrusted:
             self._stays_elsewhere(task)
             raise
-        except (Unauthenticated, Forbidden) as refused:
-            raise _not_let_in(refused) from refused
+        except Unauthenticated as flaw:
+            step = "See what this edge logs."
+            raise Unavailable("What the centre said does not verify.", next_step=step, inside=flaw.inside) from flaw
 
     def _stays_elsewhere(self, task: str) -> None:
         if len(self._elsewhere) >= 10_000:
@@ -283,8 +284,7 @@ class EdgeWork:
         status, answer = await self._centre.call(path, body)
         if status == 200:
             return answer
-        refusal = rfc9457.read(status, answer)
-        raise _not_let_in(refusal) if isinstance(refusal, Unauthenticated) else refusal
+        raise rfc9457.read(status, answer)
 
     async def access_key(self, digest: str, now: int) -> AccessKey | None:
         """See `ports.estate.Place`. Who shows a key that nobody has is not asked about again for a while."""
@@ -322,11 +322,3 @@ class EdgeWork:
             "refused_statements": self._follow.refused,
             "flaw": self.flaw or self._report.flaw or self._report.refused,
         }
-
-
-def _not_let_in(refusal: Refusal) -> Unavailable:
-    return Unavailable(
-        "The centre does not let this edge in.",
-        next_step="Make it a new key, and enrol it again: remit edge enrol.",
-        inside=refusal.message,
-    )
