@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 
-from tests.edge.estate import estate
+from tests.edge.estate import entries, estate
 from tests.server import eventually
 
 
@@ -26,6 +27,18 @@ def test_a_task_is_decided_at_the_edge_and_what_happened_is_at_the_centre(tmp_pa
         with all_of_it.centre.http("operator") as http:
             found = http.get(f"/v1/tasks/{task}").json()
         assert found["calls"] == 121, found
+        trace = secrets.token_hex(16)
+        needs_a_person = {"tool": "pay", "arguments": {"customer": "acme", "invoice": 1, "amount": "5"}}
+        headers = {"traceparent": f"00-{trace}-{'1' * 16}-00"}
+        path = f"/v1/tasks/{task}/calls"
+        held = eventually(
+            lambda: beside.send("POST", path, token, needs_a_person, headers=headers),
+            lambda said: said.status_code == 200,
+        )
+        assert held.json()["decision"] == "hold"
+        traced = lambda: [one for one in entries(all_of_it.centre.http("operator")) if one["trace"] == trace]  # noqa: E731
+        found = eventually(traced, bool)
+        assert [(one["type"], one["by"]) for one in found] == [("AccessDecided", "edge:east")]
         acknowledged = all_of_it.revoke(task)
         while beside.call(task, token)["decision"] == "permit":
             pass

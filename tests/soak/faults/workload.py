@@ -89,9 +89,9 @@ class World:
             said, answered = "refused" if denied.code else "deny", now()
             more["reasons"] = denied.reasons
         except Unreachable as lost:
-            more["why"] = lost.code or lost.message[:120]
+            more["why"] = f"{lost.code} {lost.message[:160]}"
         except RemitError as refused:
-            said, answered, more["why"] = "refused", now(), refused.code or refused.message[:120]
+            said, answered, more["why"] = "refused", now(), f"{refused.code[:160]} {refused.message[:160]}"
         except (httpx.HTTPError, ValueError, OSError) as lost:
             more["why"] = type(lost).__name__
         if kind == "call" and said == "ok":

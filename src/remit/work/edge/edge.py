@@ -279,9 +279,9 @@ class EdgeWork:
                 next_step="It goes on by itself once the centre has heard it.",
             )
 
-    async def pass_on(self, path: str, body: Json) -> Json:
+    async def pass_on(self, path: str, body: Json, trace: str) -> Json:
         """See `ports.estate.Place`."""
-        status, answer = await self._centre.call(path, body)
+        status, answer = await self._centre.call(path, body, trace)
         if status == 200:
             return answer
         raise rfc9457.read(status, answer)
