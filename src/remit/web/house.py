@@ -127,9 +127,8 @@ class House:
 
     async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
         """A result of `size` bytes that a task has read, as it is shown."""
-        tool, content = wanted.tool, wanted.content
-        read = lambda call: observe(self.env, call, task, tool, content, size=size)  # noqa: E731
-        row = await at_home(self.env, call, task, read, "a result")
+        what = (task, wanted.tool, wanted.content)
+        row = await at_home(self.env, call, task, lambda now: observe(self.env, now, *what, size=size), "a result")
         return shapes.observation(row)
 
     async def proved(self, token: rfc9068.AccessToken) -> bool:

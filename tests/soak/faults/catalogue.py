@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 PURPOSES = ("steady", "steady", "moving")
+STEADY = "steady"  # the agent that nobody freezes or revokes
 MOST = 1000
 BOUNDS = {"read": 3_000, "write": 2_000, "irreversible": 2_000}  # ms: how old what an edge knows may be
 _EDGE = """

@@ -6,7 +6,7 @@ A rule believes only acknowledgements. What was not answered may have happened o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from remit.log.merkle import EMPTY_ROOT, leaf_hash, node_hash
@@ -288,12 +288,32 @@ def edges_reported(found: Evidence) -> Iterator[Violation]:
         # It may have passed the call on to the centre, whose own rule looks at it then.
         if all(entry.said.get("via") for entry in found.events(op, "AccessDecided")):
             yield Violation("edges reported", f"{op.door} answered what its log does not have", op.task, op)
-    taken: Mapping[tuple[str, int], int] = Counter(
-        (via["edge"], via["index"]) for entry in found.log if isinstance(via := entry.said.get("via"), dict)
-    )
-    for (edge, place), count in taken.items():
-        if count > 1:
-            yield Violation("edges reported", f"place {place} of {edge} was taken in {count} times")
+    for edge, log in found.edge_logs.items():
+        taken = Counter(place for entry in found.log for place in _places(entry, edge))
+        twice = [place for place, count in taken.items() if count > 1]
+        missed = [entry.place for entry in log if entry.place not in taken]
+        if twice or missed:
+            yield Violation(
+                "edges reported", f"of the log of {edge}, {twice[:5]} were taken in twice and {missed[:5]} not"
+            )
+        own = {entry.place: entry for entry in log}
+        for entry in found.log:
+            via = entry.said.get("via")
+            if via and via["edge"] == edge:
+                said = own.get(via["index"])
+                if said is None or (said.kind, said.data, said.trace) != (entry.kind, entry.data, entry.trace):
+                    yield Violation(
+                        "edges reported", f"place {via['index']} of {edge} is told otherwise", entry.data["task"]
+                    )
+
+
+def _places(entry: Entry, edge: str) -> Iterable[int]:
+    """Which places of this edge's log this event of the centre takes in."""
+    if (via := entry.said.get("via")) and via["edge"] == edge:
+        return (int(via["index"]),)
+    if entry.kind == "EdgeReported" and entry.data["edge"] == edge:
+        return range(int(entry.data["first"]), int(entry.data["through"]))
+    return ()
 
 
 RULES: tuple[Rule, ...] = (

@@ -92,7 +92,7 @@ class Lane:
         edges = [edge(name, at[name], folder, self.tls, bug) for name in self.edge_names]
         self.parties: dict[str, Party] = {one.name: one for one in (*self.replicas, *edges, self.db, self.shop)}
         self.edges = {name: f"https://{called(name)}:{PORT}" for name in self.edge_names}
-        self.agents = [f"bot{number}" for number in range(6)]
+        self.agents = [catalogue.STEADY, *(f"bot{number}" for number in range(4))]
         self.history = folder / "history.jsonl"
         self.workload: subprocess.Popen[bytes] | None = None
         self.quiet, self.key = threading.Event(), ""
@@ -129,7 +129,7 @@ class Lane:
             "edges": self.edges,
             "agents": tokens,
             "at_once": 2,
-            "pause": (0.05, 0.5),
+            "pause": (0.05, 0.6),
             "keys": {"operator": self.key, "frank": frank},
             "ca": self.ca,
             "folder": str(self.folder / "agents"),

@@ -73,7 +73,11 @@ async def freezer(world: World) -> None:
     while not world.stop.is_set():
         await asyncio.sleep(world.choose.uniform(4, 12))
         agent = world.choose.random() < 0.6
-        reach, name = ("agent", world.choose.choice(list(world.plan["agents"]))) if agent else ("purpose", "moving")
+        reach, name = (
+            ("agent", world.choose.choice([name for name in world.plan["agents"] if name != catalogue.STEADY]))
+            if agent
+            else ("purpose", "moving")
+        )
         body = {"reach": reach, "name": name, "reason": "looks odd"}
         op, _ = await world.ask("freeze", "operator", world.replica(),
                                lambda b=body: http_as(world, "operator", "POST", "/v1/freezes", b), reach=reach, name=name)  # fmt: skip

@@ -114,28 +114,42 @@ class World:
         DOOR.set(self.replicas[0])
         self.keys[name] = remit.agent.key
         await remit.prove()
-        await asyncio.gather(*(self._tasks(remit, name) for _ in range(self.plan["at_once"])))
+        if name == catalogue.STEADY:
+            await asyncio.gather(*(self._steady(remit, door) for door in (*self.replicas, *self.edges)))
+        else:
+            await asyncio.gather(*(self._tasks(remit, name) for _ in range(self.plan["at_once"])))
+
+    async def _steady(self, remit: AsyncRemit, door: str) -> None:
+        """At every door somebody whom nobody freezes or revokes calls again and again: is it there?"""
+        while not self.stop.is_set():
+            live = await self._opened(remit, catalogue.STEADY, "steady", door if door in self.edges else "", 300, 200)
+            while live is not None and not live.over and not self.stop.is_set():
+                await self.call(live, door, "look", self.arguments())
+                await asyncio.sleep(1.0)
 
     async def _tasks(self, remit: AsyncRemit, name: str) -> None:
         while not self.stop.is_set():
-            purpose = self.choose.choice(catalogue.PURPOSES)
-            task = remit.propose(
-                purpose, "look around", {"customer": "acme"}, "", self.choose.choice((20, 60, 300)),
-                self.choose.choice((5, 20, 200)),
-            )  # fmt: skip
+            much = (self.choose.choice((20, 60, 300)), self.choose.choice((5, 20, 200)))
+            live = await self._opened(remit, name, self.choose.choice(catalogue.PURPOSES), self._edge(), *much)
+            if live is not None:
+                self.tasks[live.id] = live
+                await asyncio.gather(*(self._work(live) for _ in range(2)))
+                self.tasks.pop(live.id)
 
-            async def open_it(task: AsyncTask = task) -> AsyncTask:
-                await task.open()
-                return task
+    async def _opened(
+        self, remit: AsyncRemit, name: str, purpose: str, near: str, seconds: float, calls: int
+    ) -> Live | None:
+        task = remit.propose(purpose, "look around", {"customer": "acme"}, "", seconds, calls)
 
-            more = {"agent": name, "purpose": purpose}
-            op, _ = await self.ask("open", name, self.replica(), open_it, **more)
-            if op.said != "ok":
-                await asyncio.sleep(self.choose.uniform(0.2, 1.0))
-                continue
-            live = self.tasks[task.id] = Live(task, name, purpose, self._edge())
-            await asyncio.gather(*(self._work(live) for _ in range(2)))
-            self.tasks.pop(live.id, None)
+        async def open_it() -> AsyncTask:
+            await task.open()
+            return task
+
+        op, _ = await self.ask("open", name, self.replica(), open_it, agent=name, purpose=purpose)
+        if op.said == "ok":
+            return Live(task, name, purpose, near)
+        await asyncio.sleep(self.choose.uniform(0.2, 1.0))
+        return None
 
     async def _work(self, live: Live) -> None:
         """Until it was over for a while; now and then its agent ends it, and does not stop either."""
