@@ -69,6 +69,12 @@ class Books:
         event = ("AccessDecided", {"decision": said, "approval": approval})
         return self.tell("call", said, event=event, writes=said == "permit", tool=tool, **more)
 
+    def at_edge(self, place: int) -> Entry:
+        """That event was an edge's; returns it as it is in that edge's own log."""
+        leaf = self.leaves[place]
+        self.leaves[place] = json.dumps({**json.loads(leaf), "via": {"edge": "e1", "index": 0}}).encode()
+        return Entry(0, leaf)
+
     def found(self, **more) -> Evidence:
         entries = [Entry(place, leaf) for place, leaf in enumerate(self.leaves)]
         head = Head(len(entries), root_of([leaf_hash(leaf) for leaf in self.leaves]))
@@ -115,8 +121,7 @@ def test_an_edge_has_its_bound(late, good):
     books.ops[books.ops.index(books.first)] = replace(
         books.first, door="e1", sent=books.end.answered + late * MS, answered=books.end.answered + (late + 3) * MS
     )
-    own = [Entry(0, books.leaves[1])]
-    found = books.found(edges={"e1": BOUND}, edge_logs={"e1": own})
+    found = books.found(edges={"e1": BOUND}, edge_logs={"e1": [books.at_edge(1)]})
     assert rules(found) == (set() if good else {"no permit after"})
 
 
@@ -244,12 +249,23 @@ def test_a_door_that_stays_shut():
 def test_an_edge_that_answers_what_it_did_not_write_or_is_heard_twice():
     books = Books()
     books.ops[1] = replace(books.first, door="e1")
-    books.leaves[1] = json.dumps({**json.loads(books.leaves[1]), "via": {"edge": "e1", "index": 0}}).encode()
-    own = [Entry(0, books.leaves[1])]
-    assert check(books.found(edges={"e1": BOUND}, edge_logs={"e1": own})) == []
+    own = books.at_edge(1)
+    assert check(books.found(edges={"e1": BOUND}, edge_logs={"e1": [own]})) == []
     assert rules(books.found(edges={"e1": BOUND}, edge_logs={"e1": []})) == {"edges reported"}
+    other = Entry(1, own.leaf.replace(own.trace.encode(), b"f" * 32))
+    assert rules(books.found(edges={"e1": BOUND}, edge_logs={"e1": [own, other]})) == {"edges reported"}
+    told = Entry(0, own.leaf.replace(b'"approval": ""', b'"approval": "a"'))
+    assert rules(books.found(edges={"e1": BOUND}, edge_logs={"e1": [told]})) == {"edges reported"}
     books.leaves.append(books.leaves[1])
-    assert "edges reported" in rules(books.found(edges={"e1": BOUND}, edge_logs={"e1": own}))
+    assert "edges reported" in rules(books.found(edges={"e1": BOUND}, edge_logs={"e1": [own]}))
+
+
+def test_a_permit_that_became_too_old_at_an_edge_did_not_leave():
+    books = Books()
+    books.ops[3] = replace(books.paid, door="e1", said="deny")
+    books.write(books.paid.trace, "AccessDecided", {"decision": "deny", "approval": ""}, writes=False)
+    assert rules(books.found(edges={"e1": BOUND})) == set()
+    assert rules(books.found()) == {"recorded"}
 
 
 def test_prefixes_have_the_roots_of_trees_of_their_own():

@@ -6,7 +6,7 @@ A rule believes only acknowledgements. What was not answered may have happened o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from remit.log.merkle import EMPTY_ROOT, leaf_hash, node_hash
@@ -18,6 +18,7 @@ from .nemesis import BEHIND
 MS = 1_000_000  # ns
 FOREVER = 2**63
 EFFECTS = {"look": "read", "write": "write", "pay": "irreversible"}
+REPORTED = ("AccessDecided", "ResultObserved")
 RECOVERY = 60.0  # seconds after the last fault, on a machine that does much else
 SLACK = 2_000  # ms: proofs and deadlines are in whole seconds, and a skew takes a second to be believed
 
@@ -173,7 +174,7 @@ def recorded(found: Evidence) -> Iterator[Violation]:
             yield Violation("recorded", "its acknowledged end is not in the log", op.task, op)
         if op.kind == "call":
             words = [entry.data["decision"] for entry in found.events(op, "AccessDecided")]
-            if op.door in found.edges and op.said == "deny" and words == ["permit", "deny"]:
+            if op.door in found.edges and op.said in ("deny", "unknown") and words == ["permit", "deny"]:
                 continue  # while it was made durable the edge had become stale: it did not leave
             if (op.said in _WORDS and words != [op.said]) or len(words) > 1:
                 yield Violation("recorded", f"{op.door} answered {op.said}, the log has {words}", op.task, op)
@@ -289,31 +290,20 @@ def edges_reported(found: Evidence) -> Iterator[Violation]:
         if all(entry.said.get("via") for entry in found.events(op, "AccessDecided")):
             yield Violation("edges reported", f"{op.door} answered what its log does not have", op.task, op)
     for edge, log in found.edge_logs.items():
-        taken = Counter(place for entry in found.log for place in _places(entry, edge))
+        told = [entry for entry in found.log if (entry.said.get("via") or {}).get("edge") == edge]
+        taken = Counter(int(entry.said["via"]["index"]) for entry in told)
         twice = [place for place, count in taken.items() if count > 1]
-        missed = [entry.place for entry in log if entry.place not in taken]
+        missed = [entry.place for entry in log if entry.kind in REPORTED and entry.place not in taken]
         if twice or missed:
             yield Violation(
                 "edges reported", f"of the log of {edge}, {twice[:5]} were taken in twice and {missed[:5]} not"
             )
         own = {entry.place: entry for entry in log}
-        for entry in found.log:
-            via = entry.said.get("via")
-            if via and via["edge"] == edge:
-                said = own.get(via["index"])
-                if said is None or (said.kind, said.data, said.trace) != (entry.kind, entry.data, entry.trace):
-                    yield Violation(
-                        "edges reported", f"place {via['index']} of {edge} is told otherwise", entry.data["task"]
-                    )
-
-
-def _places(entry: Entry, edge: str) -> Iterable[int]:
-    """Which places of this edge's log this event of the centre takes in."""
-    if (via := entry.said.get("via")) and via["edge"] == edge:
-        return (int(via["index"]),)
-    if entry.kind == "EdgeReported" and entry.data["edge"] == edge:
-        return range(int(entry.data["first"]), int(entry.data["through"]))
-    return ()
+        for entry in told:
+            place = int(entry.said["via"]["index"])
+            said = own.get(place)
+            if said is None or (said.kind, said.data, said.trace) != (entry.kind, entry.data, entry.trace):
+                yield Violation("edges reported", f"place {place} of {edge} is told otherwise", entry.data["task"])
 
 
 RULES: tuple[Rule, ...] = (

@@ -21,6 +21,8 @@ def story(found: Evidence, broken: Violation) -> list[str]:
 
     Calls that were permitted or denied as they should be are only counted.
     """
+    if not broken.task:
+        return [f"{broken.rule}: {broken.said}"]
     zero = min((op.sent for op in found.ops), default=0)
     told: list[tuple[int, str]] = []
     plain = 0

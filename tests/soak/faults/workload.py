@@ -199,7 +199,7 @@ class World:
                 await live.task.call(tool, arguments, wait=0)
 
         op, _ = await self.ask("call", live.agent, door, decided, live.id, tool=tool)
-        if not live.over and OVER & set(op.more.get("reasons", ())):
+        if not live.over and (OVER & set(op.more.get("reasons", ())) or "not an open task" in op.more.get("why", "")):
             live.over = time.monotonic()
         return op
 
