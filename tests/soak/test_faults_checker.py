@@ -243,7 +243,7 @@ def test_a_history_that_was_rewritten():
 
 def test_a_door_that_stays_shut():
     assert rules(Books().found(recovered={"r1": 1.0, "r2": None})) == {"comes back"}
-    assert rules(Books().found(recovered={"r1": 61.0})) == {"comes back"}
+    assert rules(Books().found(recovered={"r1": 121.0})) == {"comes back"}
 
 
 def test_an_edge_that_answers_what_it_did_not_write_or_is_heard_twice():

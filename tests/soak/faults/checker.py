@@ -19,7 +19,7 @@ MS = 1_000_000  # ns
 FOREVER = 2**63
 EFFECTS = {"look": "read", "write": "write", "pay": "irreversible"}
 REPORTED = ("AccessDecided", "ResultObserved")
-RECOVERY = 60.0  # seconds after the last fault, on a machine that does much else
+RECOVERY = 120.0  # seconds after the last fault, on a machine that does much else
 SLACK = 2_000  # ms: proofs and deadlines are in whole seconds, and a skew takes a second to be believed
 
 

@@ -177,7 +177,7 @@ class World:
         return self.choose.choice(self.replicas)
 
     def _edge(self) -> str:
-        return self.choose.choice(list(self.edges)) if self.edges and self.choose.random() < 0.7 else ""
+        return self.choose.choice(list(self.edges)) if self.edges and self.choose.random() < 0.5 else ""
 
     def _door(self, live: Live) -> str:
         return live.near if live.near and self.choose.random() < 0.95 else self.replica()
@@ -199,6 +199,8 @@ class World:
                 await live.task.call(tool, arguments, wait=0)
 
         op, _ = await self.ask("call", live.agent, door, decided, live.id, tool=tool)
+        if not op.acknowledged:
+            await asyncio.sleep(0.5)
         if not live.over and (OVER & set(op.more.get("reasons", ())) or "not an open task" in op.more.get("why", "")):
             live.over = time.monotonic()
         return op
