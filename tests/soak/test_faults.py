@@ -13,7 +13,7 @@ import random
 import pytest
 
 from tests.soak.faults import hosts
-from tests.soak.faults.lane import outside
+from tests.soak.faults.lane import BROKEN, outside
 
 BUGS = (
     "acknowledged_early",
@@ -25,7 +25,10 @@ BUGS = (
     "uncounted",
     "misplaced",
     "replayable",
+    "always_fresh",
+    "report_skipped",
 )
+EDGES = {"always_fresh": 2, "report_skipped": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -49,4 +52,4 @@ def test_every_law_holds_while_everything_fails(capfd):
 def test_planted(bug, capfd, tmp_path):
     """What takes one defence away turns the lane red within a minute of work."""
     with capfd.disabled():
-        assert outside(60, 5, bug=bug, keep=str(tmp_path), edges=0) == 1
+        assert outside(60, 5, bug=bug, keep=str(tmp_path), edges=EDGES.get(bug, 0)) == BROKEN
