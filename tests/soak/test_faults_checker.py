@@ -289,6 +289,6 @@ def test_a_seed_gives_a_schedule():
     assert schedule(7, 600, found) == schedule(7, 600, found) != schedule(8, 600, found)
     faults = schedule(7, 600, found)
     assert {fault.what for fault in faults} == {
-        "kill", "restart", "pause", "isolate", "cut", "cut one way", "lose", "slow", "skew", "fill"
+        "kill", "restart", "pause", "isolate", "cut off", "cut", "cut one way", "lose", "slow", "skew", "fill"
     }  # fmt: skip
     assert max(fault.at + fault.lasts for fault in faults) < 600

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -65,6 +66,7 @@ class Switch:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.address = {name: f"10.77.0.{10 + number}" for number, name in enumerate(names)}
+        self._faults: Counter[tuple[str, str]] = Counter()
         Path("/run/netns").mkdir(exist_ok=True)
         run("mount", "-t", "tmpfs", "none", "/run/netns")
         run("ip", "link", "set", "lo", "up")
@@ -103,9 +105,11 @@ class Switch:
         self._change("delete", "lossy", a, b, False)
 
     def _change(self, how: str, which: str, a: str, b: str, one_way: bool) -> None:
-        pairs = [(a, b)] if one_way else [(a, b), (b, a)]
-        elements = ", ".join(f"{self.address[x]} . {self.address[y]}" for x, y in pairs)
-        run("nft", how, "element", "bridge", "faults", which, f"{{ {elements} }}")
+        for x, y in [(a, b)] if one_way else [(a, b), (b, a)]:
+            one = (which, f"{self.address[x]} . {self.address[y]}")
+            self._faults[one] += 1 if how == "add" else -1
+            if self._faults[one] == (1 if how == "add" else 0):  # several faults may need it
+                run("nft", how, "element", "bridge", "faults", which, f"{{ {one[1]} }}")
 
     def isolate(self, name: str) -> None:
         """Its cable is out; connections that are open do not learn of it."""

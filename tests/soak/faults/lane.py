@@ -164,7 +164,7 @@ class Lane:
         links = [(one, other) for one in REPLICAS for other in ("db", "shop", *self.edge_names)]
         links += [("agents", one) for one in (*REPLICAS, *self.edge_names)]
         faults = schedule(self.seed, self.seconds, Hosts(REPLICAS, self.edge_names, ("db", "shop"), (), links))
-        nemesis = Nemesis(self.switch, self.parties, self.disks, faults)
+        nemesis = Nemesis(self.switch, self.parties, self.disks, REPLICAS, faults)
         (self.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in faults))
         began, said, now_, done = time.monotonic(), 0.0, dict[str, None](), Counter[str]()
         while (at := time.monotonic() - began) < self.seconds:

@@ -10,6 +10,7 @@ import random
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import hosts
 from .parties import Database, Party
@@ -20,7 +21,10 @@ BEHIND = 90  # the most that any clock is behind
 
 @dataclass(frozen=True)
 class Fault:
-    """From `at`, for `lasts` seconds. `what` is done to `whom`; a link is written `a>b` (one way) or `a-b`."""
+    """From `at`, for `lasts` seconds. `what` is done to `whom`; a link is written `a>b` (one way) or `a-b`.
+
+    An edge that is `cut off` reaches no replica, and agents reach it.
+    """
 
     at: float
     lasts: float
@@ -59,6 +63,7 @@ def schedule(seed: int, seconds: float, found: Hosts) -> list[Fault]:
         ("restart", 2, (*found.replicas, *found.databases, *found.edges)),
         ("pause", 4, found.everybody),
         ("isolate", 2, found.everybody),
+        ("cut off", 4, found.edges),
         ("cut", 3, [f"{a}-{b}" for a, b in found.links]),
         ("cut one way", 2, [f"{x}>{y}" for a, b in found.links for x, y in ((a, b), (b, a))]),
         ("lose", 2, [f"{a}-{b}" for a, b in found.links]),
@@ -71,6 +76,7 @@ def schedule(seed: int, seconds: float, found: Hosts) -> list[Fault]:
         lasts = choose.uniform(0.5, 3) if choose.random() < 0.5 else choose.uniform(3, 11)
         what, _, whoms = choose.choices(kinds, [weight for _, weight, _ in kinds])[0]
         whom = choose.choice(whoms) if whoms else ""
+        lasts += 4 if what == "cut off" else 0  # past every bound
         much = choose.choice(SKEWS) if what == "skew" else 0
         thing = f"clock of {whom}" if what == "skew" else whom if what in ("kill", "restart", "pause") else what + whom
         if at + lasts > seconds - 1:
@@ -86,9 +92,14 @@ class Nemesis:
     """Does what the schedule says, to these parties on this switch."""
 
     def __init__(
-        self, switch: hosts.Switch, parties: Mapping[str, Party], disks: Mapping[str, object], faults: Sequence[Fault]
+        self,
+        switch: hosts.Switch,
+        parties: Mapping[str, Party],
+        disks: Mapping[str, Path],
+        centre: Sequence[str],
+        faults: Sequence[Fault],
     ) -> None:
-        self._switch, self._parties, self._disks = switch, parties, disks
+        self._switch, self._parties, self._disks, self._centre = switch, parties, disks, centre
         steps = [(fault.at, fault, self._begin) for fault in faults]
         steps += [(fault.at + fault.lasts, fault, self._end) for fault in faults]
         self._steps: list[tuple[float, Fault, Callable[[Fault], None]]] = sorted(steps, key=lambda step: step[0])
@@ -114,6 +125,9 @@ class Nemesis:
                 self._parties[whom].pause()
             case "isolate":
                 switch.isolate(whom)
+            case "cut off":
+                for one in self._centre:
+                    switch.cut(whom, one)
             case "cut":
                 switch.cut(*whom.split("-"))
             case "cut one way":
@@ -136,6 +150,9 @@ class Nemesis:
                 self._parties[whom].resume()
             case "isolate":
                 switch.rejoin(whom)
+            case "cut off":
+                for one in self._centre:
+                    switch.heal(whom, one)
             case "cut":
                 switch.heal(*whom.split("-"))
             case "cut one way":

@@ -109,6 +109,7 @@ async def after(world: World, taken: list[Live]) -> None:
     async def one(live: Live, door: str) -> None:
         for _ in range(AFTER):
             await world.call(live, door, "look", world.arguments())
+            await asyncio.sleep(0.5 if door in world.edges else 0)  # past its bound
 
     await asyncio.gather(
         *(one(live, door) for live in taken[:3] for door in (*world.replicas, *filter(None, [live.near])))
