@@ -12,6 +12,7 @@ import msgspec
 
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
+from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision
 from remit.domain.identity import Identity
@@ -69,6 +70,19 @@ class EdgeWorld:
         for row in (given.identity, *given.observations):
             if await self.store.get(type(row), row.key) is None:
                 change = change.put(row, was=None)
+        await self.store.commit(change)
+
+    async def follow(self, centre: Env) -> None:
+        """Have in force what the centre says is in force here."""
+        head = await centre.store.get(CatalogueHead, "head")
+        assert head is not None
+        digest = head.at(self.name)
+        change = Change(events.Followed(0, digest, 0, 0), Call(SYSTEM, self.env.clock()))
+        change = change.put(head, was=await self.store.get(CatalogueHead, "head"))
+        if await self.store.get(CatalogueFiles, digest) is None:
+            files = await centre.store.get(CatalogueFiles, digest)
+            assert files is not None
+            change = change.put(files, was=None)
         await self.store.commit(change)
 
     async def decide(self, agent: Call, task: str, tool: str = "list", **arguments: Any) -> Decision:
@@ -132,6 +146,11 @@ class EdgeClient:
         seen = {"seat": self.seat, "size": size, "catalogue": "", "held": 0, "backlog": 0, "release": "test", **more}
         answer = self.ask("/v1/estate/beats", nonce=nonce, seen=seen)
         return self.verified(answer, Said.BEAT, nonce), answer["received"]
+
+    def beat_size(self) -> int:
+        """How long the log is now."""
+        self.snapshot()
+        return self.beat()[0].size
 
     def frames(self, since: int) -> list[Statement]:
         answer = self.http.get("/v1/estate/frames", params={"since": since})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import httpx
 from tests.edge.link import Link, free_port, link
 from tests.server import CATALOGUE, REMIT, Agent, Server, eventually, furnished, process
 
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and a full one takes its time to make
 MAIL = """
 effect = "read"
 resource = "mail/{box}"
@@ -93,9 +95,8 @@ class Edge:
         self.child.send_signal(signal.SIGCONT)
 
     def http(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, trust_env=False, timeout=20
-        )
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=20, verify=PLAIN)
 
     def status(self) -> dict[str, Any]:
         with self.http() as http:
@@ -104,7 +105,7 @@ class Edge:
         return answer.json()
 
     def ready(self) -> bool:
-        return httpx.get(f"{self.url}/readyz").status_code == 200
+        return httpx.get(f"{self.url}/readyz", verify=PLAIN).status_code == 200
 
     def fresh(self, seconds: float = 10) -> None:
         eventually(self.ready, bool, seconds)
@@ -150,7 +151,10 @@ class Estate:
 
     def reported(self) -> None:
         """Everything that the edge has in its log has been taken in."""
-        eventually(self.edge.status, lambda said: said["backlog"] == 0)
+        with self.edge.http() as http:
+            time.sleep(0.25)  # until what was committed has its place
+            size = http.get("/v1/log").json()["size"]
+        eventually(self.edge.status, lambda said: said["reported"] >= size)
 
 
 def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "east") -> Edge:
@@ -168,11 +172,13 @@ def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "eas
 
 
 @contextmanager
-def estate(tmp: Path, *, stale: str = "2s", files: dict[str, str] | None = None, **env: str) -> Iterator[Estate]:
+def estate(
+    tmp: Path, *, stale: str = "2s", files: dict[str, str] | None = None, more: str = "", **env: str
+) -> Iterator[Estate]:
     """A centre and an edge that is fresh."""
     url = f"http://127.0.0.1:{free_port()}"
     with process(tmp / "centre", **env) as centre:
-        furnished(centre, {**catalogue(url, stale=stale), **(files or {})})
+        furnished(centre, {**catalogue(url, stale=stale, more=more), **(files or {})})
         with link(int(centre.url.rpartition(":")[2])) as between:
             edge = enrolled(centre, between, tmp / "edge", url)
             edge.start()

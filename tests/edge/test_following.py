@@ -412,3 +412,33 @@ def test_no_permit_is_later_than_the_bound_whatever_the_network_does(centre):
                 tasks[more.id] = more
 
     centre.run(test)
+
+
+def test_a_centre_is_known_by_the_keys_that_were_pinned(centre):
+    async def test(both):
+        before = follow(both)._pins
+        stranger = {**STRANGER.public.jwk, "kid": "x", "alg": "ES256", "use": "sig"}
+        fresh = type(follow(both))(
+            both.edge.env, both.work._centre, both.work._freshness, ("other",), lambda keys: None
+        )
+
+        def impostor(status, body):
+            said = json.loads(body["body"])
+            nonce = json.loads(both.between.asked[-1][1])["nonce"]
+            found = Statement(Said.SNAPSHOT, 0, 1, 0, {**said, "keys": [stranger]}, "east", nonce)
+            made = forged(both, found, kid="x")
+            return 200, {"statement": made.statement, "body": made.body}
+
+        with pytest.raises(BadToken):  # the true centre, by keys that nobody pinned here
+            await fresh.join()
+        fresh._pins = before
+        both.between.on("/v1/estate/snapshot", impostor)
+        fresh._env = replace(fresh._env, store=type(fresh._env.store).open(centre._tmp / "empty.db"))
+        with pytest.raises(BadToken):
+            await fresh.join()
+        both.between.changes.clear()
+        await fresh.join()
+        assert fresh.ready
+        await fresh._env.store.close()
+
+    centre.run(test)

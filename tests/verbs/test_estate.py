@@ -15,6 +15,7 @@ from remit.domain.caller import CallerKind
 from remit.domain.decision import Access, Deny, Hold, Permit
 from remit.domain.errors import (
     Absent,
+    BadCatalogue,
     BadField,
     Busy,
     Conflict,
@@ -34,7 +35,7 @@ from remit.store.replay import replay
 from remit.testing.postgres import PostgresServer
 from remit.verbs import entrust as verb
 from remit.verbs.admit import admit
-from remit.verbs.apply import apply
+from remit.verbs.apply import apply, finish, roll_out, set_share, take_back
 from remit.verbs.approve import Given, answer
 from remit.verbs.decide import decide
 from remit.verbs.entrust import entrust, give_back, recall
@@ -777,5 +778,102 @@ def test_what_was_agreed_to_meanwhile_waits_for_the_task_to_come_home(run):
         await report(w.env, edge.call(), edge.seat, log)
         await give_back(w.env, edge.call(), task.id, edge.seat, len(log))
         assert isinstance(await decide(w.env, bot, Access(task.id, "pay", PAY)), Permit)
+
+    run(main())
+
+
+# --- a revision at some edges first ---
+
+
+def without_list():
+    """The same, but that the policies forbid `list` for now."""
+    more = '\n@id("no-list") forbid (principal, action == Remit::Action::"list", resource);\n'
+    return {**WITH_EDGES, "policies/default.cedar": WITH_EDGES["policies/default.cedar"] + more}
+
+
+def other_purpose():
+    pay = WITH_EDGES["purposes/pay.toml"].replace("max_calls = 5", "max_calls = 4")
+    return {**WITH_EDGES, "purposes/pay.toml": pay}
+
+
+def shares(head):
+    """From which percentage on each of two edges has it."""
+    return {name: next(n for n in range(1, 101) if replace(head, share=n).at(name) == head.rollout) for name in EDGE}
+
+
+EDGE = ("east", "west")
+
+
+def test_a_revision_is_rolled_out_by_share_of_edges_and_back(run):
+    async def main():
+        w, edge, bot, task = await estate()
+        before, _ = await w.env.in_force()
+        head, changes = await roll_out(w.env, operator(w), without_list(), 1)
+        assert "policies/default.cedar" in " ".join(changes) and head.digest == before.digest
+        at = shares(head)
+        head = await set_share(w.env, operator(w), at["west"])
+        assert (head.at("west"), head.at("")) == (head.rollout, before.digest)
+        await edge.follow(w.env)
+        denied = await edge.decide(bot, task.id)
+        assert isinstance(denied, Deny) and denied.why[0].policy == "no-list"
+        assert isinstance(await decide(w.env, bot, Access((await w.task(bot)).id, "list", LIST)), Permit)
+        log = await edge.log()
+        assert await report(w.env, edge.call(), edge.seat, log) == len(log)
+        decided = [json.loads(leaf)["data"] for leaf, _ in w.store.inner._events if b"AccessDecided" in leaf]
+        assert {one["catalogue"] for one in decided} == {head.rollout, before.digest}
+        await take_back(w.env, operator(w), "it denies too much")
+        await edge.follow(w.env)
+        assert isinstance(await edge.decide(bot, task.id), Permit)
+        await roll_out(w.env, operator(w), without_list(), 100)
+        done = await finish(w.env, operator(w))
+        assert (done.digest, done.share, done.at("west")) == (head.rollout, 0, head.rollout)
+        assert isinstance(await decide(w.env, bot, Access((await w.task(bot)).id, "list", LIST)), Deny)
+        kinds = [kind for kind in w.events() if kind.startswith(("Rollout", "CatalogueApplied"))]
+        assert kinds == [
+            "CatalogueApplied",
+            "RolloutSet",
+            "RolloutSet",
+            "RolloutTakenBack",
+            "RolloutSet",
+            "CatalogueApplied",
+        ]
+        await explained(w)
+
+    run(main())
+
+
+def test_one_revision_is_rolled_out_at_a_time(run):
+    async def main():
+        w, *_ = await estate(held=False)
+        for asked in (set_share(w.env, operator(w), 5), finish(w.env, operator(w)), take_back(w.env, operator(w), "x")):
+            with pytest.raises(WrongState, match="No revision"):
+                await asked
+        with pytest.raises(WrongState, match="beside what is in force"):
+            await roll_out(w.env, operator(w), WITH_EDGES, 10)
+        for share in (0, 101):
+            with pytest.raises(BadField):
+                await roll_out(w.env, operator(w), without_list(), share)
+        with pytest.raises(BadCatalogue):
+            await roll_out(w.env, operator(w), {**WITH_EDGES, "agents/bot.toml": "owner ="}, 10)
+        await roll_out(w.env, operator(w), without_list(), 10)
+        with pytest.raises(WrongState):
+            await roll_out(w.env, operator(w), other_purpose(), 10)
+        with pytest.raises(WrongState, match="rolled out"):
+            await apply(w.env, operator(w), other_purpose())
+
+    run(main())
+
+
+def test_a_task_of_another_revision_of_its_purpose_is_decided_at_the_centre(run):
+    async def main():
+        w, edge, bot, task = await estate()
+        free = await w.task(bot)
+        await roll_out(w.env, operator(w), other_purpose(), 100)
+        await edge.follow(w.env)
+        with pytest.raises(NotHome):
+            await edge.decide(bot, task.id)
+        with pytest.raises(NotEntrusted):
+            await entrust(w.env, edge.call(), free.id, edge.seat)
+        assert isinstance(await decide(w.env, bot, Access(free.id, "list", LIST)), Permit)
 
     run(main())

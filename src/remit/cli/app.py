@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
+    "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),
     "agent": ("nouns", "agent", "Agents: list, show, invite."),
     "purpose": ("nouns", "purpose", "Purposes: list, show."),
     "tool": ("tools", "tool", "Tools: list, show, pin, diff, import."),

@@ -54,7 +54,7 @@ async def estate(env: Env, log: Log, now: int) -> Sequence[EdgeShown]:
     seats = {row.edge: row for row in await env.store.find(EdgeSeat, {}, limit=1000)}
     names = sorted(force.catalogue.edges.keys() | seats.keys())
     return [
-        await _shown(env, log, name, force.catalogue, seats.get(name), seen.get(name), (head.digest, size, now))
+        await _shown(env, log, name, force.catalogue, seats.get(name), seen.get(name), (head.at(name), size, now))
         for name in names
     ]
 

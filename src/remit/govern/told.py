@@ -74,6 +74,8 @@ _SAYS: Mapping[str, str] = {
     "ProposalDenied": "Denied: a task of {agent} under {purpose}",
     "ResultObserved": "Read a result of {tool}: {trust}, {sensitivity}",
     "SecretOverdue": "Nobody put a newer version of secret {name} in time",
+    "RolloutSet": "{share} % of the edges have {digest} in force",
+    "RolloutTakenBack": "Rolled back at every edge: {reason}",
     "SecretRetired": "Version {number} of secret {name} is gone",
     "SecretRetiring": "Version {number} of secret {name} is handed out no more: {reason}",
     "SecretSealed": "Version {number} of secret {name} was sealed",

@@ -198,19 +198,24 @@ class Env:
         return found
 
     async def in_force(self) -> tuple[CatalogueHead, InForce]:
-        """Return the head row just read, and the revision it names."""
+        """Return the head row just read, and the revision that it names for this place."""
         head = await self.store.get(CatalogueHead, "head")
         if head is None:
             raise StoreUnavailable("No catalogue is in force yet.", next_step="Run `remit apply`.")
-        cached = _IN_FORCE.get(head.digest)
+        return head, await self.revision(head.at(self.place))
+
+    async def revision(self, digest: str) -> InForce:
+        """One revision that is or was in force, compiled."""
+        cached = _IN_FORCE.get(digest)
         if cached is None:
-            files = await self.store.get(CatalogueFiles, head.digest)
+            files = await self.store.get(CatalogueFiles, digest)
             if files is None:
-                raise StoreUnavailable("The catalogue in force cannot be read.", inside=head.digest)
-            cached = compiled(head.digest, files.files)
-            _IN_FORCE.clear()
-            _IN_FORCE[head.digest] = cached
-        return head, cached
+                raise StoreUnavailable("The catalogue in force cannot be read.", inside=digest)
+            cached = compiled(digest, files.files)
+            if len(_IN_FORCE) > 1:  # more than the one in force, and the one that is rolled out
+                _IN_FORCE.clear()
+            _IN_FORCE[digest] = cached
+        return cached
 
 
 _IN_FORCE: dict[str, InForce] = {}

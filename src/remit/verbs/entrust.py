@@ -32,8 +32,9 @@ async def entrust(env: Env, call: Call, task_id: str, seat: str) -> Entrusted:
         if task is None or edge not in force.catalogue.edges or not force.catalogue.edges[edge].takes(task.purpose):
             raise Absent(inside=f"task {task_id[:64]} for edge {edge}")
         identity, frozen = await env.store.get(Identity, task.jkt), await env.frozen()
+        there = await env.revision(head.at(edge))
         again = (task.home, task.seat) == (edge, seat) and task.open_at(call.now)
-        flaw = "" if again else await _flaw(env, call, task, force, frozen)
+        flaw = "" if again else await _flaw(env, call, task, there, frozen)
         if flaw or identity is None:
             raise NotEntrusted(flaw or "Nobody can act for it.", next_step="Its calls are decided at the centre.")
         read = await env.read_by(task)
@@ -52,7 +53,7 @@ async def entrust(env: Env, call: Call, task_id: str, seat: str) -> Entrusted:
 
 
 async def _flaw(env: Env, call: Call, task: Task, force: InForce, frozen: Frozen) -> str:
-    """Why its calls are better decided here, if so."""
+    """Why its calls are better decided here, if so; `force` is the revision in force at that edge."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if task.home or not task.open_at(call.now):
         return "It is over, or elsewhere."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -77,7 +78,8 @@ async def frames(house: House, call: Call, asked: Asked) -> Response:
     """What happened from `?since=` on; as server-sent events for whoever accepts them."""
     since = asked.whole("since", 0, most=_WHOLE)
     if "text/event-stream" in asked.headers.get("accept", ""):
-        since = max(since, int(asked.headers.get("last-event-id", "") or 0))
+        last = asked.headers.get("last-event-id", "")
+        since = max(since, replace(asked, query={"Last-Event-ID": last}).whole("Last-Event-ID", 0, most=_WHOLE))
         lines = await house.frames.listen(call.caller.name, since)
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
@@ -111,7 +113,7 @@ async def entrusted(house: House, call: Call, asked: Asked) -> Response:
     """Hand a task over, with the key that digests what it reads."""
     wanted = asked.json(shapes.EntrustRequest)
     _checked(wanted.nonce)
-    size, _ = await house.log.head()
+    size = await house.frames.relied_on()
     found = await entrust(house.env, call, asked.path["task"], wanted.seat)
     body: Body = {"task": found.task, "identity": found.identity, "observations": found.observations}
     memory = base64url.encode(house.env.sealer.derive(found.task.memory))

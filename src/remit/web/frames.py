@@ -136,6 +136,12 @@ class Frames:
             return size, size, {}
         return start, size, await self.body(things)
 
+    async def relied_on(self) -> int:
+        """A length of the log after which nothing was told so far: whoever has applied that much knows it all."""
+        size, _ = await self._log.head()
+        await self._read_to(size)
+        return self._told[-1].index + 1 if self._told else self._from
+
     async def pages(self, since: int) -> list[Frame]:
         """Frames from `since` on, without gaps, as far as one answer goes; none at the end of the log."""
         size, _ = await self._log.head()

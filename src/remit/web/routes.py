@@ -11,7 +11,6 @@ from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
 from . import api_egress as egress
-from . import api_estate as estate
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
@@ -32,7 +31,6 @@ from . import (
     spiffe,
 )
 from . import shapes_approvals as asks
-from . import shapes_estate as told
 from .console import authorize, page, sign_in, sign_in_oidc
 from .console.export import export
 from .console.live import changes
@@ -40,6 +38,7 @@ from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
 from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
+from .routes_estate import ESTATE_ROUTES
 from .sessions import FIELD
 
 _TOKEN_FORM = (
@@ -80,17 +79,6 @@ ROUTES: tuple[Route, ...] = (
         body=shapes.ObservationRequest,
         limit=1024 * KIB,
     ),
-    Route("POST", "/v1/estate/beats", EDGE, estate.beats, body=told.BeatRequest),
-    Route("POST", "/v1/estate/reports", EDGE, estate.reports, body=told.ReportsRequest, limit=1536 * KIB),
-    Route("GET", "/v1/estate/frames", EDGE, estate.frames, query=("since",)),
-    Route("POST", "/v1/estate/tasks/{task}/entrust", EDGE, estate.entrusted, body=told.EntrustRequest),
-    Route("POST", "/v1/estate/tasks/{task}/return", EDGE, estate.returned, body=told.ReturnRequest),
-    Route("POST", "/v1/estate/snapshot", EDGE, estate.snapshot, body=told.SnapshotRequest),
-    Route("GET", "/v1/estate/catalogues/{digest}", EDGE, estate.catalogue),
-    Route("GET", "/v1/estate", READERS, estate.list_edges),
-    Route("GET", "/v1/estate/edges/{edge}", READERS, estate.show_edge),
-    Route("POST", "/v1/estate/edges/{edge}/forget", OPERATOR, estate.forget_edge, body=shapes.ReasonRequest),
-    Route("GET", "/v1/estate/keys/{digest}", EDGE, estate.enforcer_key),
     Route("POST", "/access/v1/evaluation", AGENT | ENFORCER, authzen.evaluation, raw=True),
     Route("POST", "/access/v1/evaluations", AGENT | ENFORCER, authzen.evaluations, raw=True, limit=1024 * KIB),
     Route(
@@ -293,6 +281,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
+    *ESTATE_ROUTES,
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

@@ -106,6 +106,19 @@ class FilesRequest(Strict, frozen=True):
     files: dict[str, str]
 
 
+class RolloutRequest(Strict, frozen=True):
+    """A catalogue, and the percentage of the edges that it is to be in force at."""
+
+    files: dict[str, str]
+    share: int
+
+
+class ShareRequest(Strict, frozen=True):
+    """The percentage of the edges that have what is rolled out."""
+
+    share: int
+
+
 class ReplayRequest(Strict, frozen=True):
     """A catalogue, and of how many of the newest decisions, none made before `since` (ms), it should be asked."""
 
@@ -197,6 +210,7 @@ def task(row: Task) -> dict[str, Any]:
         "parameters": dict(row.parameters),
         "initiator": str(row.initiator),
         "state": row.state.value,
+        "home": row.home,
         "opened_at": row.opened_at,
         "deadline": row.deadline,
         "calls": row.calls,

@@ -32,6 +32,8 @@ from .approval import (
 )
 from .catalogue import (
     CatalogueApplied,
+    RolloutSet,
+    RolloutTakenBack,
 )
 from .connection import (
     ConnectionAnswered,
@@ -120,6 +122,8 @@ from .task import (
 
 Event: TypeAlias = (
     CatalogueApplied
+    | RolloutSet
+    | RolloutTakenBack
     | JoinTokenCreated
     | AgentProved
     | SvidIssued
@@ -220,6 +224,8 @@ URGENT = frozenset(
         CatalogueApplied,
         Froze,
         IdentitySuperseded,
+        RolloutSet,
+        RolloutTakenBack,
         SessionEnded,
         SigningKeyReplaced,
         TaskEnded,

@@ -44,5 +44,5 @@ async def beat(env: Env, centre: Centre, follow: Follow, freshness: Freshness, r
 async def _seen(env: Env, follow: Follow, report: Report) -> EdgeSeen:
     head = await env.store.get(CatalogueHead, "head")
     mine = len(await held(env))
-    catalogue = head.digest if head else ""
+    catalogue = head.at(env.place) if head else ""
     return EdgeSeen(env.place, follow.row.seat, follow.size, catalogue, mine, report.backlog, __version__, env.clock())

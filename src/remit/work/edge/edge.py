@@ -104,6 +104,7 @@ class EdgeWork:
         self._closing = True
         with suppress(TimeoutError, Refusal):
             async with asyncio.timeout(seconds):
+                await self.beat()  # if nobody is there, it is better to go on with them at the next start
                 rows = await held(self._env)
                 call = Call(Caller(CallerKind.SYSTEM, "edge"), self._env.clock())
                 await asyncio.gather(*(let_go(self._env, call, row.task, "this edge is closing") for row in rows))

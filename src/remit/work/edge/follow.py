@@ -34,7 +34,6 @@ from .freshness import Freshness
 from .let_go import let_go
 
 PERSIST = 4_096  # events that may be applied without a word of it in the store
-_WAIT = 2.0
 
 
 class Follow:
@@ -61,7 +60,6 @@ class Follow:
         self._row: Following | None = None
         self._asking = 0
         self._over: set[str] = set()
-        self._grown = asyncio.Event()
         self.moving = asyncio.Lock()
         self.size = -1
         self.edge: Edge | None = None
@@ -122,8 +120,6 @@ class Follow:
     def _moved(self, size: int) -> None:
         self.size = max(self.size, size)
         self._freshness.applied(self.size)
-        self._grown.set()
-        self._grown = asyncio.Event()
 
     async def apply(self, signed: Signed) -> bool:
         """Apply a frame, or leave it alone if it is old; False when something before it is missing.
@@ -173,16 +169,6 @@ class Follow:
             moved += 1
         return moved
 
-    async def reached(self, size: int) -> bool:
-        """Wait a little until everything below `size` is applied."""
-        try:
-            async with asyncio.timeout(_WAIT):
-                while self.size < size:
-                    await self._grown.wait()
-        except TimeoutError:
-            return False
-        return True
-
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
         """Remember from here on which tasks are told to be over or recalled."""
@@ -226,12 +212,12 @@ class Follow:
         head, files = await self._catalogue(said.body)
         for _ in range(100):
             now = await self._env.store.get(CatalogueHead, "head")
-            digest = head.digest if head else now.digest if now else ""
+            digest = head.at(self._env.place) if head else now.at(self._env.place) if now else ""
             change = Change(events.Followed(said.size, digest, ended, recalled), self._call()).put(row, was=was)
             if head is not None and (now is None or now.number < head.number):
                 change = change.put(head, was=now)
-                if await self._env.store.get(CatalogueFiles, head.digest) is None:
-                    change = change.put(CatalogueFiles(head.digest, files), was=None)
+                if await self._env.store.get(CatalogueFiles, digest) is None:
+                    change = change.put(CatalogueFiles(digest, files), was=None)
             frozen = said.body.get("frozen")
             if frozen is not None or now is None:
                 there = await self._env.store.get(Frozen, "frozen")
@@ -247,15 +233,16 @@ class Follow:
         await self._stands(stored or row)
 
     async def _catalogue(self, body: Body) -> tuple[CatalogueHead | None, tuple[tuple[str, str], ...]]:
-        """The head that is told, and its files, which are those of its digest and compile here; or nothing moves."""
+        """The head that is told, and what is in force here: files of that digest, which compile; or nothing moves."""
         if body.get("catalogue") is None:
             return None, ()
         head = _row(CatalogueHead, body["catalogue"])
-        known = await self._env.store.get(CatalogueFiles, head.digest)
-        files = known.files if known else tuple(sorted((await self._centre.catalogue(head.digest)).items()))
-        if catalogue_format.digest(dict(files)) != head.digest:
-            raise BadToken("The catalogue's files are not those of its digest.", inside=head.digest)
-        await asyncio.to_thread(compiled, head.digest, files)
+        digest = head.at(self._env.place)
+        known = await self._env.store.get(CatalogueFiles, digest)
+        files = known.files if known else tuple(sorted((await self._centre.catalogue(digest)).items()))
+        if catalogue_format.digest(dict(files)) != digest:
+            raise BadToken("The catalogue's files are not those of its digest.", inside=digest)
+        await asyncio.to_thread(compiled, digest, files)
         return head, files
 
     async def _superseded(self, keys: set[str]) -> dict[str, str]:
