@@ -157,27 +157,6 @@ def replayable() -> None:
     House.spend = spend
 
 
-def unclocked() -> None:
-    """A deadline is not looked at, neither by decisions nor by the reconciler."""
-    import dataclasses
-
-    from remit.domain.task import Task
-    from remit.store.postgres import PostgresStore
-
-    honest = PostgresStore.due
-
-    async def due(self, kind, now, *, limit=100):
-        return [] if kind is Task else await honest(self, kind, now, limit=limit)
-
-    PostgresStore.due = due
-    from remit.verbs import decide
-
-    judge = decide.judge
-    decide.judge = lambda situation, call, access: judge(
-        dataclasses.replace(situation, task=dataclasses.replace(situation.task, deadline=2**52)), call, access
-    )
-
-
 def always_fresh() -> None:
     """An edge does not care how long ago it heard from the centre."""
     from remit.work.edge.freshness import Freshness
