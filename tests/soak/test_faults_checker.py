@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from remit.log.merkle import leaf_hash, root_of
-from tests.soak.faults.checker import MS, Violation, check, prefix_roots
-from tests.soak.faults.evidence import Entry, Evidence, Head, Sighting
+from tests.soak.faults.bans import MS
+from tests.soak.faults.checker import check, prefix_roots
+from tests.soak.faults.evidence import Entry, Evidence, Head, Sighting, Violation
 from tests.soak.faults.history import Op, Writer, read
 from tests.soak.faults.nemesis import Hosts, schedule
 from tests.soak.faults.story import availability, story

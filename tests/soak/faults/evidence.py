@@ -109,3 +109,13 @@ class Evidence:
     def events(self, op: Op, kind: str) -> list[Entry]:
         """What the log has of one request."""
         return [entry for entry in self.by_trace.get(op.trace, ()) if entry.kind == kind]
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A law broken, and the request or task it was seen by."""
+
+    rule: str
+    said: str
+    task: str = ""
+    op: Op | None = None

@@ -1,24 +1,18 @@
 """The lane itself, in namespaces of its own: make the hosts, let everybody work, break things, heal, and look.
 
-    python -m tests.soak.faults.lane --seconds 60 --seed 7 [--bug NAME] [--keep FOLDER]
-
-Started by `outside`, which is all that a test needs. It is the first process of its namespaces: when it ends, however it
+`outside` is all that a test needs. It runs `__main__` as the first process of its namespaces: when that ends, however it
 ends, the kernel ends every other process in there and takes networks and mounts away.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import json
-import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -34,7 +28,6 @@ from .evidence import Evidence, Sighting
 from .history import Op, now, read
 from .nemesis import Hosts, Nemesis, schedule
 from .parties import CENTRE, PORT, Database, Party, called, edge, enrol, replica, wait_for
-from .story import availability, story
 
 REPLICAS = ("r1", "r2", "r3")
 DISK, EDGE_DISK = "200m", "24m"
@@ -53,7 +46,7 @@ SHOP = (
 def outside(seconds: float, seed: int, bug: str = "", keep: str = "", edges: int = 4) -> int:
     """Run the lane in namespaces of its own; what it says goes to standard output. Its exit status: `BROKEN`, or 0."""
     command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-m"]
-    command += ["tests.soak.faults.lane", "--seconds", str(seconds), "--seed", str(seed), "--bug", bug, "--keep", keep]
+    command += ["tests.soak.faults", "--seconds", str(seconds), "--seed", str(seed), "--bug", bug, "--keep", keep]
     command += ["--edges", str(edges)]
     child = subprocess.Popen(command, cwd=Path(__file__).parents[3])
     try:
@@ -294,68 +287,3 @@ class Lane:
             self.workload.kill()
         for party in reversed(self.parties.values()):
             party.kill()
-
-
-def report(found: Evidence, broken: list[Violation], lane: Lane) -> None:
-    """What was seen, in a dozen lines, and the shortest story of what went wrong."""
-    for door, (answered, of) in availability(found).items():
-        tell(f"{door} answered {answered} of {of} calls ({100 * answered / max(1, of):.1f} %)")
-    deaths = {name: party.deaths for name, party in lane.parties.items() if party.deaths}
-    tell(
-        f"{len(found.log)} events, {len(found.heads)} checkpoints seen, {len(found.tasks)} tasks, {len(found.leases)} leases,"
-    )
-    tell(
-        f"{sum(entry.permits for entry in found.log)} permits; ended by themselves and came back: {deaths or 'nobody'}"
-    )
-    if not broken:
-        tell(f"every law held: seed {lane.seed}, {time.monotonic() - lane.began:.0f} s")
-        return
-    rules = Counter(one.rule for one in broken)
-    zero = min(op.sent for op in found.ops)
-    for rule in rules:
-        times = [one.op.sent for one in broken if one.rule == rule and one.op is not None]
-        tell(f"found by {rule!r}, first {f'{(min(times) - zero) / 1e9:.1f} s in' if times else 'at the end'}")
-    tell(f"VIOLATED: {', '.join(f'{rule} ({count})' for rule, count in rules.items())}")
-    stories = [(one, story(found, one)) for one in broken[:50]]
-    seen: set[str] = set()
-    for one, lines in sorted(stories, key=lambda pair: len(pair[1])):
-        if one.rule not in seen:
-            seen.add(one.rule)
-            print("\n".join(lines), flush=True)
-
-
-def main() -> int:
-    """The first process of the namespaces."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bug", default="")
-    parser.add_argument("--keep", default="")
-    parser.add_argument("--edges", type=int, default=4)
-    given = parser.parse_args()
-    assert os.getpid() == 1, "this is started by tests.soak.faults.lane.outside"
-    if given.keep:
-        Path(given.keep).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="remit-faults-", dir=given.keep or None))
-    folder.chmod(0o755)
-    tell(
-        f"seed {given.seed}, {given.seconds:.0f} s{f', planted: {given.bug}' if given.bug else ''}; everything is kept in {folder}"
-    )
-    lane = Lane(folder, given.seconds, given.seed, given.bug, given.edges)
-    good = False
-    try:
-        found, broken = lane.run()
-        report(found, broken, lane)
-        good = not broken
-        gather.keep(folder, found, [(one.rule, one.said, one.task) for one in broken])
-    finally:
-        lane.close()
-        if good and not given.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            tell(f"everything is in {folder}; again: REMIT_FAULTS_SEED={given.seed} make soak ONLY=faults")
-    return 0 if good else BROKEN
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .checker import MS, Violation
-from .evidence import Entry, Evidence
+from .bans import MS
+from .evidence import Entry, Evidence, Violation
 
 
 def availability(found: Evidence) -> dict[str, tuple[int, int]]:
