@@ -20,6 +20,7 @@ from .notify import notify
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .steady import Steady
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
 
@@ -78,6 +79,7 @@ class Driver:
         self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
+        steady = Steady(self._clock)
 
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
@@ -91,7 +93,7 @@ class Driver:
             Reconciler("rotate_keys", lambda: rotate_keys(env, self._clock()), 0.25),
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
-            Reconciler("forget", lambda: forget(self._clock()), 10.0),
+            Reconciler("forget", lambda: forget(steady.now()), 10.0),
         )
 
     async def stop(self) -> None:

@@ -20,6 +20,7 @@ from remit.formats import rfc9457
 from remit.ports import Env
 from remit.ports.estate import Centre
 
+from ..steady import Steady
 from .beat import beat
 from .follow import Follow, held
 from .freshness import NEVER, Freshness
@@ -86,8 +87,10 @@ class EdgeWork:
     def start(self, forget: Callable[[int], Awaitable[int]]) -> None:
         """Run every pass again and again, until `close`."""
 
+        steady = Steady(self._env.clock)
+
         async def tidy() -> bool:
-            return bool(await forget(self._env.clock()))
+            return bool(await forget(steady.now()))
 
         passes: tuple[tuple[str, Callable[[], Awaitable[bool]], Callable[[], float], asyncio.Event | None], ...] = (
             ("sequence", self._report.extend, lambda: EXTEND_EVERY, None),
