@@ -29,12 +29,16 @@ def story(found: Evidence, broken: Violation) -> list[str]:
     opened = found.opened.get(broken.task)
     names = {opened.more.get("agent"), opened.more.get("purpose")} if opened else set()
     shown: set[int] = set()
+    wide = {"freeze": "froze", "unfreeze": "froze", "apply": "changed"}
+    copied = broken.op.more.get("of") if broken.op else None
     for op in found.ops:
-        mine = op.task == broken.task or (op.kind in ("freeze", "unfreeze") and op.more.get("name") in names)
-        if not mine and not (op.kind == "apply" and broken.op is not None and "purpose" in broken.said):
+        asked = wide.get(op.kind)
+        if asked is None and op.task != broken.task:
             continue
-        if op.kind == "call" and op is not broken.op:
-            plain += 1
+        if asked is not None and (asked not in broken.said or op.more.get("name", "moving") not in names):
+            continue
+        if op.kind in ("call", "replay") and op is not broken.op and op.trace != copied:
+            plain += op.kind == "call"
             shown.update(entry.place for entry in found.by_trace.get(op.trace, ()))
             continue
         answer = f"{op.said} after {(op.answered - op.sent) / MS:.1f} ms" if op.acknowledged else "no answer"
@@ -56,5 +60,18 @@ def story(found: Evidence, broken: Violation) -> list[str]:
 
 
 def _brief(entry: Entry) -> str:
-    shown = {k: v for k, v in entry.data.items() if v and k not in ("task", "agent", "catalogue", "access", "policies")}
+    dull = (
+        "task",
+        "agent",
+        "catalogue",
+        "access",
+        "policies",
+        "goal",
+        "parameters",
+        "trust",
+        "sensitivity",
+        "jkt",
+        "jti",
+    )
+    shown = {k: v for k, v in entry.data.items() if v and k not in dull}
     return f"{entry.kind} by {entry.said['by']} {shown} writes {[w[:3:2] for w in entry.said['writes']]}"
