@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd
 .DEFAULT_GOAL := help
-.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages mcp-conformance
+.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages soak-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -69,8 +69,11 @@ coverage: $(VENV)/.dev ## Tests, with domain and verbs covered whole
 bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 	@$(BIN)/python benchmarks/run.py $(ONLY)
 
-soak: $(VENV)/.dev ## The slow lanes
-	@$(BIN)/python -m pytest -q -m soak
+soak: $(VENV)/.dev ## The slow lanes; ONLY=word for some
+	@$(BIN)/python -m pytest -q -m soak $(if $(ONLY),-k $(ONLY))
+
+soak-packages: ## Debian packages for the hosts of `make soak ONLY=faults` (needs root)
+	apt-get update && apt-get install -y postgresql iproute2 nftables libfaketime
 
 simulate: $(VENV)/.dev ## Schedules under the simulator: SECONDS=60, or one again with SEED=…
 	@$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED) --trace,--seconds $(or $(SECONDS),60) --from $$(date +%s)000)

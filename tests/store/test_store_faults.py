@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 
 import psycopg
 import pytest
@@ -262,6 +263,20 @@ def test_the_database_and_its_folder_are_private(tmp_path):
     asyncio.run(store.close())
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "data" / "remit.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_replica_whose_clock_is_ahead_forgets_nothing_that_others_would_take_again(postgres):
+    async def main():
+        store = await PostgresStore.open(postgres.dsn())
+        now = time.time_ns() // 1_000_000
+        assert all([await store.spend(f"skew:{age}", now - age) for age in (-60_000, 60_000, 180_000)])
+        await store.forget_spent(now + 600_000)
+        assert not await store.spend("skew:-60000", now), "a proof that is good at every clock that is right"
+        assert not await store.spend("skew:60000", now), "one that is good where the clock is a minute behind"
+        assert await store.spend("skew:180000", now - 200_000), "one that is good nowhere"
+        await store.close()
+
+    asyncio.run(main())
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(tmp_path, postgres):

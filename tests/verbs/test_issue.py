@@ -134,6 +134,28 @@ def test_revoking_while_a_mint_is_in_flight_leaves_nothing(run):
     run(main())
 
 
+def test_a_mint_that_lands_after_a_clock_ahead_ended_its_lease_is_killed_at_once(run):
+    async def main():
+        w = await world()
+        ahead = replace(w.env, clock=lambda: w.clock.now + MINT_WINDOW)
+        for faults in ([], ["kill-before"]):
+            _, call = await w.proved()
+            task = await w.task(call)
+            w.issuer.mint_gate, w.issuer.minting = asyncio.Event(), asyncio.Event()
+            minting = asyncio.ensure_future(issue(w.env, call, task.id, "db"))
+            await w.issuer.minting.wait()
+            await end_task(w.env, w.call(CallerKind.OPERATOR, "op"), task.id, "stop")
+            await end_leases(ahead, ahead.clock())
+            assert {row.state for row in await leases(w)} == {LeaseState.ENDED}
+            w.issuer.faults = list(faults)
+            w.issuer.mint_gate.set()
+            with pytest.raises(Denied):
+                await minting
+            assert bool(w.issuer.live) == bool(faults)  # what could not be killed dies at its own end
+
+    run(main())
+
+
 def test_a_mint_that_never_answers_is_given_up_and_killed_when_its_window_closes(run, monkeypatch):
     async def main():
         monkeypatch.setattr("remit.verbs.issue.MINT_WINDOW", 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -106,9 +107,10 @@ class HttpsCentre:
         found = await self._ask("POST", "/v1/estate/reports", {"seat": seat, "events": told}, LARGE)
         return _member(found, "received", int)
 
-    async def call(self, path: str, body: Json) -> tuple[int, Json]:
+    async def call(self, path: str, body: Json, trace: str) -> tuple[int, Json]:
         """See `ports.estate.Centre`."""
-        async with self._sent("POST", path, body, ANSWER) as response:
+        traced = {"traceparent": f"00-{trace}-{secrets.token_hex(8)}-00"} if trace else {}
+        async with self._sent("POST", path, body, ANSWER, traced) as response:
             if response.status_code == 401:
                 raise await _refused(response)
             return response.status_code, await _read(response)
@@ -132,9 +134,12 @@ class HttpsCentre:
             return await _read(response)
 
     @asynccontextmanager
-    async def _sent(self, method: str, path: str, body: Any, seconds: float) -> AsyncIterator[httpx.Response]:
+    async def _sent(
+        self, method: str, path: str, body: Any, seconds: float, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
         try:
-            async with asyncio.timeout(seconds), self._http.stream(method, path, json=body) as response:
+            stream = self._http.stream(method, path, json=body, headers=headers)
+            async with asyncio.timeout(seconds), stream as response:
                 yield response
         except (httpx.HTTPError, TimeoutError) as failure:
             raise _silent(failure) from failure

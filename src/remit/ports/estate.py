@@ -79,8 +79,11 @@ class Centre(Protocol):
         """Report a stretch of this edge's log; returns how far it has been taken in, which may be less."""
         ...
 
-    async def call(self, path: str, body: Json) -> tuple[int, Json]:
-        """Pass a request of somebody whom the edge has authenticated on to the centre: status and answer."""
+    async def call(self, path: str, body: Json, trace: str) -> tuple[int, Json]:
+        """Pass a request of somebody whom the edge has authenticated on to the centre: status and answer.
+
+        `trace` is that request's (W3C trace id), or empty.
+        """
         ...
 
     async def access_key(self, digest: str) -> AccessKey | None:
@@ -108,8 +111,8 @@ class Place(Protocol):
         """`Unavailable` when too much of what was decided here has not been reported."""
         ...
 
-    async def pass_on(self, path: str, body: Json) -> Json:
-        """Have the centre answer; what it refuses is raised."""
+    async def pass_on(self, path: str, body: Json, trace: str) -> Json:
+        """Have the centre answer, as part of the same trace; what it refuses is raised."""
         ...
 
     async def access_key(self, digest: str, now: int) -> AccessKey | None:

@@ -34,6 +34,7 @@ _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KI
 _BATCH = 256
 # A process that is paused, or cut off, in the middle of a transaction keeps its locks no longer than that (ms).
 _SESSION = {"application_name": "remit", "idle_in_transaction_session_timeout": "2000"}
+_BEHIND = 120_000  # ms: by so much may the clock of a process be behind and still take nothing twice
 _MIGRATION_LOCK = 0x52454D4954
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
@@ -122,8 +123,13 @@ class PostgresStore(PostgresEdges, PostgresLog):
         return done == "INSERT 0 1"
 
     async def forget_spent(self, now: int) -> int:
-        """Drop at most 1,000 single-use identifiers whose time is over; returns how many."""
-        sql = "DELETE FROM spent WHERE token IN (SELECT token FROM spent WHERE until < $1 LIMIT 1000)"
+        """Drop at most 1,000 single-use identifiers whose time is over, by the server's clock too; returns how many.
+
+        A replica whose clock is ahead must not forget for the others what they would take again.
+        """
+        server = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        over = f"SELECT token FROM spent WHERE until < least($1::bigint, {server} - {_BEHIND}) LIMIT 1000"  # noqa: S608
+        sql = f"DELETE FROM spent WHERE token IN ({over})"  # noqa: S608
         done: str = await self._ask(lambda: self._pool.execute(sql, now))
         return int(done.removeprefix("DELETE "))
 

@@ -12,7 +12,7 @@ from remit.domain.above import Above
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.decision import Permit, Reason, Why
-from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable
+from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable, Refusal
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState, Minted
@@ -47,12 +47,12 @@ async def issue(env: Env, call: Call, task_id: str, credential: str) -> tuple[Le
         async with asyncio.timeout((stored.mint_until - call.now) / 1000):
             minted = await issuer.mint(stored)
     except TimeoutError as late:
-        await _end(env, call, stored.id, "mint timed out")
+        await _end(env, call, stored, issuer, "mint timed out")
         raise IssuerUnavailable("The issuer did not answer in time.", next_step="Try again.") from late
     except BaseException:
-        await _end(env, call, stored.id, "mint failed")
+        await _end(env, call, stored, issuer, "mint failed")
         raise
-    return await _settle(env, call, stored, minted)
+    return await _settle(env, call, stored, issuer, minted)
 
 
 async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple[Lease, Issuer]:
@@ -98,7 +98,7 @@ async def _version(env: Env, force: InForce, lease: Lease, now: int) -> SealedSe
     return found
 
 
-async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[Lease, Minted]:
+async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Minted) -> tuple[Lease, Minted]:
     call = replace(call, now=env.clock())
     because = events.LeaseMinted(lease.id, lease.task)
     for _ in range(ROUNDS):
@@ -122,15 +122,21 @@ async def _settle(env: Env, call: Call, lease: Lease, minted: Minted) -> tuple[L
             fresh = await env.store.get(Lease, lease.id)
             if fresh is None or fresh.state is not LeaseState.RESERVED:
                 break
-    await _end(env, call, lease.id, "task ended while minting", minted.reference)
+    await _end(env, call, lease, issuer, "task ended while minting", minted.reference)
     raise Denied("The task or its credential ended before it was ready.", reasons=(Reason.TASK_NOT_OPEN.value,))
 
 
-async def _end(env: Env, call: Call, lease_id: str, reason: str, reference: str = "") -> None:
-    """Hand the lease to the reconciler, which kills and keeps killing; a `reference` that came late goes with it."""
+async def _end(env: Env, call: Call, reserved: Lease, issuer: Issuer, reason: str, reference: str = "") -> None:
+    """Hand the lease to the reconciler, which kills and keeps killing; a `reference` that came late goes with it.
+
+    One that is ENDED already, because a replica's clock was ahead and closed the mint window early, nobody else would
+    kill: what landed since is killed here, or dies at its own end.
+    """
     while True:  # whoever wins a conflict has moved it on, and it cannot move for ever
-        lease = await env.store.get(Lease, lease_id)
+        lease = await env.store.get(Lease, reserved.id)
         if lease is None or lease.state is LeaseState.ENDED:
+            with suppress(Refusal):
+                await issuer.kill(reserved.known_as(reference))
             break
         because: events.Event = events.LeaseEnding(lease.id, lease.task, reason)
         if lease.state is LeaseState.ENDING:  # the reconciler has it already

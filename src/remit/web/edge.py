@@ -61,7 +61,7 @@ class EdgeHouse(House):
         except (NotEntrusted, NotHome) as elsewhere:
             await self._let_go(call, task, elsewhere)
         body: dict[str, Json] = {"tool": access.tool, "arguments": access.arguments, "pin": access.pin}
-        return _shown(await self._place.pass_on(f"/v1/tasks/{task}/calls", body))
+        return _shown(await self._place.pass_on(f"/v1/tasks/{task}/calls", body, call.trace))
 
     async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
         """See `House`; where the task is, its label is."""
@@ -73,7 +73,7 @@ class EdgeHouse(House):
         except (NotEntrusted, NotHome) as elsewhere:
             await self._let_go(call, task, elsewhere)
         body = {"tool": wanted.tool, "content": wanted.content}
-        return _shown(await self._place.pass_on(f"/v1/tasks/{task}/observations", body))
+        return _shown(await self._place.pass_on(f"/v1/tasks/{task}/observations", body, call.trace))
 
     async def _at_home(self, call: Call, task: str) -> None:
         self._place.must_be_heard()

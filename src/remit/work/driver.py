@@ -23,6 +23,7 @@ from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
+from .steady import Steady
 from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
@@ -91,6 +92,7 @@ class Driver:
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
         turns: dict[str, int] = {}
+        steady = Steady(self._clock)
 
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
@@ -109,7 +111,7 @@ class Driver:
             Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
             Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
             Reconciler("sweep_orphans", lambda: sweep_orphans(env, self._clock()), 0.5),
-            Reconciler("forget", lambda: forget(self._clock()), 10.0),
+            Reconciler("forget", lambda: forget(steady.now()), 10.0),
         )
 
     async def stop(self) -> None:

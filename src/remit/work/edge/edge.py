@@ -18,6 +18,7 @@ from remit.formats import rfc9457
 from remit.ports import Env
 from remit.ports.estate import Centre
 
+from ..steady import Steady
 from .beat import beat
 from .follow import Follow, held
 from .freshness import NEVER, Freshness
@@ -84,8 +85,10 @@ class EdgeWork:
     def start(self, forget: Callable[[int], Awaitable[int]]) -> None:
         """Run every pass again and again, until `close`."""
 
+        steady = Steady(self._env.clock)
+
         async def tidy() -> bool:
-            return bool(await forget(self._env.clock()))
+            return bool(await forget(steady.now()))
 
         passes: tuple[tuple[str, Callable[[], Awaitable[bool]], Callable[[], float], asyncio.Event | None], ...] = (
             ("sequence", self._report.extend, lambda: EXTEND_EVERY, None),
@@ -274,9 +277,9 @@ class EdgeWork:
                 next_step="It goes on by itself once the centre has heard it.",
             )
 
-    async def pass_on(self, path: str, body: Json) -> Json:
+    async def pass_on(self, path: str, body: Json, trace: str) -> Json:
         """See `ports.estate.Place`."""
-        status, answer = await self._centre.call(path, body)
+        status, answer = await self._centre.call(path, body, trace)
         if status == 200:
             return answer
         raise rfc9457.read(status, answer)
