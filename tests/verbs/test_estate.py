@@ -808,8 +808,8 @@ def test_a_revision_is_rolled_out_by_share_of_edges_and_back(run):
     async def main():
         w, edge, bot, task = await estate()
         before, _ = await w.env.in_force()
-        head, changes = await roll_out(w.env, operator(w), without_list(), 1)
-        assert "policies/default.cedar" in " ".join(changes) and head.digest == before.digest
+        head, found = await roll_out(w.env, operator(w), without_list(), 1)
+        assert "policies/default.cedar" in " ".join(found.changes) and head.digest == before.digest
         at = shares(head)
         head = await set_share(w.env, operator(w), at["west"])
         assert (head.at("west"), head.at("")) == (head.rollout, before.digest)
