@@ -28,6 +28,7 @@ FILES = {
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
     "egress_call.py": ("egress.call",),
+    "estate_push.py": ("estate.push", "estate.beat"),
 }
 
 

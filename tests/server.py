@@ -34,6 +34,9 @@ groups = ["billing"]
 [people.frank]
 groups = ["finance"]
 [people.olga]
+[edges.west]
+url = "https://west.example"
+owner = "olga"
 [issuers.tokens]
 kind = "jwt"
 [issuers.box]
@@ -255,7 +258,10 @@ def furnished(server: Server, files: dict[str, str] | None = None) -> Server:
         ("person", "olga"),
         ("auditor", "anna"),
         ("enforcer", "gate"),
+        ("edge", "west"),
     ):
+        if kind == "edge" and "[edges." not in (files or CATALOGUE)["remit.toml"]:
+            continue
         server.keys[name] = http.post("/v1/keys", json={"kind": kind, "name": name}).json()["key"]
     assert http.put("/v1/secrets/stripe", json={"value": f"canary-{secrets.token_hex(4)}"}).status_code == 204
     return server

@@ -6,14 +6,22 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from remit.process import (
+    listener,
+    log_to_stderr,
+    operator_key,
+    previous_root_key,
+    root_key,
+    server_of,
+    settle_memory,
+    stopping,
+)
+
 if TYPE_CHECKING:
     from remit.web.house import House
-
-OPERATOR_KEY_TTL = 30 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run))
+    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _serve_edge))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -90,6 +98,12 @@ def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options
     return asyncio.run(run(command, told, **options))
 
 
+def _serve_edge(announce: Callable[[dict[str, Any]], None], **options: Any) -> None:
+    from remit.main_edge import serve_edge
+
+    serve_edge(announce, **options)
+
+
 def _describe(server: str, **where: Any) -> list[tuple[str, dict[str, Any], str]]:
     """The tools of the MCP server started by `command`, or at `url` (with MCP_SERVER_TOKEN, if it wants one)."""
     import asyncio
@@ -106,67 +120,22 @@ def serve(announce: Callable[[str, Path, Path, str], None], *, watched: bool = F
 
     Only where it is `watched`, on a terminal, is it given a link that signs in: anything else may keep what it is told.
     """
-    import socket
-
     import uvloop
 
-    from remit.domain.errors import BadField
-
-    _log_to_stderr()
+    log_to_stderr()
     settings = Settings(**given)
-    if not _is_loopback(settings.host) and not (settings.tls_cert and settings.tls_key):
-        raise BadField(
-            "host",
-            f"{settings.host} is not loopback, and beyond loopback Remit serves only with TLS",
-            next_step="Add --tls-cert and --tls-key, or bind 127.0.0.1 behind a TLS proxy.",
-        )
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as taken:
-        step = "Is another server running there? --port 0 picks a free one."
-        raise BadField(
-            "port", f"cannot listen on {settings.host}:{settings.port}: {taken.strerror}", next_step=step
-        ) from taken
-    settings = Settings(**{**given, "port": listener.getsockname()[1]})
-    uvloop.run(_serve(settings, listener, announce, watched))
-
-
-def _settle_memory() -> None:
-    """What was made at start stays: the collector need not look at it again, nor so often at what requests make."""
-    import gc
-
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
-def _log_to_stderr() -> None:
-    """One line an event, JSON unless somebody is watching; standard output is for what was asked for."""
-    import structlog
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    socket = listener(settings.host, settings.port, tls=bool(settings.tls_cert and settings.tls_key))
+    settings = Settings(**{**given, "port": socket.getsockname()[1]})
+    uvloop.run(_serve(settings, socket, announce, watched))
 
 
 async def _serve(
-    settings: Settings, listener: Any, announce: Callable[[str, Path, Path, str], None], watched: bool
+    settings: Settings, socket: Any, announce: Callable[[str, Path, Path, str], None], watched: bool
 ) -> None:
     import asyncio
 
-    import uvicorn
-
     from remit.web.app import create_app
-    from remit.web.tls import TlsProtocol, keep_trusting
+    from remit.web.tls import keep_trusting
 
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(settings))
@@ -175,34 +144,18 @@ async def _serve(
 
             socket_path = Path(str(settings.workload_api).removeprefix("unix://"))
             await stack.enter_async_context(workload_api(house.env, socket_path))
-        config = uvicorn.Config(
-            create_app(house),
-            http=TlsProtocol if settings.tls_cert else "httptools",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
-            limit_concurrency=2048,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=64 * 1024,
-            ssl_certfile=settings.tls_cert or None,
-            ssl_keyfile=settings.tls_key or None,
-        )
-        config.load()
+        server, config = server_of(create_app(house), settings.tls_cert, settings.tls_key)
         if config.ssl is not None:
             trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
             stack.callback(trusting.cancel)
-        server = uvicorn.Server(config)
-        _stopping(server, house.changes.close)
+        stopping(server, house.close)
         (settings.data / "url").write_text(settings.url + "\n")
-        listener.listen(2048)
-        _settle_memory()
+        socket.listen(2048)
+        settle_memory()
         sign_in = await _first_link(house) if watched else ""
         announce(settings.url, settings.data, settings.data / "operator.key", sign_in)
         sys.stdout.flush()
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[socket])
 
 
 async def _first_link(house: House) -> str:
@@ -214,32 +167,6 @@ async def _first_link(house: House) -> str:
     call = Call(Caller(CallerKind.SYSTEM, "setup"), house.clock())
     text, _ = await link(house.env, call, "local", (CallerKind.OPERATOR,))
     return link_url(house, text)
-
-
-def _stopping(server: Any, before: Callable[[], None]) -> None:
-    """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed.
-
-    `before` lets go of whoever would listen for ever.
-    """
-    import asyncio
-    import signal
-    from contextlib import nullcontext
-
-    def stop(number: int) -> None:
-        before()
-        server.handle_exit(number, None)
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    server.capture_signals = nullcontext
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @asynccontextmanager
@@ -268,7 +195,7 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store: Any = await _open_store(settings)
     try:
-        sealer = RootSealer(_root_key(settings.data), _previous_root_key(settings.data))
+        sealer = RootSealer(root_key(settings.data), previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
 
         async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
@@ -334,68 +261,15 @@ async def _open_store(settings: Settings) -> Any:
     return SqliteStore.open(settings.data / "remit.db")
 
 
-def _root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY (base64url of 32 bytes), or `root.key`, made 0600 at the first start."""
-    import os
-    import secrets
-
-    from remit.formats import base64url
-
-    path = data / "root.key"
-    text = os.environ.get("REMIT_ROOT_KEY", "")
-    if not text and not path.exists():
-        _write_secret(path, base64url.encode(secrets.token_bytes(32)))
-    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY" if text else str(path))
-
-
-def _previous_root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY_PREVIOUS or `root.key.previous`: opens what `remit secret rewrap` has not reached yet."""
-    import os
-
-    path = data / "root.key.previous"
-    text = os.environ.get("REMIT_ROOT_KEY_PREVIOUS", "")
-    if not text and not path.exists():
-        return b""
-    return _key_bytes(text or path.read_text(), "REMIT_ROOT_KEY_PREVIOUS" if text else str(path))
-
-
-def _key_bytes(text: str, where: str) -> bytes:
-    from remit.domain.errors import BadField
-    from remit.formats import base64url
-
-    key = base64url.decode(text.strip())
-    if len(key) != 32:
-        raise BadField(where, "must be 32 bytes in base64url")
-    return key
-
-
-def _write_secret(path: Path, text: str) -> None:
-    import os
-
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-
-
 async def _furnish(env: Any, data: Path, now: int) -> None:
     """What a first start needs: an empty catalogue under the default policy, and the operator's key."""
-    from hashlib import sha256
-
-    from remit.domain.caller import AccessKey, Call, Caller, CallerKind
+    from remit.domain.caller import Call, Caller, CallerKind
     from remit.domain.catalogue import CatalogueHead
-    from remit.verbs.admit import admit
     from remit.verbs.apply import apply
 
-    call = Call(Caller(CallerKind.SYSTEM, "setup"), now)
     if await env.store.get(CatalogueHead, "head") is None:
-        await apply(env, call, {})
-    path = data / "operator.key"
-    if path.is_file():
-        row = await env.store.get(AccessKey, sha256(path.read_text().strip().encode()).hexdigest())
-        if row is not None and now < row.expires_at - 86_400_000:
-            return
-    text, _ = await admit(env, call, CallerKind.OPERATOR, "local", OPERATOR_KEY_TTL)
-    _write_secret(path, text)
+        await apply(env, Call(Caller(CallerKind.SYSTEM, "setup"), now), {})
+    await operator_key(env, data, now)
 
 
 if __name__ == "__main__":

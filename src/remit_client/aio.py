@@ -16,7 +16,7 @@ from .dpop import DPoPAuth
 from .errors import RemitError
 from .protocol import Agent, Work
 from .transactions import transaction
-from .wire import CONNECT, Answer, Reading, Send, Talk, unreachable
+from .wire import CONNECT, NOBODY, Answer, Reading, Send, Talk, unreachable
 from .within import enter, leave
 
 T = TypeVar("T")
@@ -96,6 +96,11 @@ class AsyncRemit:
             while True:
                 try:
                     answer = await self._ask(send)
+                except (httpx.ConnectError, httpx.ConnectTimeout) as failure:
+                    if not send.or_else:
+                        talk.close()
+                        raise unreachable(self.agent.url, failure) from failure
+                    answer = NOBODY
                 except (httpx.HTTPError, httpx.InvalidURL, ValueError) as failure:
                     talk.close()
                     raise unreachable(self.agent.url, failure) from failure

@@ -21,7 +21,7 @@ from .dpop import safe_origin
 from .errors import Denied, Held, NotAuthenticated, Refused, Unreachable
 from .keys import AgentKey, remember, remembered
 from .telemetry import traceparent
-from .wire import Send, Talk, checked, member, texts
+from .wire import Send, Talk, accepted, checked, member, texts
 
 DEFAULT_URL = "http://127.0.0.1:7450"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -34,7 +34,9 @@ _EARLY = 60  # a token is renewed this many seconds, or a fifth of its life, bef
 
 @dataclass
 class Agent:
-    """Who this process is to Remit: the server, the key, and the name the server confirmed."""
+    """Who this process is to Remit: the server, the key, and the name the server confirmed. `edge`, if there is one, is
+    beside it and is asked about calls and told what was read; everything else goes to the server.
+    """
 
     url: str
     key: AgentKey
@@ -42,19 +44,25 @@ class Agent:
     join_token: str = field(default="", repr=False)
     oidc_token: str = field(default="", repr=False)
     name: str = ""
+    edge: str = ""
     _proved: bool = False
 
     @classmethod
     def configured(
         cls, url: str | None, directory: str | Path | None, join_token: str | None, oidc_token: str | None
     ) -> Agent:
-        """Arguments over REMIT_URL, REMIT_AGENT_DIR, REMIT_JOIN_TOKEN; the key lives in ~/.remit/agent by default."""
+        """Arguments over REMIT_URL, REMIT_AGENT_DIR, REMIT_JOIN_TOKEN; the key lives in ~/.remit/agent by default.
+        REMIT_EDGE is the edge beside this process.
+        """
         at = (url or os.environ.get("REMIT_URL") or DEFAULT_URL).rstrip("/")
         safe_origin(at)
         where = Path(directory or os.environ.get("REMIT_AGENT_DIR") or Path.home() / ".remit" / "agent")
         join = os.environ.get("REMIT_JOIN_TOKEN", "") if join_token is None else join_token
         agent = cls(at, AgentKey.load_or_create(where), where, join, oidc_token or "")
         agent.name = remembered(where, agent.key.jkt)
+        agent.edge = os.environ.get("REMIT_EDGE", "").rstrip("/")
+        if agent.edge:
+            safe_origin(agent.edge)
         return agent
 
     def post(self, path: str, body: Any, token: str, *, query: str = "", patience: float = 5.0) -> Talk[Any]:
@@ -63,13 +71,27 @@ class Agent:
         content = json.dumps(body, allow_nan=False).encode()
         return (yield from checked(Send("POST", self.url + path + query, headers, content, patience)))
 
+    def decided(self, path: str, body: Any, token: str) -> Talk[Any]:
+        """POST to the edge, if there is one; to the server when the edge is not there, or says that it cannot decide.
+
+        What an edge may have decided is not decided again unasked: an answer that was lost on the way is no answer.
+        """
+        if not self.edge:
+            return (yield from self.post(path, body, token))
+        content = json.dumps(body, allow_nan=False).encode()
+        headers = {"Content-Type": "application/json", **self.bound("POST", path, token, self.edge)}
+        answer = yield Send("POST", self.edge + path, headers, content, or_else=True)
+        if answer.status in (0, 503):
+            return (yield from self.post(path, body, token))
+        return accepted(answer)
+
     def get(self, path: str, token: str, *, query: str = "", patience: float = 5.0) -> Talk[Any]:
         """GET JSON with a bound token."""
         return (yield from checked(Send("GET", self.url + path + query, self.bound("GET", path, token), b"", patience)))
 
-    def bound(self, method: str, path: str, token: str) -> dict[str, str]:
-        """Authorization and its proof."""
-        proof = self.key.proof(method, self.url + path, token)
+    def bound(self, method: str, path: str, token: str, origin: str = "") -> dict[str, str]:
+        """Authorization and its proof, for the server or for another `origin`."""
+        proof = self.key.proof(method, (origin or self.url) + path, token)
         return {"Authorization": f"DPoP {token}", "DPoP": proof, **traceparent()}
 
     def prove(self) -> Talk[None]:
@@ -223,7 +245,7 @@ class Work:
         path, approval = f"/v1/tasks/{self.id}/calls", ""
         body = {"tool": tool, "arguments": dict(arguments), **({"pin": pin} if pin else {})}
         while True:
-            answer = yield from self.agent.post(path, body, (yield from self.token()))
+            answer = yield from self.agent.decided(path, body, (yield from self.token()))
             decision, reasons = member(answer, "decision", str), member(answer, "why", list)
             why = tuple(_said(reason) for reason in reasons)
             if decision == "permit":
@@ -241,7 +263,7 @@ class Work:
     def observe(self, tool: str, content: Any) -> Talk[None]:
         """Report what a tool returned: Remit keeps what reading it means, and never the content."""
         path = f"/v1/tasks/{self.id}/observations"
-        yield from self.agent.post(path, {"tool": tool, "content": content}, (yield from self.token()))
+        yield from self.agent.decided(path, {"tool": tool, "content": content}, (yield from self.token()))
 
     def delegate(self, part: Mapping[str, Any]) -> Talk[str]:
         """Hand part of this task to another agent: the text that it opens it with, once."""

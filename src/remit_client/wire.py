@@ -17,13 +17,16 @@ CONNECT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One request to make. `patience` is how many seconds its whole answer may take."""
+    """One request to make. `patience` is how many seconds its whole answer may take. `or_else`: when nobody is there
+    to receive it, that is an answer too, of status 0, for there is somebody else to ask.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     patience: float = 5.0
+    or_else: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Answer:
     body: Any = field(repr=False)
 
 
+NOBODY = Answer(0, None)
 Talk = Generator[Send, Answer, T]
 
 
@@ -64,7 +68,11 @@ class Reading:
 
 def checked(send: Send) -> Talk[Any]:
     """Send, and turn anything but success into an exception."""
-    answer = yield send
+    return accepted((yield send))
+
+
+def accepted(answer: Answer) -> Any:
+    """The body of a success; anything else raises."""
     if 200 <= answer.status < 300:
         return answer.body
     raise of_problem(answer.status, answer.body if isinstance(answer.body, Mapping) else {})

@@ -23,6 +23,7 @@ from remit.domain.change import Change
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
+from remit.domain.estate import EdgeSeen
 from remit.domain.identity import JoinToken
 from remit.domain.keys import SigningKey
 from remit.domain.lease import Lease
@@ -508,3 +509,17 @@ def test_a_wake_is_heard_by_every_process_on_the_store(opened):
             await second.close()
 
     asyncio.run(main())
+
+
+@with_store
+async def test_what_edges_said_is_kept_the_newest_of_each_and_an_event_waits_for_its_place(store):
+    def seen(edge, at, size=1):
+        return EdgeSeen(edge, "seat", size, "sha256:0", 1, 2, "test", at)
+
+    await store.saw([])
+    await store.saw([seen("b", 5), seen("a", 3), seen("a", 4, 9)])
+    await store.saw([seen("b", 4, 7)])  # late: what is newer stays
+    assert [(one.edge, one.seen_at, one.size) for one in await store.seen()] == [("a", 4, 9), ("b", 5, 1)]
+    assert await store.newest_event() == 0
+    first, second = await store.commit(left("one")), await store.commit(left("two"))
+    assert (await store.newest_event(), await store.newest_event(first)) == (second, first)

@@ -23,14 +23,14 @@ from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"
-KINDS = ("anyone", "agent", "enforcer", "person", "operator", "auditor")
+KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor")
 
 
 def test_who_may_call_what_is_as_reviewed(server):
     """Regenerate with REMIT_GOLDEN=1, and have the difference reviewed."""
     bot = server.agent()
     _, token = bot.task()
-    who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate"}
+    who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate", "edge": "west"}
     lines = []
     for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):
         path = re.sub(r"\{[a-z]+(:path)?\}", "x", route.path)

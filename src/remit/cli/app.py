@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
+    "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),
     "agent": ("nouns", "agent", "Agents: list, show, invite."),
     "purpose": ("nouns", "purpose", "Purposes: list, show."),
     "tool": ("tools", "tool", "Tools: list, show, pin, diff, import."),
@@ -52,6 +53,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
     "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),
     "hook": ("hook", "hook", "Hooks for a coding agent's settings: claude-code."),
+    "edge": ("edge", "edge", "Decide beside agents in another network: enrol, run, status."),
+    "estate": ("estate", "estate", "Edges, as the centre sees them: list, show, forget."),
     "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
@@ -69,6 +72,7 @@ class Parts:
     describe: Callable[..., list[tuple[str, dict[str, Any], str]]]
     egress: Callable[..., None]
     egress_run: Callable[..., int]
+    serve_edge: Callable[..., None]
 
 
 @dataclass

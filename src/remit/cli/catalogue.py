@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from .output import ago
 _FOLDERS = {"agents": ".toml", "purposes": ".toml", "tools": ".toml", "policies": ".cedar"}
 _LIMIT = 4 * 1024 * 1024
 
+
+class Percent(click.ParamType):  # type: ignore[type-arg]
+    """`10%`, or `10`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See click."""
+        text = str(value).removesuffix("%")
+        if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:4]) <= 100:
+            self.fail(f"{value!r} is not 1% to 100%", param, ctx)
+        return int(text)
+
+
+SHARE = Percent()
+DAY = 86_400_000
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 
 
@@ -58,15 +75,42 @@ def plan(obj: Context, folder: Path, replay: int | None) -> None:
 @click.command()
 @FOLDER
 @click.option("--dry-run", is_flag=True, help="The same as `remit plan`.")
+@click.option("--edges", type=SHARE, help="Only at so many percent of the edges: see `remit rollout`.")
 @click.pass_obj
-def apply(obj: Context, folder: Path, dry_run: bool) -> None:
-    """Put FOLDER in force as one change; if anything is wrong, nothing changes."""
+def apply(obj: Context, folder: Path, dry_run: bool, edges: int | None) -> None:
+    """Put FOLDER in force as one change; if anything is wrong, nothing changes.
+
+    \b
+    With --edges 10% a tenth of the edges have it first. What it would have decided of the last day is said before.
+    """
+    if edges and not dry_run:
+        _roll_out(obj, read_folder(folder), edges)
+        return
     path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
     answer = Api(obj.person).post(path, {"files": read_folder(folder)})
     text = _changes(answer["changes"])
     if not dry_run:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
+
+
+def _roll_out(obj: Context, files: dict[str, str], share: int) -> None:
+    api = Api(obj.person)
+    asked = {"files": files, "decisions": 10_000, "since": int(time.time() * 1000) - DAY}
+    told = api.post("/v1/catalogue/replay", asked)
+    count = told["replayed"] + told["unknown"]
+    obj.out.say(f"It would change {told['differ']} of {count} decisions of the last day.")
+    answer = api.post("/v1/rollout", {"files": files, "share": share})
+    obj.out.one({**answer, "replay": told}, "\n".join([_changes(answer["changes"]), rolled_out(answer)]))
+
+
+def rolled_out(answer: dict[str, Any]) -> str:
+    """Which revision is in force where."""
+    if not answer["share"]:
+        return f"Everywhere: {answer['digest'].removeprefix('sha256:')[:12]}"
+    where = ", ".join(answer["edges"]) or "no edge yet"
+    said = f"{answer['rollout'].removeprefix('sha256:')[:12]} at {answer['share']} % of the edges"
+    return f"{said}, {len(answer['edges'])} of {answer['of']}: {where}"
 
 
 def _replayed(found: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from .mcp import _pairs
 @click.option("--public-url", default="", help="How agents reach it, if not http(s)://host:port.")
 @click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
 @click.option("--timeout", type=click.IntRange(1, 600), default=60, show_default=True, help="Seconds an origin has.")
+@click.option("--edge", default="", envvar="REMIT_EDGE", metavar="URL", help="An edge here that decides.  [REMIT_EDGE]")
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="PEM key.")
 @click.option("--purpose", default="", help="For COMMAND: a task of this purpose;")
@@ -42,7 +43,7 @@ def egress(obj: Context, /, command: tuple[str, ...], **flags: Any) -> None:
       REMIT_ENFORCER_KEY_FILE=remit-data/keys/gate.key remit egress --port 7461
       remit egress --purpose refunds --goal "Refund 42" --base API_URL=https://api.example/v1 -- python agent.py
     """
-    common = {"wait": flags.pop("wait"), "patience": flags.pop("timeout")}
+    common = {"wait": flags.pop("wait"), "patience": flags.pop("timeout"), "edge": flags.pop("edge")}
     serving = {name: flags.pop(name) for name in ("host", "port", "public_url", "tls_cert", "tls_key")}
     if command:
         _run(obj, command, {**common, **flags})

@@ -18,6 +18,7 @@ from .app import Context
 @click.option("--public-url", default="", help="How agents reach it, if not http(s)://host:port.")
 @click.option("--server", "servers", multiple=True, metavar="NAME", help="Only this one of the catalogue's servers.")
 @click.option("--wait", type=click.IntRange(0, 3600), default=20, show_default=True, help="Seconds to wait when held.")
+@click.option("--edge", default="", envvar="REMIT_EDGE", metavar="URL", help="An edge here that decides.  [REMIT_EDGE]")
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True), help="PEM chain.")
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True), help="PEM key.")
 @click.pass_obj

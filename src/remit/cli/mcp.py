@@ -20,6 +20,7 @@ from .exits import Exit, Failure
 @click.option("--env", "passed", multiple=True, metavar="NAME", help="A variable of yours that COMMAND gets too.")
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=CREDENTIAL", help="A credential COMMAND alone gets.")
 @click.option("--gateway", default="", metavar="URL", help="Instead of COMMAND: all that `remit gateway` there has.")
+@click.option("--edge", default="", envvar="REMIT_EDGE", metavar="URL", help="An edge here that decides.  [REMIT_EDGE]")
 @click.argument("command", nargs=-1)
 @click.pass_obj
 def mcp(
@@ -33,6 +34,7 @@ def mcp(
     passed: tuple[str, ...],
     secrets: tuple[str, ...],
     gateway: str,
+    edge: str,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND, an MCP server on stdio, with every tools/call decided by Remit.
@@ -62,6 +64,7 @@ def mcp(
         env={name: os.environ[name] for name in passed if name in os.environ},
         secrets=_pairs("--secret", secrets),
         gateway=gateway,
+        edge=edge,
     )
 
 

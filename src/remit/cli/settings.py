@@ -25,20 +25,33 @@ DEFAULTS: Mapping[str, Any] = {
     "rotate_keys_after": 2_592_000,
     "key_overlap": 3600,
 }
+EDGE: Mapping[str, Any] = {
+    "data": Path("remit-edge"),
+    "host": "127.0.0.1",
+    "port": 7451,
+    "tls_cert": "",
+    "tls_key": "",
+    "backlog": 100_000,
+}
 WHOLE: Mapping[str, tuple[int, int]] = {
     "port": (0, 65_535),
+    "backlog": (100, 10_000_000),
     "svid_ttl": (2, 86_400),
     "rotate_keys_after": (60, 300 * 86_400),
     "key_overlap": (1, 7 * 86_400),
 }
 
 
-def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tuple[Any, str]]:
-    """Return each setting's value and its source: `flag`, `REMIT_X`, `remit.toml`, or `default`."""
-    written = _from_file(folder / "remit.toml")
+def effective(flags: Mapping[str, Any], folder: Path = Path(), kind: str = "server") -> dict[str, tuple[Any, str]]:
+    """Return each setting's value and its source: `flag`, `REMIT_X`, `remit.toml`, or `default`.
+
+    Of an `edge` the variables are `REMIT_EDGE_X`, and its table is `[edge]`.
+    """
+    defaults, prefix = (EDGE, "REMIT_EDGE_") if kind == "edge" else (DEFAULTS, "REMIT_")
+    written = _from_file(folder / "remit.toml", kind, defaults)
     found: dict[str, tuple[Any, str]] = {}
-    for name, default in DEFAULTS.items():
-        variable = "REMIT_" + name.upper()
+    for name, default in defaults.items():
+        variable = prefix + name.upper()
         if name in flags:
             found[name] = (flags[name], "flag")
         elif os.environ.get(variable):
@@ -50,19 +63,19 @@ def effective(flags: Mapping[str, Any], folder: Path = Path()) -> dict[str, tupl
     return found
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path, kind: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        server = tomllib.loads(path.read_text()).get("server", {})
+        table = tomllib.loads(path.read_text()).get(kind, {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{path}: {error}", Exit.USAGE) from error
-    for name in server:
-        if name not in DEFAULTS:
-            near = get_close_matches(name, DEFAULTS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DEFAULTS)}"
-            raise Failure(f"{path}: [server] has no setting {name!r}; {hint}", Exit.USAGE)
-    return dict(server)
+    for name in table:
+        if name not in defaults:
+            near = get_close_matches(name, defaults, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(defaults)}"
+            raise Failure(f"{path}: [{kind}] has no setting {name!r}; {hint}", Exit.USAGE)
+    return dict(table)
 
 
 def _typed(name: str, value: Any, source: str) -> Any:

@@ -21,13 +21,16 @@ class CallerKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point or a reconciler; `task` and `jkt` come from its token."""
+    """`name` is an agent, a person, an enforcement point, an edge or a reconciler; `task` and `jkt` come from its
+    token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """
 
     kind: CallerKind
     name: str
     task: str = ""
     jkt: str = ""
     groups: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.name}"

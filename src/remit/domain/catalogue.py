@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from .caller import Caller
 from .chain import Principal, PrincipalKind
@@ -110,17 +111,30 @@ class CatalogueFiles:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueHead:
-    """Row: which revision is in force. There is one, keyed `head`."""
+    """Row: which revision is in force. There is one, keyed `head`; every change of it has the next `number`.
+
+    While a revision is rolled out, `share` % of the edges have `rollout` in force instead, chosen by their names alone:
+    whoever is among 10 % is among 20 %.
+    """
 
     digest: str
     number: int
     applied_at: int
     applied_by: str
+    rollout: str = ""
+    share: int = 0
     version: int = 0
 
     @property
     def key(self) -> str:
         return "head"
+
+    def at(self, place: str) -> str:
+        """The revision in force there: at an edge, or, if empty, at the centre."""
+        return self.rollout if self.share and place and self._lot(place) < self.share else self.digest
+
+    def _lot(self, place: str) -> int:
+        return int.from_bytes(sha256(f"{self.rollout} {place}".encode()).digest()[:8], "big") % 100
 
 
 def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:

@@ -27,6 +27,8 @@
     │   ├── Conflict              compare-and-swap lost
     │   ├── NotHome               an edge decides this task's calls, and it is being called home
     │   ├── NotEntrusted          this task is not for an edge, or not for this one
+    │   ├── SeatLost              this incarnation of an edge was replaced, or forgotten
+    │   ├── ReportRefused         an edge reported what it may not; its log is taken in up to there
     │   └── WrongState            this state machine has no such arrow
     └── Unavailable          503  refused because something we need is not there (fail closed)
         ├── StoreUnavailable
@@ -287,9 +289,9 @@ class NotHome(Stale):
     code = "RMT-5003"
     title = "Decided elsewhere"
 
-    def __init__(self, task: str, home: str) -> None:
+    def __init__(self, task: str, home: str, *, next_step: str = "Ask there.") -> None:
         where = f"edge {home}" if home else "the centre"
-        super().__init__(f"Calls of this task are decided at {where}.", next_step="Ask there.", inside=task)
+        super().__init__(f"Calls of this task are decided at {where}.", next_step=next_step, inside=task)
         self.home = home
 
 
@@ -298,6 +300,20 @@ class NotEntrusted(Stale):
 
     code = "RMT-5004"
     title = "Not for an edge"
+
+
+class SeatLost(Stale):
+    """This incarnation of an edge is not here: it never joined, or was replaced by another one, or forgotten."""
+
+    code = "RMT-5005"
+    title = "Not this edge any more"
+
+
+class ReportRefused(Stale):
+    """An edge reported what it may not. What came before it in its log is taken in, and nothing after it."""
+
+    code = "RMT-5006"
+    title = "The report was refused"
 
 
 class Unavailable(Refusal):

@@ -79,11 +79,13 @@ class Task:
 
     def acted_for_by(self, caller: Caller) -> bool:
         """Its own agent, or an enforcement point or an edge, which asks and acts on its behalf."""
-        return self.held_by(caller) or caller.kind in (CallerKind.ENFORCER, CallerKind.EDGE)
+        if caller.kind is CallerKind.EDGE:
+            return not caller.purposes or self.purpose in caller.purposes
+        return self.held_by(caller) or caller.kind is CallerKind.ENFORCER
 
     def must_be_at(self, place: str) -> None:
-        """Only its home decides anything for it; `NotHome` says where that is."""
-        if self.home != place:
+        """Only its home decides anything for it; `NotHome` says where that is. That it is over the centre says too."""
+        if self.home != place and (place or self.state is TaskState.OPEN):
             raise NotHome(self.id, self.home)
 
     @property

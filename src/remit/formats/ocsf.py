@@ -40,6 +40,8 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "SigningKeyCreated": (ENTITY, 1, "Create"),
     "SecretSealed": (ENTITY, 1, "Create"),
     "CatalogueApplied": (ENTITY, 3, "Update"),
+    "RolloutSet": (ENTITY, 3, "Update"),
+    "RolloutTakenBack": (ENTITY, 3, "Update"),
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
 }

@@ -29,7 +29,7 @@ from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, R, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
-from remit.domain.estate import EdgeLog, Following, Held
+from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -184,9 +184,10 @@ KINDS: tuple[Kind, ...] = (
         _never,
         withheld=True,
     ),
-    Kind(EdgeLog, "edge_logs", {}, _never),
+    Kind(EdgeSeat, "edge_seats", {}, _never),
+    Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
-    Kind(Held, "held_tasks", {"leaving": lambda r: "yes" if r.leaving else "no"}, _never, withheld=True),
+    Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
@@ -246,6 +247,11 @@ def _encode_put(row: Row, expected: int) -> EncodedPut:
     kind = KIND_OF[type(row)]
     columns = tuple(column(row) for column in kind.columns.values())
     return EncodedPut(kind, row.key, expected, row.version, _encode(row), columns, kind.due(row))
+
+
+def body(row: Row) -> bytes:
+    """The bytes that a row is stored as, and that a leaf has the digest of."""
+    return _encode(row)
 
 
 def pack(bodies: Sequence[bytes]) -> bytes:

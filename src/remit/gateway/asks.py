@@ -16,7 +16,7 @@ from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
 from remit_client.errors import of_problem
 from remit_client.wire import member, texts
 
-from .lean_http import BadAnswer, LeanHttp
+from .lean_http import BadAnswer, LeanHttp, NobodyThere
 
 OBSERVED_LIMIT = 1024 * 1024 - 4096
 _LONG_POLL = 20
@@ -69,12 +69,28 @@ class AgentAsks:
 
 
 class Desk:
-    """Remit, asked with the enforcement point's own key."""
+    """Remit, asked with the enforcement point's own key; an `edge` beside it is asked to decide, if there is one."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, edge: str = "") -> None:
         self.url = url.rstrip("/")
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {key}"}
         self._prefix = urlsplit(self.url).path
-        self._http = LeanHttp(self.url, {"Accept": "application/json", "Authorization": f"Bearer {key}"})
+        self._http = LeanHttp(self.url, headers)
+        self._edge = LeanHttp(edge.rstrip("/"), headers) if edge else None
+
+    async def decided(self, path: str, body: Any) -> Any:
+        """POST to the edge; to Remit itself where there is none, or it is not there, or it says that it cannot decide.
+
+        What an edge may have decided is not decided again: an answer that was lost on the way is no answer.
+        """
+        if self._edge is not None:
+            content = json.dumps(body, allow_nan=False).encode()
+            try:
+                return await _answered(self._edge, "POST", path, content, "application/json", 5.0)
+            except Unreachable as failure:
+                if not failure.code and not isinstance(failure.__cause__, NobodyThere):
+                    raise
+        return await self.ask("POST", path, body)
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, form: Mapping[str, str] | None = None, patience: float = 5.0
@@ -85,23 +101,29 @@ class Desk:
             content, media = urlencode(form).encode(), "application/x-www-form-urlencoded"
         elif body is not None:
             content, media = json.dumps(body, allow_nan=False).encode(), "application/json"
-        try:
-            status, answer = await self._http.request(method, self._prefix + path, content, media, patience)
-            found = json.loads(answer) if answer else None
-        except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
-            said = f"Remit did not answer the enforcement point ({type(failure).__name__})."
-            raise Unreachable(said, next_step="Is it running, and is REMIT_URL right?") from failure
-        if 200 <= status < 300:
-            return found
-        error = of_problem(status, found if isinstance(found, Mapping) else {})
-        if isinstance(error, NotAuthenticated):
-            said = f"The enforcement point's key: {error.message}"
-            raise NotAuthenticated(said, next_step="remit key create enforcer NAME") from error
-        raise error
+        return await _answered(self._http, method, self._prefix + path, content, media, patience)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close()
+        for http in (self._http, self._edge):
+            if http is not None:
+                await http.close()
+
+
+async def _answered(http: LeanHttp, method: str, target: str, content: bytes, media: str, patience: float) -> Any:
+    try:
+        status, answer = await http.request(method, target, content, media, patience)
+        found = json.loads(answer) if answer else None
+    except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
+        said = f"Remit did not answer the enforcement point ({type(failure).__name__})."
+        raise Unreachable(said, next_step="Is it running, and is REMIT_URL right?") from failure
+    if 200 <= status < 300:
+        return found
+    error = of_problem(status, found if isinstance(found, Mapping) else {})
+    if isinstance(error, NotAuthenticated):
+        said = f"The enforcement point's key: {error.message}"
+        raise NotAuthenticated(said, next_step="remit key create enforcer NAME") from error
+    raise error
 
 
 class EnforcerAsks:
@@ -121,7 +143,7 @@ class EnforcerAsks:
     async def decide(self, tool: str, arguments: Mapping[str, Any], pin: str) -> bool:
         body = {"tool": tool, "arguments": dict(arguments), **({"pin": pin} if pin else {})}
         async with self._turn:
-            answer = await self._desk.ask("POST", f"{self._path}/calls", body)
+            answer = await self._desk.decided(f"{self._path}/calls", body)
         decision, reasons = member(answer, "decision", str), member(answer, "why", list)
         why = [member(reason, "sentence", str) for reason in reasons]
         if decision == "permit":
@@ -149,7 +171,7 @@ class EnforcerAsks:
 
     async def observe(self, tool: str, content: Any) -> None:
         async with self._turn:
-            await self._desk.ask("POST", f"{self._path}/observations", {"tool": tool, "content": content})
+            await self._desk.decided(f"{self._path}/observations", {"tool": tool, "content": content})
 
 
 def _tools(answer: Any) -> dict[str, str]:

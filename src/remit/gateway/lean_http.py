@@ -26,6 +26,10 @@ class BadAnswer(Exception):
     """No answer, half of one, or too much of one."""
 
 
+class NobodyThere(OSError):
+    """There is no connection, so nothing was sent."""
+
+
 class Answer:
     """An answer whose head is there: its body is read as it comes, or `close` gives it up."""
 
@@ -137,8 +141,11 @@ class LeanHttp:
             if now - since < FRESH_FOR and not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.close()
-        async with asyncio.timeout(CONNECT):
-            return await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+        try:
+            async with asyncio.timeout(CONNECT):
+                return await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+        except (OSError, TimeoutError) as failure:
+            raise NobodyThere(str(failure) or type(failure).__name__) from failure
 
     def give_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, keep: bool) -> None:
         """A connection for the next request, or none."""

@@ -55,8 +55,9 @@ class _Ring:
 class Keyring:
     """Signs from memory. `refresh` replaces what is in memory whole: nobody sees half of a change."""
 
-    def __init__(self, store: Store, sealer: RootSealer) -> None:
+    def __init__(self, store: Store, sealer: RootSealer, uses: Sequence[str] = tuple(ALGORITHMS)) -> None:
         self._store = store
+        self._uses = uses
         self._sealer = sealer
         self._rings: Mapping[str, _Ring] = {}
         self._opened: dict[str, signing_key.PrivateKey] = {}
@@ -64,10 +65,10 @@ class Keyring:
         self._reading = asyncio.Lock()
 
     @classmethod
-    async def open(cls, store: Store, sealer: RootSealer, now: int) -> Keyring:
+    async def open(cls, store: Store, sealer: RootSealer, now: int, uses: Sequence[str] = tuple(ALGORITHMS)) -> Keyring:
         """Read the keys, making the first of each use."""
-        keyring = cls(store, sealer)
-        for use in ALGORITHMS:
+        keyring = cls(store, sealer, uses)
+        for use in uses:
             if not await store.find(SigningKey, {"use": use}, limit=1):
                 await _first(store, sealer, use, now)
         await keyring.refresh()
@@ -110,7 +111,7 @@ class Keyring:
         rows: list[SigningKey] = []
         while page := await self._store.find(SigningKey, {}, after=rows[-1].key if rows else "", limit=1000):
             rows += page
-        rings = {use: self._ring([row for row in rows if row.use == use]) for use in ALGORITHMS}
+        rings = {use: self._ring([row for row in rows if row.use == use]) for use in self._uses}
         # What is unchanged stays the same object: who derived something from it can tell.
         self._rings = {use: old if (old := self._rings.get(use)) == ring else ring for use, ring in rings.items()}
         self._opened = {kid: key for ring in self._rings.values() for kid, key in ring.keys.items()}

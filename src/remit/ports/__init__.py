@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .env import Env, InForce, compiled
+from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
@@ -17,8 +18,13 @@ __all__ = [
     "Attestor",
     "Authorization",
     "Backchannel",
+    "Centre",
     "Connector",
+    "Edges",
+    "Entrusted",
     "Env",
+    "Handed",
+    "Heard",
     "IdentityProviders",
     "InForce",
     "Issuer",
@@ -30,6 +36,7 @@ __all__ = [
     "Notifier",
     "Reader",
     "Renew",
+    "Reported",
     "Sealer",
     "Signature",
     "Signer",

@@ -9,7 +9,8 @@ from functools import lru_cache
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop
-from remit.domain.errors import Busy, StoreUnavailable
+from remit.domain.errors import Busy, SeatLost, StoreUnavailable
+from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState
@@ -85,6 +86,16 @@ class Env:
     async def frozen(self) -> Frozen:
         """Everything that is frozen now; a change that relies on it checks it."""
         return await self.store.get(Frozen, "frozen") or Frozen()
+
+    async def seated(self, edge: str, seat: str) -> EdgeSeat:
+        """The row that says that this incarnation of the edge is the one that is here; a change that relies on it
+        checks it. `SeatLost` when it is not.
+        """
+        found = await self.store.get(EdgeSeat, edge)
+        if found is None or not seat or found.seat != seat:
+            step = "An edge whose store is lost, or that was forgotten, joins again with an empty store."
+            raise SeatLost("This incarnation of the edge is not here.", next_step=step, inside=f"{edge}/{seat[:64]}")
+        return found
 
     async def passkeys(self, person: str) -> Sequence[Passkey]:
         """Those that answer for this person."""
@@ -187,19 +198,24 @@ class Env:
         return found
 
     async def in_force(self) -> tuple[CatalogueHead, InForce]:
-        """Return the head row just read, and the revision it names."""
+        """Return the head row just read, and the revision that it names for this place."""
         head = await self.store.get(CatalogueHead, "head")
         if head is None:
             raise StoreUnavailable("No catalogue is in force yet.", next_step="Run `remit apply`.")
-        cached = _IN_FORCE.get(head.digest)
+        return head, await self.revision(head.at(self.place))
+
+    async def revision(self, digest: str) -> InForce:
+        """One revision that is or was in force, compiled."""
+        cached = _IN_FORCE.get(digest)
         if cached is None:
-            files = await self.store.get(CatalogueFiles, head.digest)
+            files = await self.store.get(CatalogueFiles, digest)
             if files is None:
-                raise StoreUnavailable("The catalogue in force cannot be read.", inside=head.digest)
-            cached = compiled(head.digest, files.files)
-            _IN_FORCE.clear()
-            _IN_FORCE[head.digest] = cached
-        return head, cached
+                raise StoreUnavailable("The catalogue in force cannot be read.", inside=digest)
+            cached = compiled(digest, files.files)
+            if len(_IN_FORCE) > 1:  # more than the one in force, and the one that is rolled out
+                _IN_FORCE.clear()
+            _IN_FORCE[digest] = cached
+        return cached
 
 
 _IN_FORCE: dict[str, InForce] = {}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from remit.domain.caller import AccessKey, Call
 from remit.domain.estate import EdgeSeen
 from remit.domain.flow import Json
+from remit.domain.identity import Identity
+from remit.domain.origin import Observation
+from remit.domain.task import Task
 from remit.formats.estate import Signed
 
 
@@ -39,8 +43,8 @@ class Reported:
 class Centre(Protocol):
     """How an edge reaches the centre. Every call is bounded in time and size; `Unavailable` when there is no answer."""
 
-    async def snapshot(self, nonce: str) -> Signed:
-        """What is in force now; its `size` is where frames go on from."""
+    async def snapshot(self, nonce: str, seat: str) -> Signed:
+        """What is in force now; its `size` is where frames go on from. `seat` is the incarnation that asks."""
         ...
 
     async def catalogue(self, digest: str) -> Mapping[str, str]:
@@ -64,7 +68,11 @@ class Centre(Protocol):
         ...
 
     async def give_back(self, task: str, seat: str, through: int) -> None:
-        """Return a task: everything before `through` in this edge's log has been reported. Twice is fine."""
+        """Return a task: everything before `through` in this edge's log has been reported, and nothing after it.
+
+        Twice is fine. The centre refuses (`Stale`) when it has taken in more or less than that, so what was sent
+        before and comes late returns nothing that was taken again since.
+        """
         ...
 
     async def report(self, seat: str, events: Sequence[Reported]) -> int:
@@ -74,6 +82,52 @@ class Centre(Protocol):
     async def call(self, path: str, body: Json) -> tuple[int, Json]:
         """Pass a request of somebody whom the edge has authenticated on to the centre: status and answer."""
         ...
+
+    async def access_key(self, digest: str) -> AccessKey | None:
+        """Whose bearer key has this digest, if it is an enforcement point's."""
+        ...
+
+
+class Place(Protocol):
+    """What an edge's own surface needs of the reconcilers behind it."""
+
+    @property
+    def url(self) -> str:
+        """Where agents reach it, as the catalogue in force says; empty while there is none."""
+        ...
+
+    async def take(self, task: str) -> None:
+        """Hold this task. `NotEntrusted`: the centre decides it; `Absent`; `Unavailable`: nobody can be asked."""
+        ...
+
+    async def bring_home(self, call: Call, task: str, reason: str) -> None:
+        """Let go of this task, and return when the centre decides it again; `Unavailable` when that takes long."""
+        ...
+
+    def must_be_heard(self) -> None:
+        """`Unavailable` when too much of what was decided here has not been reported."""
+        ...
+
+    async def pass_on(self, path: str, body: Json) -> Json:
+        """Have the centre answer; what it refuses is raised."""
+        ...
+
+    async def access_key(self, digest: str, now: int) -> AccessKey | None:
+        """Whose bearer key this is, as far as it is known here or the centre can be asked."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """What there is to say of this edge, in plain words and numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entrusted:
+    """A task as its home has it, who may act for it, and all that it has read."""
+
+    task: Task
+    identity: Identity
+    observations: Sequence[Observation]
 
 
 class Edges(Protocol):
@@ -87,6 +141,6 @@ class Edges(Protocol):
         """The newest of every edge, by name."""
         ...
 
-    async def newest_event(self) -> int:
-        """The highest number of an event that has no place in the log yet; 0 when every one has."""
+    async def newest_event(self, through: int = 2**62) -> int:
+        """The highest number, at most `through`, of an event that has no place in the log yet; 0 when every one has."""
         ...

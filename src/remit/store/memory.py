@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
+from remit.domain.estate import EdgeSeen
 from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, decode, encode, pack
 from remit.ports import Appended, Wake
@@ -26,6 +27,7 @@ class MemoryStore(Bell):
         self._tiles: dict[tuple[int, int], bytes] = {}
         self._head: tuple[int, str] = (0, "")
         self._words: list[frozenset[int]] = []
+        self._seen: dict[str, EdgeSeen] = {}
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -128,10 +130,29 @@ class MemoryStore(Bell):
         found = [place for place in range(end - 1, -1, -1) if self._words[place].issuperset(words)][:limit]
         return found, found[-1] if len(found) == limit else 0
 
+    async def saw(self, found: Sequence[EdgeSeen]) -> None:
+        """See `ports.Edges`."""
+        for one in found:
+            if one.edge not in self._seen or self._seen[one.edge].seen_at <= one.seen_at:
+                self._seen[one.edge] = one
+
+    async def seen(self) -> Sequence[EdgeSeen]:
+        """See `ports.Edges`."""
+        return [self._seen[edge] for edge in sorted(self._seen)]
+
+    async def newest_event(self, through: int = 2**62) -> int:
+        """See `ports.Edges`."""
+        last = min(through, len(self._events))
+        return last if last > len(self._sequenced) else 0
+
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""
         chosen = self._events[after : after + limit]
         return [(after + i + 1, leaf, bodies) for i, (leaf, bodies) in enumerate(chosen)]
+
+    async def written(self, start: int, end: int) -> Sequence[tuple[bytes, bytes]]:
+        """Leaf and packed bodies of places start … end-1, shorter only at the end of the log."""
+        return [self._events[number - 1] for number in self._sequenced[start:end]]
 
     async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
         """Every row body of one kind, by key."""

@@ -23,6 +23,7 @@ from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import Appended, Wake
 
 from .bell import Bell
+from .edges import PostgresEdges
 from .migrate import migrate
 from .postgres_batch import LostRace, apply
 from .postgres_post import Post
@@ -45,7 +46,7 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore(Bell):
+class PostgresStore(PostgresEdges, Bell):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any, dsn: str) -> None:

@@ -27,6 +27,7 @@ from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pa
 from remit.ports import Appended, Wake
 
 from .bell import Bell
+from .edges import SqliteEdges
 from .migrate import migrate
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
@@ -46,7 +47,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore(Bell):
+class SqliteStore(SqliteEdges, Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:
@@ -251,6 +252,11 @@ class SqliteStore(Bell):
         """Events in commit order: (number, leaf, packed bodies)."""
         sql = "SELECT number, leaf, bodies FROM events WHERE number > ? ORDER BY number LIMIT ?"
         return [(row[0], row[1], row[2]) for row in self._select(sql, (after, limit))]
+
+    async def written(self, start: int, end: int) -> Sequence[tuple[bytes, bytes]]:
+        """Leaf and packed bodies of places start … end-1, shorter only at the end of the log."""
+        sql = "SELECT leaf, bodies FROM events WHERE log_index >= ? AND log_index < ? ORDER BY log_index"
+        return [(row[0], row[1]) for row in self._select(sql, (start, end))]
 
     async def bodies(self, kind: Kind) -> Mapping[str, bytes]:
         """Every row body of one kind, by key."""

@@ -1,4 +1,4 @@
-"""Admit: give a person, operator, auditor or enforcement point a bearer key."""
+"""Admit: give a person, operator, auditor, enforcement point or edge a bearer key."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from remit.ports import Env
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
     """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
     if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
-        raise BadField("kind", "must be person, operator, auditor or enforcer")
+        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
     checked_name("name", name)
-    if kind is CallerKind.PERSON:
-        _, force = await env.in_force()
-        if name not in force.catalogue.people:
-            raise Absent(inside=f"person {name}")
+    if kind in (CallerKind.PERSON, CallerKind.EDGE):
+        catalogue = (await env.in_force())[1].catalogue
+        if name not in (catalogue.people if kind is CallerKind.PERSON else catalogue.edges):
+            raise Absent(inside=f"{kind.value} {name}")
     text = env.new_id(f"key_{kind.value}")
     row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)

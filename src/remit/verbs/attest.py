@@ -210,7 +210,7 @@ async def _supersede(env: Env, call: Call, agent: Agent, new: Identity, bound: I
             if task.jkt in gone:
                 reason = "the agent's code has changed"
                 ended = task.ended(TaskState.REVOKED, call.now, reason)
-                ending = events.TaskEnded(task.id, task.agent, TaskState.REVOKED.value, reason)
+                ending = events.TaskEnded(task.id, task.agent, TaskState.REVOKED.value, reason, task.home)
                 await env.store.commit(Change(ending, call).put(ended, was=task))
         after = tasks[-1].key
     if gone:

@@ -104,6 +104,8 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     if call.now >= task.deadline:
         return _deny(Reason.TASK_EXPIRED, "The task's time is over; propose a new one.")
     if purpose is None or purpose.revision != task.purpose_revision:
+        if situation.place:
+            raise NotHome(task.id, "")  # the centre may have the revision that it was opened under
         return _deny(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed; propose the task again.")
     if task.left <= 0:
         return _deny(Reason.BUDGET_SPENT, f"All {task.max_calls} calls of this task are spent.")
@@ -269,7 +271,7 @@ def _decided(
         policies=tuple(why.policy for why in decision.why if why.policy),
         controls=tuple(sorted({why.control for why in decision.why if why.control})),
         approval=approval,
-        catalogue=situation.head.digest,
+        catalogue=situation.force.digest,
         trust=label.trust.word,
         sensitivity=label.sensitivity.word,
         origin=word_of(traced.worst),

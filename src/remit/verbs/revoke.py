@@ -28,7 +28,7 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
             return task
         how = TaskState.CLOSED if call.caller.kind is CallerKind.AGENT else TaskState.REVOKED
         ended = task.ended(how, call.now, reason[:500])
-        because = events.TaskEnded(task.id, task.agent, how.value, reason[:500])
+        because = events.TaskEnded(task.id, task.agent, how.value, reason[:500], task.home)
         branch = await env.store.get(Branch, task.id) if task.handed else None
         change = Change(because, call).put(ended, was=task)
         try:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.chain import Principal, PrincipalKind
-from remit.domain.decision import Access, word
+from remit.domain.decision import Access
 from remit.domain.errors import Absent, BadField, BadToken, NoCredentials
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
@@ -17,16 +17,15 @@ from remit.domain.task import Task, TaskState
 from remit.formats import aws_caller, oidc, rfc8693, rfc9068
 from remit.verbs.attest import AwsEvidence, Evidence, JoinEvidence, JwtSvidEvidence, OidcEvidence, X509SvidEvidence
 from remit.verbs.attest import attest as attest_verb
-from remit.verbs.decide import decide
 from remit.verbs.delegate import Part, delegate
 from remit.verbs.issue import issue
-from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal
 from remit.verbs.propose import propose as propose_verb
 from remit.verbs.revoke import end_lease, end_task
 from remit.verbs.vouch import first_token
 
 from . import shapes
+from .at_home import at_home
 from .authenticate import key_digest
 from .house import Asked, House
 from .problems import json_response
@@ -85,7 +84,8 @@ async def delegated(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.DelegationRequest)
     much = (wanted.duration_ms, wanted.max_calls)
     part = Part(wanted.agent, wanted.purpose, wanted.goal, wanted.parameters, *much, wanted.jkt)
-    text, found = await delegate(house.env, call, own_task(call, asked), part)
+    task = own_task(call, asked)
+    text, found = await at_home(house.env, call, task, lambda call: delegate(house.env, call, task, part), "a hand-off")
     body = {"delegation_token": text, "task": found.task, "agent": found.agent, "max_calls": found.max_calls}
     return json_response({**body, "duration_ms": found.duration, "expires_at": found.expires_at}, 201)
 
@@ -112,23 +112,23 @@ async def initiator_of(house: House, call: Call, subject_token: str) -> Principa
 async def call_tool(house: House, call: Call, asked: Asked) -> Response:
     """Decide one call."""
     wanted = asked.json(shapes.CallRequest)
-    task = own_task(call, asked)
-    found = await decide(house.env, call, Access(task, wanted.tool, wanted.arguments, wanted.pin))
-    house.metrics.decisions.labels(word(found)).inc()
-    return json_response(shapes.decision(found, house.url))
+    access = Access(own_task(call, asked), wanted.tool, wanted.arguments, wanted.pin)
+    return json_response(await house.decided(call, access))
 
 
 async def observed(house: House, call: Call, asked: Asked) -> Response:
     """A result the task has read; nothing of it is kept but its label and digests."""
     wanted = asked.json(shapes.ObservationRequest)
-    row = await observe(house.env, call, own_task(call, asked), wanted.tool, wanted.content, size=len(asked.body))
-    return json_response(shapes.observation(row))
+    return json_response(await house.observed(call, own_task(call, asked), wanted, len(asked.body)))
 
 
 async def credential(house: House, call: Call, asked: Asked) -> Response:
     """Issue a credential; the secret is in this answer and nowhere else."""
     wanted = asked.json(shapes.CredentialRequest)
-    lease, minted = await issue(house.env, call, own_task(call, asked), wanted.credential)
+    task, name = own_task(call, asked), wanted.credential
+    lease, minted = await at_home(
+        house.env, call, task, lambda call: issue(house.env, call, task, name), "a credential"
+    )
     _, force = await house.env.in_force()
     config = force.catalogue.issuers.get(lease.issuer)
     kind = config.kind if config else ""

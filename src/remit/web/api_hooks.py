@@ -24,6 +24,7 @@ from remit.verbs.vouch import hook_key
 from remit_client.hooks import claude_code as claude
 
 from .api_agents import own_task
+from .at_home import at_home
 from .house import Asked, House
 from .problems import json_response
 
@@ -73,7 +74,9 @@ async def _before(house: House, call: Call, event: claude.Event, patience: int, 
 
 async def _after(house: House, call: Call, event: claude.Event) -> dict[str, Any]:
     try:
-        await observe(house.env, call, call.caller.task, event.tool, event.result)
+        task = call.caller.task
+        read = lambda call: observe(house.env, call, task, event.tool, event.result)  # noqa: E731
+        await at_home(house.env, call, task, read, "a result")
     except Refusal as refusal:
         return claude.after(event, f"The result was not accepted, so it is withheld. {refusal.message}")
     return claude.after(event, "")
@@ -81,7 +84,7 @@ async def _after(house: House, call: Call, event: claude.Event) -> dict[str, Any
 
 async def _decided(house: House, call: Call, event: claude.Event, patience: int) -> Decision:
     access = Access(call.caller.task, event.tool, event.arguments)
-    found = await decide(house.env, call, access)
+    found = await at_home(house.env, call, access.task, lambda call: decide(house.env, call, access), "a call")
     house.metrics.decisions.labels(word(found)).inc()
     if isinstance(found, Hold) and patience and await _answered(house, found.approval, patience):
         later = Call(call.caller, house.clock(), call.trace)

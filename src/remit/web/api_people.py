@@ -199,8 +199,8 @@ async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
-    if wanted.kind not in ("person", "operator", "auditor", "enforcer"):
-        raise BadField("kind", "must be person, operator, auditor or enforcer")
+    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge"):
+        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -39,10 +39,10 @@ BODY_TIMEOUT = 10.0
 _log = structlog.get_logger("remit.web")
 
 
-def create_app(house: House) -> ASGIApp:
+def create_app(house: House, routes: Sequence[Route] = ROUTES) -> ASGIApp:
     """Starlette's router over the table, without its middleware: every answer, errors too, is made here."""
     paths: dict[str, dict[str, _Endpoint]] = {}
-    for row in ROUTES:
+    for row in routes:
         paths.setdefault(row.path, {})[row.method] = _Endpoint(house, row)
     absent = _Absent(house)
     rows = [StarletteRoute(path, _Methods(methods, absent)) for path, methods in paths.items()]
@@ -122,7 +122,7 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
     body = await _read(request, route.largest) if route.takes_body else b""
     asked = Asked(
         route.method,
-        house.url + request.scope["path"],
+        house.address + request.scope["path"],
         request.path_params,
         _query(request),
         request.headers,

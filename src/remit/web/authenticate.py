@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from remit.domain.caller import AccessKey, Caller, CallerKind
+from remit.domain.caller import Caller, CallerKind
 from remit.domain.errors import BadProof, BadToken, NoCredentials
-from remit.domain.identity import Identity
 from remit.domain.task import Task
 from remit.formats import rfc9068
 
@@ -40,8 +39,7 @@ async def _agent(house: House, asked: Asked, text: str, now: int) -> Caller:
     proof = await house.proof(asked, now, text)
     if not token.jkt or proof.jkt != token.jkt:
         raise BadProof("The DPoP proof is not valid.", inside="the proof's key is not the token's")
-    identity = await house.env.store.get(Identity, token.jkt)
-    if identity is None or identity.agent != token.client:
+    if not await house.proved(token):
         raise BadToken("The token is not valid.", inside="its key is bound to no agent")
     return Caller(CallerKind.AGENT, token.client, token.task, token.jkt)
 
@@ -64,10 +62,16 @@ def key_digest(asked: Asked) -> str:
 async def _key(house: House, text: str, now: int) -> Caller:
     if not text.startswith("key_") or len(text) > 200:
         raise BadToken("The bearer key is not valid.", next_step="Agents use DPoP, not Bearer (RFC 9449 section 7.1).")
-    row = await house.env.store.get(AccessKey, sha256(text.encode()).hexdigest())
+    row = await house.access_key(sha256(text.encode()).hexdigest(), now)
     if row is None or now >= row.expires_at:
         raise BadToken("The bearer key is not valid.", next_step="Ask an operator for a new one.")
     groups: tuple[str, ...] = ()
+    if row.kind is CallerKind.EDGE:
+        _, force = await house.env.in_force()
+        edge = force.catalogue.edges.get(row.name)
+        if edge is None:
+            raise BadToken("The bearer key is not valid.", inside=f"edge {row.name} is not in the catalogue")
+        return Caller(row.kind, row.name, purposes=edge.purposes)
     if row.kind is CallerKind.PERSON:
         _, force = await house.env.in_force()
         person = force.catalogue.people.get(row.name)

@@ -13,12 +13,10 @@ from starlette.responses import Response
 
 from remit.domain.approval import Approval
 from remit.domain.caller import Call, CallerKind
-from remit.domain.decision import Access, Hold, Permit, word
+from remit.domain.decision import Access
 from remit.domain.errors import Absent, BadField, Malformed
 from remit.formats import json_input
-from remit.verbs.decide import decide
 
-from . import shapes
 from .authzen_requests import CAPABILITY, requestable
 from .house import Asked, House
 from .problems import json_response
@@ -84,15 +82,15 @@ async def _evaluate(house: House, call: Call, body: Mapping[str, Any]) -> dict[s
     if call.caller.kind is CallerKind.AGENT and call.caller.task != subject[1]:
         return _no("absent", "There is no such task here, or it is not yours to see.")
     try:
-        found = await decide(house.env, call, Access(subject[1], resource[1], context.get("arguments", {}), pin))
+        shown = await house.decided(call, Access(subject[1], resource[1], context.get("arguments", {}), pin))
     except Absent:
         return _no("absent", "There is no such task here, or it is not yours to see.")
-    house.metrics.decisions.labels(word(found)).inc()
-    shown = shapes.decision(found, house.url)
     reasons = {"decision": shown["decision"], "reasons": shown["why"]}
-    held = await house.env.store.get(Approval, found.approval) if isinstance(found, Hold) else None
-    approval = {"approval": shown["approval"], **requestable(house, held, call.now)} if held else {}
-    return {"decision": isinstance(found, Permit), "context": {**reasons, **approval}}
+    asked = shown.get("approval", {})
+    held = await house.env.store.get(Approval, asked["id"]) if asked else None
+    requested = requestable(house, held, call.now) if held else {}
+    approval = {"approval": asked} if asked else {}
+    return {"decision": shown["decision"] == "permit", "context": {**reasons, **approval, **requested}}
 
 
 def _no(code: str, sentence: str) -> dict[str, Any]:

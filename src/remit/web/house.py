@@ -6,16 +6,24 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from remit.domain.caller import Call, Caller
+from remit.domain.caller import AccessKey, Call, Caller
+from remit.domain.decision import Access, Decision, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
+from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Env, IdentityProviders
+from remit.ports import Edges, Env, IdentityProviders, Wakes
+from remit.verbs.decide import decide
+from remit.verbs.observe import observe
 
+from . import shapes
+from .at_home import at_home
+from .frames import Frames
 from .metrics import Metrics
+from .sightings import Sightings
 
 if TYPE_CHECKING:
     from .console.live import Changes
@@ -67,12 +75,16 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
+class Log(Searched, Edges, Wakes, Protocol):
+    """The log, and what is told beside it."""
+
+
 @dataclass
 class House:
     """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
 
     env: Env
-    log: Searched
+    log: Log
     log_name: str
     clock: Callable[[], int]
     metrics: Metrics
@@ -80,12 +92,58 @@ class House:
     providers: IdentityProviders
     fatigue: Fatigue = field(default_factory=Fatigue)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
+    frames: Frames = field(init=False)
+    sightings: Sightings = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
+
+    def __post_init__(self) -> None:
+        self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
 
     @property
     def url(self) -> str:
-        """The issuer and public URL, without a trailing slash."""
+        """The issuer: what tokens are checked against and where people answer, without a trailing slash."""
         return self.env.issuer_url
+
+    def close(self) -> None:
+        """The server stops: whoever listens is let go."""
+        self.changes.close()
+        self.frames.close()
+
+    @property
+    def address(self) -> str:
+        """Where this server itself is asked: what proofs (RFC 9449 `htu`) are checked against."""
+        return self.url
+
+    async def decided(self, call: Call, access: Access) -> dict[str, Any]:
+        """One decision as it is shown."""
+        return self.shown(
+            await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call")
+        )
+
+    def shown(self, found: Decision) -> dict[str, Any]:
+        """A decision, counted."""
+        self.metrics.decisions.labels(word(found)).inc()
+        return shapes.decision(found, self.url)
+
+    async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
+        """A result of `size` bytes that a task has read, as it is shown."""
+        what = (task, wanted.tool, wanted.content)
+        row = await at_home(self.env, call, task, lambda now: observe(self.env, now, *what, size=size), "a result")
+        return shapes.observation(row)
+
+    async def proved(self, token: rfc9068.AccessToken) -> bool:
+        """Whether the token's key is bound to the agent that it names."""
+        identity = await self.env.store.get(Identity, token.jkt)
+        return identity is not None and identity.agent == token.client
+
+    async def access_key(self, digest: str, now: int) -> AccessKey | None:
+        """Whose bearer key has this digest."""
+        return await self.env.store.get(AccessKey, digest)
+
+    async def ready(self) -> str:
+        """What there is to say when requests can be answered; raises `Unavailable` while they cannot."""
+        await self.env.in_force()
+        return "ready\n"
 
     async def keys_for(self, text: str) -> tuple[jwk.PublicKey, ...]:
         """Keys that verify our tokens, among them the one this token names if there is such a key anywhere."""

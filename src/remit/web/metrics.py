@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from remit.domain.lease import Waiting
+from remit.govern.estate import EdgeShown
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
@@ -67,6 +68,25 @@ class Metrics:
             buckets=(*_SECONDS, 30, 60, 300, 3600),
             registry=self.registry,
         )
+        self.edge_seen = Gauge(
+            "remit_edge_seen_seconds",
+            "How long ago an edge last asked; -1: never.",
+            ["edge"],
+            registry=self.registry,
+        )
+        self.edge_lag = Gauge(
+            "remit_edge_lag_events", "Events that an edge had not applied.", ["edge"], registry=self.registry
+        )
+        self.edge_backlog = Gauge(
+            "remit_edge_backlog", "Events that an edge had not reported.", ["edge"], registry=self.registry
+        )
+        self.edge_tasks = Gauge("remit_edge_tasks", "Open tasks at an edge.", ["edge"], registry=self.registry)
+        self.edge_warnings = Gauge(
+            "remit_edge_warnings", "What `remit estate` warns of.", ["edge"], registry=self.registry
+        )
+        self.reports_refused = Counter(
+            "remit_edge_reports_refused", "Reports that edges may not make.", ["edge"], registry=self.registry
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
 
     def text(self) -> bytes:
@@ -89,6 +109,17 @@ class Metrics:
             self.leases.labels(one.waits.value, one.issuer).set(one.count)
         for issuer, seconds in oldest.items():
             self.oldest_kill.labels(issuer).set(seconds)
+
+    def edges(self, found: Sequence[EdgeShown], now: int) -> None:
+        """How every edge is."""
+        for gauge in (self.edge_seen, self.edge_lag, self.edge_backlog, self.edge_tasks, self.edge_warnings):
+            gauge.clear()
+        for one in found:
+            self.edge_seen.labels(one.name).set((now - one.seen_at) / 1000 if one.seen_at else -1)
+            self.edge_lag.labels(one.name).set(one.lag_events)
+            self.edge_backlog.labels(one.name).set(one.backlog)
+            self.edge_tasks.labels(one.name).set(len(one.tasks))
+            self.edge_warnings.labels(one.name).set(len(one.warnings))
 
     def killed(self, count: int, failed: int) -> None:
         """Credentials whose kill was confirmed, and those whose was not."""

@@ -43,6 +43,7 @@ from remit.verbs.vouch import first_token, identify, vouch
 
 from . import authorization_code, client_attestation, txn_token
 from .api_agents import opened
+from .at_home import at_home
 from .house import Asked, House, spent_proof
 from .problems import json_response
 
@@ -189,7 +190,10 @@ async def _exchange(house: House, call: Call, fields: form.Fields, jkt: str) -> 
         raise BadField("audience", "name exactly one audience or resource")
     call = Call(Caller(CallerKind.AGENT, subject.client, subject.task, jkt), call.now, call.trace)
     credential = await _credential_for(house, subject.task, targets[0])
-    lease, minted = await issue(house.env, call, subject.task, credential)
+    task = subject.task
+    lease, minted = await at_home(
+        house.env, call, task, lambda call: issue(house.env, call, task, credential), "a token"
+    )
     body = {
         "access_token": minted.parts["access_token"],
         "issued_token_type": form.ACCESS_TOKEN_TYPE,

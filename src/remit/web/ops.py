@@ -12,6 +12,7 @@ from remit.domain.errors import BadField
 from remit.domain.keys import SIGNS
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.secret import SealedSecret
+from remit.govern.estate import estate
 from remit.verbs.rotate import listed, replace_now
 from remit.verbs.rotate import rotate as rotate_verb
 
@@ -31,9 +32,8 @@ async def healthz(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def readyz(house: House, call: Call, asked: Asked) -> Response:
-    """The store answers and a catalogue is in force; otherwise 503."""
-    await house.env.in_force()
-    return text_response("ready\n")
+    """The store answers and a catalogue is in force, and an edge is fresh; otherwise 503."""
+    return text_response(await house.ready())
 
 
 async def metrics(house: House, call: Call, asked: Asked) -> Response:
@@ -51,6 +51,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     house.metrics.owed(alive(ending), {issuer: max(0, now - at) / 1000 for issuer, at in since.items()})
     for outage in await house.env.store.find(IssuerOutage, {}, limit=1000):
         house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
+    house.metrics.edges(await estate(house.env, house.log, now), now)
     house.metrics.log_size.set((await house.log.head())[0])
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 

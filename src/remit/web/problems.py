@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from remit.domain.errors import BadCatalogue, BadField, Denied, Held, Refusal, Unauthenticated
+from remit.domain.errors import BadCatalogue, BadField, Denied, Held, NotHome, Refusal, Unauthenticated
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -49,6 +49,8 @@ def problem(refusal: Refusal) -> Response:
             document["reasons"] = refusal.reasons
         case Held():
             document["approval"] = refusal.approval
+        case NotHome():
+            document["home"] = refusal.home
         case _:
             pass
     headers = {"WWW-Authenticate": 'DPoP algs="ES256 EdDSA", Bearer'} if isinstance(refusal, Unauthenticated) else {}

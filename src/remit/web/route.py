@@ -17,6 +17,7 @@ KIB = 1024
 ANYONE = frozenset({CallerKind.ANYONE})
 AGENT = frozenset({CallerKind.AGENT})
 ENFORCER = frozenset({CallerKind.ENFORCER})
+EDGE = frozenset({CallerKind.EDGE})
 PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})

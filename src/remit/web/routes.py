@@ -37,7 +37,8 @@ from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .route import AGENT, ANYONE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
+from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
+from .routes_estate import ESTATE_ROUTES
 from .sessions import FIELD
 
 _TOKEN_FORM = (
@@ -69,11 +70,11 @@ def _shown(screen: page.Screen) -> tuple[Route, Route]:
 
 ROUTES: tuple[Route, ...] = (
     # The hot ones first: the table is walked in order.
-    Route("POST", "/v1/tasks/{task}/calls", AGENT | ENFORCER, agents.call_tool, body=shapes.CallRequest),
+    Route("POST", "/v1/tasks/{task}/calls", AGENT | ENFORCER | EDGE, agents.call_tool, body=shapes.CallRequest),
     Route(
         "POST",
         "/v1/tasks/{task}/observations",
-        AGENT | ENFORCER,
+        AGENT | ENFORCER | EDGE,
         agents.observed,
         body=shapes.ObservationRequest,
         limit=1024 * KIB,
@@ -280,6 +281,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/changes", PEOPLE, changes, browser=True),
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
+    *ESTATE_ROUTES,
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

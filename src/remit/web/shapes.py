@@ -106,6 +106,19 @@ class FilesRequest(Strict, frozen=True):
     files: dict[str, str]
 
 
+class RolloutRequest(Strict, frozen=True):
+    """A catalogue, and the percentage of the edges that it is to be in force at."""
+
+    files: dict[str, str]
+    share: int
+
+
+class ShareRequest(Strict, frozen=True):
+    """The percentage of the edges that have what is rolled out."""
+
+    share: int
+
+
 class ReplayRequest(Strict, frozen=True):
     """A catalogue, and of how many of the newest decisions, none made before `since` (ms), it should be asked."""
 
@@ -121,7 +134,7 @@ class InviteRequest(Strict, frozen=True):
 
 
 class KeyRequest(Strict, frozen=True):
-    """A bearer key for a person, operator, auditor or enforcement point."""
+    """A bearer key for a person, operator, auditor, enforcement point or edge."""
 
     kind: str
     name: str

@@ -22,7 +22,7 @@ async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str
     """End an open one; returns how many that were."""
     if task.state is not TaskState.OPEN:
         return 0
-    change = Change(events.TaskEnded(task.id, task.agent, how.value, reason), call)
+    change = Change(events.TaskEnded(task.id, task.agent, how.value, reason, task.home), call)
     change = change.put(task.ended(how, call.now, reason), was=task)
     branch = await env.store.get(Branch, task.id) if task.handed else None
     return int(await attempt(env, change.put(branch.ended(call.now), was=branch) if branch else change))

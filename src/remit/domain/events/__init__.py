@@ -32,6 +32,8 @@ from .approval import (
 )
 from .catalogue import (
     CatalogueApplied,
+    RolloutSet,
+    RolloutTakenBack,
 )
 from .connection import (
     ConnectionAnswered,
@@ -50,8 +52,11 @@ from .decision import (
     IssueDenied,
 )
 from .estate import (
+    AccessKeyLearned,
     EdgeForgotten,
     EdgeJoined,
+    EdgeReported,
+    EdgeReportRefused,
     Followed,
     TaskEntrusted,
     TaskLetGo,
@@ -117,6 +122,8 @@ from .task import (
 
 Event: TypeAlias = (
     CatalogueApplied
+    | RolloutSet
+    | RolloutTakenBack
     | JoinTokenCreated
     | AgentProved
     | SvidIssued
@@ -125,6 +132,7 @@ Event: TypeAlias = (
     | FreezeReached
     | Unfroze
     | AccessKeyCreated
+    | AccessKeyLearned
     | SecretSealed
     | SecretOverdue
     | SecretRetiring
@@ -196,6 +204,8 @@ Event: TypeAlias = (
     | ConsentRedeemed
     | ConsentReplayed
     | EdgeJoined
+    | EdgeReported
+    | EdgeReportRefused
     | EdgeForgotten
     | TaskEntrusted
     | TaskRecalled
@@ -214,9 +224,12 @@ URGENT = frozenset(
         CatalogueApplied,
         Froze,
         IdentitySuperseded,
+        RolloutSet,
+        RolloutTakenBack,
         SessionEnded,
         SigningKeyReplaced,
         TaskEnded,
+        TaskRecalled,
         Unfroze,
     )
 )

@@ -15,6 +15,26 @@ class EdgeJoined:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeReported:
+    """Places `first` up to `through` of an edge's log hold what concerns that edge alone: they are counted."""
+
+    edge: str
+    seat: str
+    first: int
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReportRefused:
+    """This place of an edge's log holds nothing that this edge may report: its log is taken in no further."""
+
+    edge: str
+    seat: str
+    index: int
+    flaw: str
+
+
+@dataclass(frozen=True, slots=True)
 class EdgeForgotten:
     """An edge is gone for good; the tasks it held have been ended."""
 
@@ -80,3 +100,13 @@ class TaskLetGo:
     task: str
     agent: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeyLearned:
+    """At an edge: whose bearer key this is, and until when, as the centre said."""
+
+    kind: str
+    name: str
+    digest: str
+    expires_at: int

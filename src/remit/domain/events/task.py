@@ -97,12 +97,13 @@ class ObservationsForgotten:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnded:
-    """No permit or credential for this task after this."""
+    """No permit or credential for this task after this; at `home`, an edge, not later than that has heard of it."""
 
     task: str
     agent: str
     how: str
     reason: str
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

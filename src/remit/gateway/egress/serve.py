@@ -49,13 +49,14 @@ async def serve(
     patience: float = PATIENCE,
     tls_cert: str = "",
     tls_key: str = "",
+    edge: str = "",
 ) -> None:
     """Serve until a signal comes; `announce` is told the address that tokens must be for, once it answers."""
     keep_memory_private()
     key = enforcer_key()
     needs_tls(host, "the egress", has=bool(tls_cert and tls_key))
     bound = listener(host, port)
-    desk = Desk(url, key)
+    desk = Desk(url, key, edge)
     bare = f"[{host}]" if ":" in host else host
     base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{bound.getsockname()[1]}"
     upstreams = Upstreams()
@@ -90,6 +91,7 @@ async def run(
     intercept_tls: bool = False,
     wait: float = 20,
     patience: float = PATIENCE,
+    edge: str = "",
 ) -> int:
     """Run `command`, unmodified, with every request decided; a task opened here ends with it. Its exit code.
 
@@ -97,7 +99,8 @@ async def run(
     """
     keep_memory_private()
     remit = AsyncRemit()
-    desk = Desk(remit.agent.url, enforcer_key())
+    remit.agent.edge = edge.rstrip("/") or remit.agent.edge
+    desk = Desk(remit.agent.url, enforcer_key(), remit.agent.edge)
     upstreams = Upstreams()
     bound = listener("127.0.0.1", 0)
     authority = f"127.0.0.1:{bound.getsockname()[1]}"

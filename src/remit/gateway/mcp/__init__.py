@@ -85,6 +85,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
     gateway: str = "",
+    edge: str = "",
     remit: AsyncRemit | None = None,
 ) -> None:
     """Serve MCP on our stdin and stdout until they close or a signal comes; a task opened here ends on the way out.
@@ -97,7 +98,8 @@ async def run(
     """
     quiet_sdk()
     remit = remit or AsyncRemit()
-    desk = Desk(remit.agent.url, enforcer_key()) if secrets else None
+    remit.agent.edge = edge.rstrip("/") or remit.agent.edge
+    desk = Desk(remit.agent.url, enforcer_key(), remit.agent.edge) if secrets else None
     opened = remit.adopt(purpose, task) if task else remit.propose(purpose, goal, parameters or {})
     serving = anyio.CancelScope()
     _on_signals(serving.cancel)

@@ -187,6 +187,7 @@ async def serve(
     wait_budget_s: float = 20,
     tls_cert: str = "",
     tls_key: str = "",
+    edge: str = "",
 ) -> None:
     """Serve until a signal comes; `announce` is told the address that tokens must be for, once it answers.
 
@@ -198,7 +199,7 @@ async def serve(
     bound = listener(host, port)
     bare = f"[{host}]" if ":" in host else host
     base = public_url.rstrip("/") or f"http{'s' if tls_cert else ''}://{bare}:{bound.getsockname()[1]}"
-    desk = Desk(url, key)
+    desk = Desk(url, key, edge)
     try:
         gateway = Gateway(desk, base + PATH, key, only=servers, wait_budget_s=wait_budget_s)
         declared = await gateway.pool.servers()

@@ -8,12 +8,17 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Add a column that an older version leaves empty, and four tables."""
+    """Add a column that an older version leaves empty, and five tables."""
     big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     positive = sa.text("due > 0")
     op.add_column("tasks", sa.Column("home", sa.Text, nullable=False, server_default=""))
     op.create_index("tasks_home", "tasks", ["home", "key"])
-    for table, columns in (("edge_logs", ()), ("following", ()), ("held_tasks", ("leaving",))):
+    for table, columns in (
+        ("edge_seats", ()),
+        ("edge_logs", ("edge",)),
+        ("following", ()),
+        ("held_tasks", ("state",)),
+    ):
         op.create_table(
             table,
             sa.Column("key", sa.Text, primary_key=True),
