@@ -18,13 +18,17 @@ from remit.domain import events
 from remit.domain.above import Above, Branch
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.change import Change
+from remit.domain.estate import Edge as Place
 from remit.domain.freeze import Frozen
 from remit.domain.lease import Lease
 from remit.domain.task import Task
 from remit.formats.tlog import Checkpoint, note_key, sign_checkpoint
 from remit.log import merkle, tiles
 from remit.ports import Appended
+from remit.web.frames import Frames
 from remit.work import kill_leases
+from remit.work.edge.follow import Follow
+from remit.work.edge.freshness import Freshness
 
 from . import house, outside
 from .database import SimulatedStore
@@ -210,6 +214,62 @@ BUGS: tuple[Bug, ...] = (
         "9",
         lambda: [patch.object(house, "sequence", _head_last), patch.object(house.Database, "append", _unconditional)],
         seed=4,
+    ),
+)
+
+
+ESTATE = {
+    "edges": 2,
+    "revokes": 5,
+    "crashes": 0,
+    "operations": 12,
+    "workers": 2,
+    "agents": 2,
+    "lost": 0,
+    "late": 0,
+    "broken": 0,
+}
+APART = {**ESTATE, "cuts": 3, "stops": 3, "outages": 0}
+
+
+async def _whatever_is_sequenced(self: Any) -> int:
+    self._look = None
+    return int((await self._log.head())[0])
+
+
+async def _lets_nothing_go(self: Any, said: Any) -> None:
+    self._moved(said.size)
+
+
+def _asked_when_answered(self: Any, t0: int, size: int) -> None:
+    self._asked.append((size, self.now()))
+    self.applied(self._applied)
+
+
+BUGS += (
+    Bug(
+        "an edge does not look how old it is",
+        "6",
+        lambda: [patch.object(Place, "bound", lambda self, effect: 10**9)],
+        settings=APART,
+    ),
+    Bug(
+        "an edge counts from the answer, not from the question",
+        "6",
+        lambda: [patch.object(Freshness, "heard", _asked_when_answered)],
+        settings={**ESTATE, "late": 4, "latency": 40, "stops": 3},
+    ),
+    Bug(
+        "a beat covers what is sequenced, not what is committed",
+        "6",
+        lambda: [patch.object(Frames, "_covered", _whatever_is_sequenced)],
+        settings=ESTATE,
+    ),
+    Bug(
+        "an edge hears of an end and does nothing",
+        "6",
+        lambda: [patch.object(Follow, "_apply", _lets_nothing_go)],
+        settings=ESTATE,
     ),
 )
 

@@ -227,7 +227,7 @@ class Frames:
             self._listening.pop(queue, None)
 
     async def _follow(self) -> None:
-        sent = (await self._log.head())[0]
+        sent = -1
         clock = asyncio.get_running_loop().time
         last = clock()
         with self._log.woken(Wake.SEQUENCED) as grown:
@@ -235,6 +235,7 @@ class Frames:
                 try:
                     size, _ = await self._log.head()
                     await self._read_to(size)
+                    sent = size if sent < 0 else sent
                     things = self._between(sent, size)
                     if things or (size > sent and clock() - last >= EMPTY_EVERY):
                         self._push((await self.signed(sent, size, things)).line())
