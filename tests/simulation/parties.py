@@ -81,7 +81,13 @@ class Agent:
 
     async def propose(self) -> None:
         customer, purpose = self.rng.choice(CUSTOMERS), "lead" if self.name == "bot" else "dig"
-        proposal = Proposal(purpose, "goal", {"customer": customer}, 600_000, self.rng.choice((2, 4, 0)))
+        proposal = Proposal(
+            purpose,
+            "goal",
+            {"customer": customer},
+            600_000,
+            self.rng.choice((2, 4, 0, 0) if self.house.edges else (2, 4, 0)),
+        )
 
         async def verb(replica: Replica) -> Any:
             return await propose(replica.env, self._call(replica), proposal)
@@ -199,6 +205,44 @@ class Agent:
             await self.house.ask(f"{self.name} gives back {lease[-4:]}", verb)
 
 
+async def regular(house: House, edge: Any, number: int) -> None:
+    """An agent beside an edge: it begins a task, calls by the edge again and again, and somebody revokes it meanwhile."""
+    agent = Agent(house, "bot", 100 + number)
+    rng = agent.rng
+    for _ in range(4):
+        known = len(house.tasks)
+        with suppress(Refusal, NoAnswer):
+            await agent.propose()
+        mine = [task for task in house.tasks[known:] if task[1] == "bot"]
+        if not mine:
+            await asyncio.sleep(0.5)
+            continue
+        task, _, customer = mine[-1]
+        revoked = house.client.spawn(revoke(house, task, rng.random() * 5))
+        access = Access(task, "list", {"customer": customer})
+        for _ in range(24):
+            with suppress(Refusal, NoAnswer):
+                serve = functools.partial(edge.decided, agent._call, access, house.any())
+                await house.network.call(house.client, edge.node, f"bot calls {task[-4:]} at {edge.name}", serve, 3.0)
+            await asyncio.sleep(rng.random() * 0.5)
+        await revoked
+
+
+async def revoke(house: House, task: str, after: float) -> None:
+    """Again and again, until whoever revokes knows that it is done."""
+    if after:
+        await asyncio.sleep(after)
+
+    async def verb(replica: Replica) -> Any:
+        return await end_task(replica.env, replica.call(CallerKind.OPERATOR, "op"), task, "stop")
+
+    for _ in range(6):
+        with suppress(*UNKNOWN):
+            await house.ask(f"op revokes {task[-4:]}", verb, 4.0)
+            house.witness.ended_for(task)
+            break
+
+
 async def person(house: House, name: str) -> None:
     """Answers whatever waits, mostly with yes."""
     rng = Random(f"person {house.seed} {name}")
@@ -228,14 +272,7 @@ async def operator(house: House) -> None:
             continue
         task = rng.choice(house.tasks)[0]
 
-        async def verb(replica: Replica, task: str = task) -> Any:
-            return await end_task(replica.env, replica.call(CallerKind.OPERATOR, "op"), task, "stop")
-
-        for _ in range(6):
-            with suppress(*UNKNOWN):
-                await house.ask(f"op revokes {task[-4:]}", verb, 4.0)
-                house.witness.ended_for(task)
-                break
+        await revoke(house, task, 0.0)
 
 
 async def freezer(house: House) -> None:
@@ -284,7 +321,7 @@ async def bad_luck(house: House) -> None:
 
 
 async def _befalls(house: House, rng: Random, kind: str) -> None:
-    await asyncio.sleep(rng.random() * 5)
+    await asyncio.sleep(rng.random() * (20 if house.edges else 5))
     lasts = rng.choice((0.02, 0.5, 5.0, 40.0)) * rng.random()
     name = rng.choice(sorted(house.replicas))
     if house.edges and rng.random() < 0.5 and kind in ("crashes", "stops", "cuts"):
@@ -354,7 +391,8 @@ async def everybody(house: House) -> None:
     ]
     people = [person(house, name) for name in ("frank", "gina")[: settings.people]]
     others = [operator(house), freezer(house), reviewer(house)]
-    running = [house.client.spawn(one) for one in (*workers, *people, *others)]
+    beside = [regular(house, edge, number) for number, edge in enumerate(house.edges)]
+    running = [house.client.spawn(one) for one in (*workers, *people, *others, *beside)]
     luck = house.client.spawn(bad_luck(house))
     done, late = await asyncio.wait(running, timeout=60)
     luck.cancel()
