@@ -180,4 +180,5 @@ def main() -> None:
     emit("token.issue", "openbao", 0, note=found)
 
 
-main()
+if __name__ == "__main__":
+    main()

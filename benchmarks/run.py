@@ -28,7 +28,8 @@ FILES = {
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
     "egress_call.py": ("egress.call",),
-    "estate_push.py": ("estate.push", "estate.beat"),
+    "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
+    "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
 }
 
 

@@ -28,9 +28,9 @@ class Centre:
     def do(self, what):
         return self._runner.run(what)
 
-    def furnish(self, **more: str) -> None:
-        """The usual catalogue, with some files replaced."""
-        files = {**catalogue(URL, stale="5s"), **{k.replace("__", "/") + ".toml": v for k, v in more.items()}}
+    def furnish(self, files=None) -> None:
+        """The usual catalogue, or another one."""
+        files = files or catalogue(URL, stale="5s")
         self.do(apply(self.house.env, Call(Caller(CallerKind.OPERATOR, "op"), self.house.clock()), files))
 
     def run(self, test, **more):

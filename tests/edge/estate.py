@@ -151,7 +151,10 @@ class Estate:
 
     def reported(self) -> None:
         """Everything that the edge has in its log has been taken in."""
-        eventually(self.edge.status, lambda said: said["backlog"] == 0)
+        with self.edge.http() as http:
+            time.sleep(0.25)  # until what was committed has its place
+            size = http.get("/v1/log").json()["size"]
+        eventually(self.edge.status, lambda said: said["reported"] >= size)
 
 
 def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "east") -> Edge:
@@ -169,11 +172,13 @@ def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "eas
 
 
 @contextmanager
-def estate(tmp: Path, *, stale: str = "2s", files: dict[str, str] | None = None, **env: str) -> Iterator[Estate]:
+def estate(
+    tmp: Path, *, stale: str = "2s", files: dict[str, str] | None = None, more: str = "", **env: str
+) -> Iterator[Estate]:
     """A centre and an edge that is fresh."""
     url = f"http://127.0.0.1:{free_port()}"
     with process(tmp / "centre", **env) as centre:
-        furnished(centre, {**catalogue(url, stale=stale), **(files or {})})
+        furnished(centre, {**catalogue(url, stale=stale, more=more), **(files or {})})
         with link(int(centre.url.rpartition(":")[2])) as between:
             edge = enrolled(centre, between, tmp / "edge", url)
             edge.start()

@@ -79,13 +79,15 @@ class Pair:
     def call(self, kind: CallerKind = CallerKind.OPERATOR, name: str = "op", **more: Any) -> Call:
         return Call(Caller(kind, name, **more), self.centre.clock())
 
-    async def task(self, agent: str = "bot", purpose: str = "pay", customer: str = "acme", **more: Any) -> Task:
+    async def task(self, agent: str = "bot", purpose: str = "pay", **more: Any) -> Task:
         """An open task of a fresh key."""
+        parameters = more.pop("parameters", {"customer": "acme"})
+        goal = "Mail the open issues to ann@x.example" if purpose == "mail" else "pay it"
         key = keys.generate("ES256").public
         token, _ = await invite(self.centre.env, self.call(), agent, 60_000)
         await attest(self.centre.env, self.call(CallerKind.AGENT, agent), JoinEvidence(token), key.thumbprint, key.jwk)
         who = self.call(CallerKind.AGENT, agent, jkt=key.thumbprint)
-        return await propose(self.centre.env, who, Proposal(purpose, "pay it", {"customer": customer}, **more))
+        return await propose(self.centre.env, who, Proposal(purpose, goal, parameters, **more))
 
     def caller(self, task: Task) -> Call:
         return self.call(CallerKind.AGENT, task.agent, task=task.id, jkt=task.jkt)
@@ -94,6 +96,10 @@ class Pair:
         """What the edge says."""
         given = arguments or {"customer": "acme"}
         return await self.edge.decided(self.caller(task), Access(task.id, tool, given, ""))
+
+    async def decide_at_centre(self, task: Task) -> dict[str, Any]:
+        """What the centre says."""
+        return await self.centre.decided(self.caller(task), Access(task.id, "list", {"customer": "acme"}, ""))
 
     async def log_caught_up(self) -> None:
         """All that was committed at the centre has its place."""
@@ -125,6 +131,7 @@ async def pair(
     by_itself: bool = False,
     at: Any = None,
     data: str = "edge",
+    backlog: int = 100_000,
 ) -> AsyncIterator[Pair]:
     """Both, joined and fresh. `at` is a centre that is open already."""
     if at is None:
@@ -140,7 +147,7 @@ async def pair(
     pins = tuple(jwk.parse(one).thumbprint for one in at.env.signer.public("token"))
     enrolment = Enrolment("east", at.url, at.url, "", "", pins)
     reached = HttpsCentre(at.url, key, transport=between)
-    settings = EdgeSettings(data=tmp / data)
+    settings = EdgeSettings(data=tmp / data, backlog=backlog)
     opened = open_edge(settings, enrolment, centre=reached, boottime=lambda: boot.now, by_itself=by_itself)
     async with opened as (house, work):
         both = Pair(at, house, work, between, boot)
@@ -148,4 +155,4 @@ async def pair(
         await both.told()
         await work.report()
         yield both
-        between.up = False
+        between.up = False  # as if it were pulled out: nothing goes home on the way

@@ -29,6 +29,7 @@ from remit.ports.estate import Handed, Heard, Reported
 from remit.verbs.decide import decide
 from remit.web import api_estate
 from remit.web.at_home import at_home
+from remit.web.frame_stream import FrameStream
 from remit.web.frames import Frames
 from remit.work.edge import edge as pace
 from remit.work.edge.edge import EdgeWork
@@ -77,15 +78,22 @@ class Centre:
         arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
         node, network, last = self._edge.node, self._house.network, [0.0]
 
+        gone = asyncio.Event()
+
         async def serve() -> None:
-            lines = await replica.frames.listen(self._edge.name, since)
-            async for line in lines:
-                last[0] = max(last[0] + 1e-6, network.loop.time() + network.delay())
-                if (replica.node.name, node.name) in network.cut:
-                    return
-                network.loop.call_at(last[0], arrived.put_nowait, line, context=node.context)
-                if not node.alive:
-                    return
+            stream = FrameStream(replica.frames, self._edge.name, since)
+            await stream({}, receive, send)
+
+        async def receive() -> Any:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if not node.alive or (replica.node.name, node.name) in network.cut:
+                gone.set()
+                return
+            last[0] = max(last[0] + 1e-6, network.loop.time() + network.delay())
+            network.loop.call_at(last[0], arrived.put_nowait, message.get("body", b""), context=node.context)
 
         await network.call(node, replica.node, "opens a stream", lambda: _nothing(), 2.0)
         stream = replica.node.spawn(serve())

@@ -210,6 +210,7 @@ def task(row: Task) -> dict[str, Any]:
         "parameters": dict(row.parameters),
         "initiator": str(row.initiator),
         "state": row.state.value,
+        "home": row.home,
         "opened_at": row.opened_at,
         "deadline": row.deadline,
         "calls": row.calls,

@@ -34,7 +34,6 @@ from .freshness import Freshness
 from .let_go import let_go
 
 PERSIST = 4_096  # events that may be applied without a word of it in the store
-_WAIT = 2.0
 
 
 class Follow:
@@ -61,7 +60,6 @@ class Follow:
         self._row: Following | None = None
         self._asking = 0
         self._over: set[str] = set()
-        self._grown = asyncio.Event()
         self.moving = asyncio.Lock()
         self.size = -1
         self.edge: Edge | None = None
@@ -122,8 +120,6 @@ class Follow:
     def _moved(self, size: int) -> None:
         self.size = max(self.size, size)
         self._freshness.applied(self.size)
-        self._grown.set()
-        self._grown = asyncio.Event()
 
     async def apply(self, signed: Signed) -> bool:
         """Apply a frame, or leave it alone if it is old; False when something before it is missing.
@@ -172,16 +168,6 @@ class Follow:
                 break
             moved += 1
         return moved
-
-    async def reached(self, size: int) -> bool:
-        """Wait a little until everything below `size` is applied."""
-        try:
-            async with asyncio.timeout(_WAIT):
-                while self.size < size:
-                    await self._grown.wait()
-        except TimeoutError:
-            return False
-        return True
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:
@@ -235,7 +221,7 @@ class Follow:
             frozen = said.body.get("frozen")
             if frozen is not None or now is None:
                 there = await self._env.store.get(Frozen, "frozen")
-                change = change.put(_row(Frozen, frozen) if frozen else Frozen(), was=there)
+                change = change.put(record.row(Frozen, frozen) if frozen else Frozen(), was=there)
             try:
                 await self._env.store.commit(change)
                 break
@@ -250,7 +236,7 @@ class Follow:
         """The head that is told, and what is in force here: files of that digest, which compile; or nothing moves."""
         if body.get("catalogue") is None:
             return None, ()
-        head = _row(CatalogueHead, body["catalogue"])
+        head = record.row(CatalogueHead, body["catalogue"])
         digest = head.at(self._env.place)
         known = await self._env.store.get(CatalogueFiles, digest)
         files = known.files if known else tuple(sorted((await self._centre.catalogue(digest)).items()))
@@ -284,10 +270,6 @@ async def held(env: Env, state: str = "held") -> list[Held]:
     while page := await env.store.find(Held, {"state": state}, after=rows[-1].key if rows else "", limit=1000):
         rows += page
     return rows
-
-
-def _row(kind: Any, value: Any) -> Any:
-    return record.decode(kind, msgspec.json.encode(value))
 
 
 def _jwks(keys: Any) -> str:

@@ -27,7 +27,7 @@ from .follow import Follow, held
 from .take import Memories
 
 EVENTS = 256
-BYTES = 1024 * 1024
+BYTES = 768 * 1024
 
 
 class Log(Sequenced, Protocol):

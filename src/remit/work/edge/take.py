@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change, R
-from remit.domain.errors import BadToken, NotEntrusted, StoreUnavailable
+from remit.domain.errors import BadToken, Conflict, NotEntrusted, Unavailable
 from remit.domain.estate import Held
 from remit.domain.identity import Identity
 from remit.domain.origin import Observation
@@ -25,7 +23,7 @@ from remit.ports.estate import Centre
 from .follow import Follow, held
 from .let_go import let_go
 
-_LOOKS, _LOOK_EVERY = 100, 0.01
+_LOOKS, _LOOK_EVERY = 5, 0.1
 
 
 class Memories(Protocol):
@@ -76,8 +74,10 @@ class Take:
             nonce = secrets.token_hex(16)
             handed = await self._centre.entrust(task, self._follow.row.seat, nonce)
             said = self._follow.verified(handed.statement, Said.ENTRUSTED, nonce)
-            if not await self._follow.reached(said.size):
-                raise StoreUnavailable("This edge lags behind the centre.", next_step="Try again in a moment.")
+            if self._follow.size < said.size:
+                await self._follow.pull()
+            if self._follow.size < said.size:
+                raise Unavailable("This edge lags behind the centre.", next_step="Try again in a moment.")
             await self._in_step(said)
             async with self._follow.moving:
                 await self._write(task, said, handed.memory, row)
@@ -93,6 +93,7 @@ class Take:
             purpose = force.catalogue.purposes.get(task.purpose)
             if purpose is not None and purpose.revision == task.purpose_revision:
                 return
+            await self._follow.pull()
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _write(self, task_id: str, said: Statement, memory: bytes, was: Held | None) -> None:
@@ -118,9 +119,8 @@ class Take:
         self._memories.remember(task.id, memory)
         try:
             await env.store.commit(change)
-        except BaseException:
-            if not was or was.gone:
-                self._memories.forget(task.id)
+        except Conflict:  # nothing was written; after anything else it may have been
+            self._memories.forget(task.id)
             raise
 
     async def _over(self, change: Change, row: R) -> Change:
@@ -130,14 +130,10 @@ class Take:
 def _parsed(said: Statement) -> tuple[Task, Identity, Sequence[Observation]]:
     body = said.body
     try:
-        read = [_row(Observation, one) for one in body.get("observations", [])]
-        return _row(Task, body["task"]), _row(Identity, body["identity"]), read
+        read = [record.row(Observation, one) for one in body.get("observations", [])]
+        return record.row(Task, body["task"]), record.row(Identity, body["identity"]), read
     except (KeyError, TypeError, ValueError, AttributeError) as flaw:
         raise BadToken("What the centre handed over cannot be read.", inside=repr(flaw)) from flaw
-
-
-def _row(kind: Any, value: Any) -> Any:
-    return record.decode(kind, msgspec.json.encode(value))
 
 
 def _context(task: str) -> bytes:

@@ -1,0 +1,136 @@
+"""A decision at an edge beside one at the centre; and how long after a revoke was acknowledged a real edge refuses.
+
+The edge, the centre and the load are processes of one machine: what an edge saves, the journey, is not in it, and what
+they take from each other is. `revoke.push` counts from the acknowledgement until every subscriber has the frame, checked;
+`revoke.edge` until a real edge refuses a call of the task, asked without a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.measure import ONLY, emit
+from benchmarks.over_http import load, request
+from tests.edge.estate import Estate, estate
+
+from remit.formats import estate as statements
+from remit.formats import jwk
+from remit.formats.estate import Said, Signed
+from remit.web.frames import EACH
+
+SUBSCRIBERS = (10, 100, 1_000)
+ROUNDS = 30
+TASKS = 128
+JSON = {"Content-Type": "application/json"}
+
+
+def decisions(all_of_it: Estate) -> None:
+    """The same calls of the same kind of task, at the edge and at the centre."""
+    bot = all_of_it.agent()
+    body = json.dumps({"tool": "list", "arguments": {"customer": "acme"}})
+    key = {"Authorization": f"Bearer {all_of_it.centre.keys['gate']}"}
+    for name, url in (("decision.edge", all_of_it.edge.url), ("decision.http", all_of_it.centre.url)):
+        host = url.removeprefix("http://")
+        tasks = [bot.task()[0] for _ in range(TASKS)]
+        calls = [request(f"/v1/tasks/{task}/calls", host, body, key) for task in tasks]
+        with all_of_it.centre.http("gate") as http:
+            for task in tasks:  # the first call of each: at the edge it takes the task
+                http.post(f"{url}/v1/tasks/{task}/calls", content=body, headers=JSON).raise_for_status()
+        for connections, count in ((1, 2_000), (64, 12_000)):
+            asked = [calls[i % TASKS] for i in range(count)]
+            load(name, "remit", url, asked, connections, 5, "enforcement point, durable and logged; held tasks")
+
+
+def revoked_at_an_edge(all_of_it: Estate) -> None:
+    """One agent that calls as fast as it can while its task is ended at the centre."""
+    bot = all_of_it.agent()
+    samples = []
+    with all_of_it.centre.http("operator") as operator, all_of_it.centre.http("gate") as gate:
+        for _ in range(ROUNDS):
+            task, _ = bot.task()
+            url, asked = (
+                f"{all_of_it.edge.url}/v1/tasks/{task}/calls",
+                {"tool": "list", "arguments": {"customer": "acme"}},
+            )
+            assert gate.post(url, json=asked).json()["decision"] == "permit"
+            operator.post(f"/v1/tasks/{task}/end", json={"reason": "bench"}).raise_for_status()
+            acknowledged = time.perf_counter()
+            while gate.post(url, json=asked).json()["decision"] == "permit":
+                pass
+            samples.append(time.perf_counter() - acknowledged)
+    emit("revoke.edge", "remit", 1, samples, note="until the answer of a real edge is no")
+
+
+async def subscriber(url: str, key: str, check: Any, heard: asyncio.Queue[float], ready: asyncio.Semaphore) -> None:
+    """One stream; what tells of an end is verified, then counted."""
+    at = urlsplit(url)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    writer.write(
+        f"GET /v1/estate/frames?since=9007199254740992 HTTP/1.1\r\nHost: {at.netloc}\r\nAuthorization: Bearer {key}\r\n"
+        "Accept: text/event-stream\r\n\r\n".encode()
+    )
+    while b"retry" not in await reader.readline():
+        pass
+    ready.release()
+    while data := await reader.readline():
+        if b"ended" in data:
+            check(Signed(**json.loads(data[5:])))
+            heard.put_nowait(time.perf_counter())
+
+
+async def pushed(all_of_it: Estate, keys: list[str], count: int) -> None:
+    """Rounds of: a task at the edge is ended, and everybody has it."""
+    centre = all_of_it.centre
+    with centre.http() as http:
+        published = jwk.parse_set(http.get("/.well-known/jwks.json").json())
+
+    def check(signed: Signed) -> None:
+        statements.parse(signed, Said.FRAME, issuer=centre.url, keys=published)
+
+    heard: asyncio.Queue[float] = asyncio.Queue()
+    ready = asyncio.Semaphore(0)
+    streams = [asyncio.create_task(subscriber(centre.url, keys[n // EACH], check, heard, ready)) for n in range(count)]
+    for _ in streams:
+        await ready.acquire()
+    bot = await asyncio.to_thread(all_of_it.agent)
+    beside, samples = all_of_it.at_edge(bot), []
+    with centre.http("operator") as operator:
+        for _ in range(ROUNDS):
+            task, token = await asyncio.to_thread(bot.task)
+            await asyncio.to_thread(beside.call, task, token)
+            await asyncio.to_thread(operator.post, f"/v1/tasks/{task}/end", json={"reason": "bench"})
+            acknowledged = time.perf_counter()
+            samples.append(max([await heard.get() for _ in streams]) - acknowledged)
+    for stream in streams:
+        stream.cancel()
+    note = "server-sent events; until the last subscriber has verified the frame, all of them in one process"
+    emit("revoke.push", "remit", count, samples, note=note)
+
+
+def main() -> None:
+    """Whatever was asked for."""
+    names = [f"edge-{n}" for n in range(max(SUBSCRIBERS) // EACH + 1)]
+    more = "".join(f'[edges.{name}]\nurl = "https://{name}.example"\nowner = "olga"\n' for name in names)
+    with tempfile.TemporaryDirectory() as folder, estate(Path(folder), stale="5s", more=more) as all_of_it:
+        if "decision".startswith(ONLY[:8]) or not ONLY:
+            decisions(all_of_it)
+        if "revoke.edge".startswith(ONLY):
+            revoked_at_an_edge(all_of_it)
+        if "revoke.push".startswith(ONLY):
+            with all_of_it.centre.http("operator") as http:
+                keys = [http.post("/v1/keys", json={"kind": "edge", "name": name}).json()["key"] for name in names]
+            for count in SUBSCRIBERS:
+                asyncio.run(pushed(all_of_it, keys, count))
+
+
+if __name__ == "__main__":
+    main()
