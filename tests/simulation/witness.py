@@ -11,7 +11,8 @@ import msgspec
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
-from remit.formats.record import KIND_OF, EncodedPut, decode
+from remit.formats.record import KIND_OF, EncodedPut
+from remit.formats.row_body import decode
 from remit.formats.tlog import parse_checkpoint
 from remit.log.audit import Head, audit
 from remit.store.replay import replay
