@@ -40,9 +40,10 @@ def test_a_plan_is_applied_over_what_it_was_made_against(run):
         head = await w.store.get(CatalogueHead, "head")
         with pytest.raises(NotAsPlanned, match=r"revision 1, by operator:op"):
             await apply(w.env, operator, more, ("sha256:other",))
-        new, changes = await apply(w.env, operator, more, (head.digest, "sha256:other"))
-        assert new.number == 2 and changes
-        assert await apply(w.env, operator, more, (head.digest,)) == (await w.store.get(CatalogueHead, "head"), ())
+        new, found = await apply(w.env, operator, more, (head.digest, "sha256:other"))
+        assert new.number == 2 and found.changes
+        again, nothing = await apply(w.env, operator, more, (head.digest,))
+        assert (again, nothing.changes) == (await w.store.get(CatalogueHead, "head"), ())
 
         class Late:
             """Somebody else's change comes in between."""
@@ -69,6 +70,9 @@ def test_before_the_first_catalogue_nothing_was_planned_against(run):
         class Empty:
             async def get(self, kind, key):
                 return None
+
+            async def find(self, kind, where, **more):
+                return []
 
         with pytest.raises(NotAsPlanned, match="nothing"):
             await apply(replace(w.env, store=Empty()), w.call(CallerKind.OPERATOR, "op"), FILES, ("sha256:x",))
