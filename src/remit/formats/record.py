@@ -262,11 +262,6 @@ def _encode_put(row: Row, expected: int) -> EncodedPut:
     return EncodedPut(kind, row.key, expected, row.version, row_body.encode(row), columns, kind.due(row))
 
 
-def body(row: Row) -> bytes:
-    """The bytes that a row is stored as, and that a leaf has the digest of."""
-    return _encode(row)
-
-
 def pack(bodies: Sequence[bytes]) -> bytes:
     """Row bodies of one event, each after its length in four bytes: what a replay writes back."""
     return b"".join(len(body).to_bytes(4, "big") + body for body in bodies)

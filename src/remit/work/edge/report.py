@@ -17,7 +17,7 @@ from remit.domain.errors import Absent, Conflict, NotEntrusted, ReportRefused, U
 from remit.domain.estate import Held
 from remit.domain.origin import Observation
 from remit.domain.task import Task, TaskState
-from remit.formats import record
+from remit.formats import record, row_body
 from remit.ports import Env
 from remit.ports.estate import Centre, Reported
 
@@ -152,7 +152,7 @@ class Report:
         for (kind, key, _, digest), body in zip(leaf["writes"], told, strict=True):
             if kind == Observation.__name__ and leaf["type"] == events.ResultObserved.__name__:
                 row = await self._env.store.get(Observation, key)
-                read = record.body(row) if row is not None else b""
+                read = row_body.encode(row) if row is not None else b""
                 body = read if sha256(read).hexdigest() == digest else b""
             bodies.append(body)
         return bodies
