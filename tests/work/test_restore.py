@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import subprocess
 from dataclasses import replace
@@ -131,7 +132,8 @@ def test_what_was_revoked_stays_dead_and_what_was_minted_since_dies(kept, run, t
         w = await world(await kept.open(), now=w.clock.now + 1000)
         old.clock = w.clock
         box = FakeIssuer()
-        env = w.env = replace(w.env, issuer=lambda config: old if config.name == "pg" else box)
+        env = replace(w.env, issuer=lambda config: old if config.name == "pg" else box)
+        env = w.env = replace(env, new_id=lambda kind: f"{kind}_{secrets.token_hex(16)}")
         # The rollback is real: without what follows the revoked task would act again.
         assert (await env.store.get(Task, revoked.id)).state is TaskState.OPEN
         assert await env.store.get(Task, late.id) is None and old.live == {orphan.handle}

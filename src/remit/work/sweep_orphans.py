@@ -27,31 +27,35 @@ async def sweep_orphans(env: Env, now: int) -> bool:
         return False
     call = Call(SYSTEM, now)
     _, force = await env.in_force()
-    listed, unlisted, moved = [], [], 0
+    listed, unlisted, moved, left = [], [], 0, 0
     for config in force.catalogue.issuers.values():
         issuer: object = env.issuer(config)
         if isinstance(issuer, Lists):
             listed.append(config.name)
-            moved += await _adopt(env, call, config, issuer)
+            adopted, more = await _adopt(env, call, config, issuer)
+            moved, left = moved + adopted, left + more
         else:
             unlisted.append(config.name)
-    if now < row.since + IN_FLIGHT:
-        return bool(moved)
+    if left or now < row.since + IN_FLIGHT:
+        return bool(moved or left)
     row = await env.store.get(Restored, "restored") or row
     because = events.RestoreSwept(tuple(listed), tuple(unlisted), row.orphans)
     return await attempt(env, Change(because, call).put(row.swept(now), was=row))
 
 
-async def _adopt(env: Env, call: Call, config: IssuerConfig, issuer: Lists) -> int:
-    """The listing first: a lease that is there afterwards explains what was listed before."""
+async def _adopt(env: Env, call: Call, config: IssuerConfig, issuer: Lists) -> tuple[int, int]:
+    """How many got a lease, and how many are still to get one, because somebody moved the row meanwhile.
+
+    The listing first: a lease that is there afterwards explains what was listed before.
+    """
     found = await issuer.listed()
     if not found:
-        return 0
+        return 0, 0
     names = []
     for state in (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING):
         names += [issuer.name(lease) for lease in await env.leases_in(state) if lease.issuer == config.name]
-    adopted = 0
-    for name in unexplained(found, names):
+    adopted, orphans = 0, unexplained(found, names)
+    for name in orphans:
         row = await env.store.get(Restored, "restored")
         lease = orphan(env.new_id("lse"), config.name, name, call.now)
         because = events.OrphanFound(lease.id, config.name, name)
@@ -60,4 +64,4 @@ async def _adopt(env: Env, call: Call, config: IssuerConfig, issuer: Lists) -> i
             adopted += 1
     if adopted:
         env.nudge()
-    return adopted
+    return adopted, len(orphans) - adopted
