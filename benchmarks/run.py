@@ -28,7 +28,7 @@ FILES = {
     "gateway_call.py": ("gateway.call",),
     "egress_call.py": ("egress.call",),
     "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
-    "estate_push.py": ("estate.push", "estate.beat"),
+    "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
 }
 
 

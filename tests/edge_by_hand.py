@@ -114,6 +114,7 @@ class EdgeClient:
     server: Any
     name: str = "west"
     seat: str = field(default_factory=lambda: secrets.token_hex(8))
+    issuer: str = ""
 
     def __post_init__(self) -> None:
         if self.name not in self.server.keys:
@@ -129,7 +130,7 @@ class EdgeClient:
         """What the centre says, to this edge."""
         signed = Signed(answer["statement"], answer["body"])
         edge = "" if said is Said.FRAME else self.name
-        return parse(signed, said, issuer=self.server.url, keys=self.keys(), edge=edge, nonce=nonce)
+        return parse(signed, said, issuer=self.issuer or self.server.url, keys=self.keys(), edge=edge, nonce=nonce)
 
     def ask(self, path: str, **body: Any) -> Any:
         answer = self.http.post(path, json=body)

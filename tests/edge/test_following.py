@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -122,6 +123,34 @@ def test_what_was_dropped_is_asked_for_and_until_then_the_edge_is_not_fresh(cent
         assert both.work.status()["age_ms"] == 0
         said = await both.decide(task)
         assert said["decision"] == "deny" and said["why"][0]["code"] == "task_not_open"
+
+    centre.run(test)
+
+
+def test_a_length_makes_nothing_fresh_before_all_of_it_is_applied(centre):
+    async def test(both):
+        task = await both.task()
+        await both.decide(task)
+        both.boot.now += 5_001
+        await ended(both, task)
+        await both.log_caught_up()
+        size, _ = await both.centre.log.head()
+
+        def only_the_length(status, body):
+            nonce = json.loads(both.between.asked[-1][1])["nonce"]
+            made = true(both, Statement(Said.BEAT, size, size, 0, {}, "east", nonce))
+            return 200, {"statement": made.statement, "body": made.body, "received": body["received"]}
+
+        both.between.on("/v1/estate/beats", only_the_length)
+        both.between.on("/v1/estate/frames", lambda status, body: (200, {"frames": []}))
+        await both.work.beat()
+        await both.work.pull()
+        assert both.work.status()["age_ms"] > 5_000
+        assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
+        del both.between.changes["/v1/estate/frames"]
+        await both.work.pull()
+        assert both.work.status()["age_ms"] == 0
+        assert (await both.decide(task))["why"][0]["code"] == "task_not_open"
 
     centre.run(test)
 
@@ -357,9 +386,14 @@ def test_who_is_no_edge_any_more_decides_nothing(centre):
         files = {**catalogue(URL, stale="5s")}
         files["remit.toml"] = files["remit.toml"].replace("edges.east", "edges.north")
         await apply(both.centre.env, both.call(), files)
-        for frame in await frames(both, follow(both).size):
-            await follow(both).apply(frame)
-        assert (await both.decide(task))["why"][0]["code"] == "edge_unknown"
+        with pytest.raises(Unavailable, match="let this edge in"):
+            await both.work.beat()
+        with pytest.raises(Unavailable, match="let this edge in"):  # not even for the catalogue that it is not in
+            for frame in await frames(both, follow(both).size):
+                await follow(both).apply(frame)
+        both.boot.now += 5_001
+        with suppress(Unavailable):  # or it was called home meanwhile
+            assert (await both.decide(task))["why"][0]["code"] == "edge_stale"
 
     centre.run(test)
     centre.furnish()

@@ -7,11 +7,12 @@ import base64
 import json
 import shutil
 from contextlib import suppress
+from hashlib import sha256
 
 import httpx
 import pytest
 
-from remit.domain.caller import CallerKind
+from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.errors import NotHome, StoreUnavailable, Unavailable
 from remit.domain.estate import Held
 from remit.verbs.admit import admit
@@ -19,6 +20,7 @@ from remit.verbs.join import forget
 from remit.web.app import create_app
 from remit.web.edge import EDGE_ROUTES
 from remit.web.shapes import ObservationRequest
+from remit.work.edge.let_go import let_go
 from tests.edge.estate import catalogue
 from tests.edge.pair import URL
 from tests.web.test_observations import FILES as MAIL
@@ -177,6 +179,20 @@ def test_a_return_that_comes_late_returns_nothing_that_was_taken_again(centre):
         answer = await both.work._centre._http.post(f"/v1/estate/tasks/{task.id}/return", content=late, headers=JSON)
         assert answer.status_code == 409
         assert (await both.there(task)).home == "east"
+
+    centre.run(test)
+
+
+def test_a_task_that_was_returned_is_taken_again_only_when_that_has_been_reported(centre):
+    async def test(both):
+        task = await both.task()
+        await both.decide(task)
+        await let_go(both.edge.env, both.call(CallerKind.SYSTEM, "test"), task.id, "wanted")
+        await both.work.report()
+        assert (await both.there(task)).home == ""
+        assert not both.work._report.may_take(task.id)
+        await both.work.report()
+        assert both.work._report.may_take(task.id)
 
     centre.run(test)
 
@@ -357,6 +373,13 @@ def test_who_may_ask_an_edge(centre):
             for _ in range(5):
                 assert (await call("key_enforcer_" + "0" * 32)).status_code == 401
             assert len(both.between.asked) == before + 1  # a stranger is asked about once
+            text = "key_operator_" + "2" * 32
+            row = AccessKey(sha256(text.encode()).hexdigest(), CallerKind.OPERATOR, "op", 0, 2**50)
+            said = {"digest": row.digest, "kind": "operator", "name": "op", "created_at": 0, "expires_at": 2**50}
+            both.between.on("/v1/estate/keys", lambda status, body: (200, said))
+            metrics = {"Authorization": f"Bearer {text}"}
+            assert (await http.get("/metrics", headers=metrics)).status_code == 401  # not even if the centre says so
+            both.between.changes.clear()
             both.between.up = False
             assert (await call(keys[CallerKind.ENFORCER])).json()["decision"] == "permit"  # known by now
             assert (await call("key_enforcer_" + "1" * 32)).status_code == 503

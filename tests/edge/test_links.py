@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.edge.estate import entries, estate
-from tests.server import eventually
+from tests.server import eventually, process
 
 FILES = {
     "tools/mail.toml": """
@@ -48,7 +48,6 @@ def bot(world):
     yield found
     found.http.close()
     world.link.heal()
-    world.edge.fresh()
 
 
 def decisions(log, task):
@@ -231,3 +230,38 @@ def test_stopped_it_lets_its_tasks_go_home(world, bot):
     world.edge.fresh()
     assert beside.call(task, token)["decision"] == "permit"
     same(world, task)
+
+
+def test_a_proof_for_the_centre_is_no_proof_at_the_edge_nor_the_other_way(world, bot):
+    task, token = bot.task()
+    body = {"tool": "list", "arguments": {"customer": "acme"}}
+    path = f"/v1/tasks/{task}/calls"
+    for where, other in ((world.edge.url, world.centre.url), (world.centre.url, world.edge.url)):
+        headers = {"Authorization": f"DPoP {token}", "DPoP": bot.key.proof("POST", other + path, token)}
+        assert bot.http.post(where + path, json=body, headers=headers).status_code == 401
+        headers["DPoP"] = bot.key.proof("POST", where + path, token)
+        assert bot.http.post(where + path, json=body, headers=headers).status_code == 200
+        assert bot.http.post(where + path, json=body, headers=headers).status_code == 401  # a proof is good once
+
+
+def test_a_centre_that_is_killed_in_the_middle_has_all_of_it_once_it_is_back(world, bot):
+    """The last of them: the centre that is killed here does not come back under its own name."""
+    beside = world.at_edge(bot)
+    task, token = bot.task()
+    permits = 0
+    for _ in range(30):
+        permits += beside.call(task, token)["decision"] == "permit"
+    world.centre.child.kill()
+    world.centre.child.wait(10)
+    for _ in range(10):
+        permits += beside.call(task, token)["decision"] == "permit"
+    port = world.centre.url.rpartition(":")[2]
+    with process(world.centre.data, "--port", port) as again:
+        assert again.url == world.centre.url
+        world.edge.fresh(20)
+        assert beside.call(task, token)["decision"] == "permit"
+        same(world, task)
+        with world.centre.http("operator") as http:
+            assert http.get(f"/v1/tasks/{task}").json()["calls"] == permits + 1
+        assert world.edge.stop() == 0
+        assert world.home(task) == ""

@@ -877,3 +877,46 @@ def test_a_task_of_another_revision_of_its_purpose_is_decided_at_the_centre(run)
         assert isinstance(await decide(w.env, bot, Access(free.id, "list", LIST)), Permit)
 
     run(main())
+
+
+def test_tasks_of_a_purpose_that_is_taken_from_an_edge_come_home(run):
+    async def main():
+        w, edge, bot, task = await estate()
+        files = {**WITH_EDGES, "remit.toml": WITH_EDGES["remit.toml"].replace('["pay"]', '["asked"]')}
+        await apply(w.env, operator(w), files)
+        await edge.follow(w.env)
+        with pytest.raises(NotHome):
+            await edge.decide(bot, task.id)
+        known = replace(edge.call(), caller=replace(edge.call().caller, purposes=("asked",)))
+        log = await edge.log()
+        await report(w.env, known, edge.seat, log)
+        await give_back(w.env, known, task.id, edge.seat, len(log))
+        assert (await w.store.get(Task, task.id)).home == ""
+        with pytest.raises(Absent):
+            await give_back(w.env, known, task.id, edge.seat, len(log))
+
+    run(main())
+
+
+def test_an_edge_decides_only_while_it_is_fresh_and_what_it_says_of_that_arrives(run):
+    async def main():
+        w, edge, bot, task = await estate()
+        age = [5_001]
+        edge.env = replace(edge.env, age=lambda: age.pop(0))
+        stale = await edge.decide(bot, task.id)
+        age += [5_000, 5_001]  # it was paused between deciding and answering
+        late = await edge.decide(bot, task.id)
+        age += [0, 5_000]
+        assert isinstance(await edge.decide(bot, task.id), Permit)
+        for denied in (stale, late):
+            assert isinstance(denied, Deny) and denied.why[0].reason.value == "edge_stale"
+        log = await edge.log()
+        assert await report(w.env, edge.call(), edge.seat, log) == len(log)
+        assert (await w.store.get(Task, task.id)).calls == 2  # what was permitted and did not leave is spent
+        await apply(w.env, operator(w), FILES)
+        await edge.follow(w.env)
+        age += [0]
+        gone = await edge.decide(bot, task.id)
+        assert isinstance(gone, Deny) and gone.why[0].reason.value == "edge_unknown"
+
+    run(main())

@@ -13,8 +13,10 @@ import pytest
 
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.decision import Permit
+from remit.web.frames import told
 from tests.edge_by_hand import EdgeClient, EdgeWorld
 from tests.server import CATALOGUE, eventually, furnished, process
+from tests.web.test_key_rotation import replicas
 from tests.world import world
 
 PART_ONLY = '[edges.part-only]\nurl = "https://other.example"\nowner = "olga"\npurposes = ["part"]\n'
@@ -185,8 +187,23 @@ def test_who_is_no_edge_of_the_catalogue_is_nobody(centre):
         assert edge.http.post(f"/v1/tasks/{task}/{path}", json=body).status_code == 404
     for path in ("/v1/tasks", f"/v1/tasks/{task}", "/v1/log", "/v1/estate", "/metrics"):
         assert edge.http.get(path).status_code == 403
+    left = threading.Event()
+
+    def listen():
+        asks = {"params": {"since": edge.beat()[0].size}, "headers": {"Accept": "text/event-stream"}, "timeout": 5}
+        with centre.http("part-only").stream("GET", "/v1/estate/frames", **asks) as answer:
+            for line in answer.iter_lines():
+                began.set()
+                heard.append(line)
+            left.set()
+
+    heard: list[str] = []
+    began = threading.Event()
+    threading.Thread(target=listen, daemon=True).start()
+    assert began.wait(5)
     assert operator.post("/v1/catalogue", json={"files": CATALOGUE}).status_code == 200
     try:
+        assert left.wait(5) and any("catalogue" in line for line in heard)
         assert edge.http.get("/v1/estate/frames").status_code == 401
     finally:
         assert operator.post("/v1/catalogue", json={"files": FILES}).status_code == 200
@@ -288,3 +305,36 @@ def test_a_revision_is_rolled_out_from_a_folder_widened_and_taken_back(centre, t
     for wrong in ("0", "101%", "x", "-1", ""):
         assert centre.cli("apply", str(tmp_path), "--edges", wrong).returncode == 2
     assert centre.cli("rollout", "finish").returncode == 1
+
+
+def test_a_beat_at_one_replica_covers_what_was_acknowledged_at_another(postgres, tmp_path):
+    """Whoever sequences: what was committed anywhere before the question is below the length that is answered."""
+    with replicas(postgres, tmp_path) as (one, two):
+        edge, operator = EdgeClient(two, issuer=one.url), one.http("operator")
+        edge.snapshot()
+        bot = one.agent()
+        applied = edge.beat()[0].size
+        for _ in range(12):
+            task, _ = bot.task()
+            EdgeClient(one, seat=edge.seat).entrust(task)
+            operator.post(f"/v1/tasks/{task}/end", json={"reason": "enough"})
+            beat, _ = edge.beat(applied)
+            assert beat.since == applied and [task, "revoked"] in beat.body["ended"]
+            applied = beat.size
+        seen = json.loads(one.cli("--json", "estate", "list").stdout.splitlines()[-1])
+        assert seen["name"] == "west" and seen["seat"] == edge.seat
+
+
+def test_of_an_event_edges_are_told_what_they_need_and_no_more():
+    def of(kind, *writes, **data):
+        leaf = {"v": 1, "type": kind, "data": data, "writes": [[name, "k", n, "0"] for name, n in writes]}
+        return [(one.name, one.value) for one in told(7, json.dumps(leaf).encode())]
+
+    assert of("TaskEnded", ("Task", 3), task="tsk_1", how="closed", home="west") == [("ended", ["tsk_1", "closed"])]
+    assert of("TaskEnded", ("Task", 3), task="tsk_1", how="closed", home="") == []
+    assert of("TaskRecalled", ("Task", 3), task="tsk_1", edge="west") == [("recalled", ["tsk_1", "west"])]
+    assert of("Froze", ("Frozen", 2)) == [("frozen", None)]
+    assert of("RolloutSet", ("CatalogueHead", 2), ("CatalogueFiles", 1)) == [("catalogue", None)]
+    assert of("SigningKeyPromoted", ("KeyTurn", 2), ("SigningKey", 2), ("SigningKey", 3)) == [("keys", None)] * 2
+    assert of("AgentProved", ("Identity", 2)) == of("IdentitySuperseded", ("Identity", 4)) == [("identities", "k")]
+    assert of("AgentProved", ("Identity", 1)) == of("AccessDecided", ("Task", 2)) == []

@@ -120,6 +120,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     if tool.pin and access.pin != tool.pin:
         return _deny(Reason.TOOL_CHANGED, f"{tool.name} is not as it was reviewed; it waits for another review.")
     if situation.place:
+        edge = catalogue.edges.get(situation.place)
+        if edge is not None and not edge.takes(purpose.name):
+            raise NotHome(task.id, "")
         flaw_of_edge = _flaw_of_edge(situation.place, situation.age, situation.force, tool)
         if flaw_of_edge is not None:
             return flaw_of_edge

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
@@ -21,8 +21,9 @@ from remit.verbs.join import forget, join
 from remit.verbs.report import MOST, report
 
 from . import shapes_estate as shapes
+from .frame_stream import FrameStream
 from .house import Asked, House
-from .problems import HEADERS, json_response
+from .problems import json_response
 from .shapes import ReasonRequest
 
 _WHOLE = 2**53
@@ -80,9 +81,7 @@ async def frames(house: House, call: Call, asked: Asked) -> Response:
     if "text/event-stream" in asked.headers.get("accept", ""):
         last = asked.headers.get("last-event-id", "")
         since = max(since, replace(asked, query={"Last-Event-ID": last}).whole("Last-Event-ID", 0, most=_WHOLE))
-        lines = await house.frames.listen(call.caller.name, since)
-        headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
+        return FrameStream(house.frames, call.caller.name, since)
     return json_response({"frames": [frame.signed for frame in await house.frames.pages(since)]})
 
 

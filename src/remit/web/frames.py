@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import structlog
@@ -21,7 +20,7 @@ from remit.domain.errors import Busy, Unavailable
 from remit.formats.estate import Body, Said, Signed, Statement, encode
 from remit.ports import Edges, Env, LogReader, Wake, Wakes, looked
 
-LISTENERS = 4000
+LISTENERS = 1500  # well below what the server takes at once: streams must not keep questions out
 EACH = 8
 WAITING = 64
 EMPTY_EVERY = 1.0
@@ -34,6 +33,7 @@ MOST = 2_000  # things that one answer to a beat carries
 TOGETHER = 0.002  # seconds in which whoever asks how long the log is shares one look
 AGAIN = 0.05
 PATIENCE = 5.0
+Listening: TypeAlias = "asyncio.Queue[bytes | None]"
 _log = structlog.get_logger("remit.web")
 
 
@@ -81,9 +81,11 @@ def told(index: int, leaf: bytes) -> list[Told]:
             things.append(Told(index, "ended", [data["task"], data["how"]]))
         case "TaskRecalled":
             things.append(Told(index, "recalled", [data["task"], data["edge"]]))
-        case "IdentitySuperseded":
-            things.append(Told(index, "identities", data["jkt"]))
-    things += [Told(index, _STATE[kind]) for kind, *_ in found.writes if kind in _STATE]
+    for kind, key, version, _ in found.writes:
+        if kind in _STATE:
+            things.append(Told(index, _STATE[kind]))
+        elif kind == "Identity" and version > 1:  # proved again, or superseded: what an edge has is old
+            things.append(Told(index, "identities", key))
     return things
 
 
@@ -98,7 +100,7 @@ class Frames:
         self._reading = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._look: asyncio.Task[int] | None = None
-        self._listening: dict[asyncio.Queue[bytes | None], str] = {}
+        self._listening: dict[Listening, str] = {}
         self._following: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -198,67 +200,63 @@ class Frames:
 
     # --- who listens ---
 
-    async def listen(self, edge: str, since: int) -> AsyncIterator[bytes]:
-        """Lines of server-sent events from `since` on, as they happen; a comment when there was silence."""
+    def listen(self, edge: str) -> Listening:
+        """Everything that is pushed from now on, until `leave`, or None is in it; `Busy` when too many listen."""
         if self._closed or len(self._listening) >= LISTENERS or list(self._listening.values()).count(edge) >= EACH:
             raise Busy("Too many streams are open at once.", next_step="Ask for frames instead.")
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(WAITING)
+        queue: Listening = asyncio.Queue(WAITING)
         self._listening[queue] = edge
         if self._following is None or self._following.done():
             self._following = asyncio.create_task(self._follow())
-        return self._lines(queue, since)
+        return queue
 
-    async def _lines(self, queue: asyncio.Queue[bytes | None], since: int) -> AsyncIterator[bytes]:
-        try:
-            yield b"retry: 500\n\n"
-            while frames := await self.pages(since):
-                for frame in frames:
-                    yield frame.line()
-                since = frames[-1].size
-            while not self._closed:
-                found: bytes | None = b": still here\n\n"
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SILENCE):
-                        found = await queue.get()
-                if found is None:
-                    return
-                yield found
-        finally:
-            self._listening.pop(queue, None)
+    def leave(self, queue: Listening) -> None:
+        """Nothing more is pushed; whoever reads it is let go after what there is, if there is not too much."""
+        self._listening.pop(queue, None)
+        while queue.full():
+            queue.get_nowait()
+        queue.put_nowait(None)
 
     async def _follow(self) -> None:
-        sent = (await self._log.head())[0]
+        sent = -1
         clock = asyncio.get_running_loop().time
-        last = clock()
+        told_at = spoke_at = clock()
         with self._log.woken(Wake.SEQUENCED) as grown:
             while self._listening and not self._closed:
                 try:
                     size, _ = await self._log.head()
                     await self._read_to(size)
+                    sent = sent if sent >= 0 else size
                     things = self._between(sent, size)
-                    if things or (size > sent and clock() - last >= EMPTY_EVERY):
+                    if things or (size > sent and clock() - told_at >= EMPTY_EVERY):
                         self._push((await self.signed(sent, size, things)).line())
-                        sent, last = size, clock()
+                        sent, told_at, spoke_at = size, clock(), clock()
+                    elif clock() - spoke_at >= SILENCE:
+                        self._push(b": still here\n\n")
+                        spoke_at = clock()
+                    if any(thing.name == "catalogue" for thing in things):
+                        await self._part()
                 except Exception as failure:  # whoever listens asks, and is told by a beat
                     _log.warning("the log cannot be followed", error=type(failure).__name__)
                     await asyncio.sleep(1)
                 await looked(grown)
 
+    async def _part(self) -> None:
+        """Who is no edge any more hears no more."""
+        _, force = await self._env.in_force()
+        for queue, edge in list(self._listening.items()):
+            if edge not in force.catalogue.edges:
+                self.leave(queue)
+
     def _push(self, text: bytes) -> None:
         for queue in list(self._listening):
             if queue.full():  # it does not read: it comes again, and asks for what it missed
-                self._let_go(queue)
+                self.leave(queue)
             else:
                 queue.put_nowait(text)
-
-    def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
-        self._listening.pop(queue, None)
-        while not queue.empty():
-            queue.get_nowait()
-        queue.put_nowait(None)
 
     def close(self) -> None:
         """The server stops: nobody is kept waiting."""
         self._closed = True
         for queue in list(self._listening):
-            self._let_go(queue)
+            self.leave(queue)

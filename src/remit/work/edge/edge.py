@@ -10,10 +10,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from remit.domain import events
 from remit.domain.caller import AccessKey, Call, Caller, CallerKind
-from remit.domain.change import Change
-from remit.domain.errors import Conflict, NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
+from remit.domain.errors import NotEntrusted, Refusal, SeatLost, Unauthenticated, Unavailable
 from remit.domain.estate import Held
 from remit.domain.flow import Json
 from remit.formats import rfc9457
@@ -24,6 +22,7 @@ from ..steady import Steady
 from .beat import beat
 from .follow import Follow, held
 from .freshness import NEVER, Freshness
+from .known_keys import KnownKeys
 from .let_go import let_go
 from .report import Report
 from .take import Take
@@ -70,8 +69,7 @@ class EdgeWork:
         self._closing = False
         self._joined = False
         self._elsewhere: dict[str, int] = {}
-        self._strangers: dict[str, int] = {}
-        self._asking_keys = asyncio.Semaphore(4)
+        self._keys = KnownKeys(env, centre, freshness.now)
         self._tasks: list[asyncio.Task[None]] = []
         self._ready = asyncio.Event()
 
@@ -170,9 +168,8 @@ class EdgeWork:
         if failures & (failures - 1):  # the first, the second, the fourth, …
             return
         if isinstance(failure, Refusal):
-            _log.warning(
-                "pass failed", name=name, times=failures, code=failure.code, why=failure.message, inside=failure.inside
-            )
+            why = {"code": failure.code, "why": failure.message, "inside": failure.inside}
+            _log.warning("pass failed", name=name, times=failures, **why)
         else:
             _log.error("pass failed", name=name, times=failures, error=type(failure).__name__, exc_info=failure)
 
@@ -191,12 +188,9 @@ class EdgeWork:
         if not self._follow.ready:
             await self._follow.join()
             self._ready.set()
-        elif not self._joined and not await self._anything_held():
+        elif not self._joined and not (await held(self._env) or await held(self._env, "leaving")):
             await self._follow.join()  # nothing is held that a snapshot could pass over
         self._joined = True
-
-    async def _anything_held(self) -> bool:
-        return bool(await held(self._env) or await held(self._env, "leaving"))
 
     async def pull(self) -> bool:
         """Ask for what is missing."""
@@ -291,22 +285,8 @@ class EdgeWork:
         raise rfc9457.read(status, answer)
 
     async def access_key(self, digest: str, now: int) -> AccessKey | None:
-        """See `ports.estate.Place`. Who shows a key that nobody has is not asked about again for a while."""
-        row = await self._env.store.get(AccessKey, digest)
-        if row is not None or self._freshness.now() < self._strangers.get(digest, 0):
-            return row
-        async with self._asking_keys:
-            found = await self._centre.access_key(digest)
-        if found is None:
-            if len(self._strangers) >= 10_000:
-                self._strangers.clear()
-            self._strangers[digest] = self._freshness.now() + ELSEWHERE
-            return None
-        call = Call(Caller(CallerKind.SYSTEM, "edge"), now)
-        because = events.AccessKeyLearned(found.kind.value, found.name, digest, found.expires_at)
-        with suppress(Conflict):  # another request learned it meanwhile
-            await self._env.store.commit(Change(because, call).put(found, was=None))
-        return await self._env.store.get(AccessKey, digest)
+        """See `ports.estate.Place`."""
+        return await self._keys.find(digest, now)
 
     def status(self) -> dict[str, Any]:
         """See `ports.estate.Place`."""

@@ -221,7 +221,7 @@ class Follow:
             frozen = said.body.get("frozen")
             if frozen is not None or now is None:
                 there = await self._env.store.get(Frozen, "frozen")
-                change = change.put(_row(Frozen, frozen) if frozen else Frozen(), was=there)
+                change = change.put(record.row(Frozen, frozen) if frozen else Frozen(), was=there)
             try:
                 await self._env.store.commit(change)
                 break
@@ -236,7 +236,7 @@ class Follow:
         """The head that is told, and what is in force here: files of that digest, which compile; or nothing moves."""
         if body.get("catalogue") is None:
             return None, ()
-        head = _row(CatalogueHead, body["catalogue"])
+        head = record.row(CatalogueHead, body["catalogue"])
         digest = head.at(self._env.place)
         known = await self._env.store.get(CatalogueFiles, digest)
         files = known.files if known else tuple(sorted((await self._centre.catalogue(digest)).items()))
@@ -270,10 +270,6 @@ async def held(env: Env, state: str = "held") -> list[Held]:
     while page := await env.store.find(Held, {"state": state}, after=rows[-1].key if rows else "", limit=1000):
         rows += page
     return rows
-
-
-def _row(kind: Any, value: Any) -> Any:
-    return record.decode(kind, msgspec.json.encode(value))
 
 
 def _jwks(keys: Any) -> str:

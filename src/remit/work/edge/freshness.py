@@ -42,11 +42,6 @@ class Freshness:
             self._as_of = max(reached) if self._as_of is None else max(self._as_of, *reached)
             self._asked = [one for one in self._asked if one[0] > self._applied]
 
-    @property
-    def wanted(self) -> int:
-        """The size that the newest answer needs; 0 when nothing is wanting."""
-        return max((size for size, _ in self._asked), default=0)
-
     def give_up(self) -> None:
         """What is known here is not to be relied on any more, whatever comes."""
         self._over = True

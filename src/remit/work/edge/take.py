@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
@@ -132,14 +130,10 @@ class Take:
 def _parsed(said: Statement) -> tuple[Task, Identity, Sequence[Observation]]:
     body = said.body
     try:
-        read = [_row(Observation, one) for one in body.get("observations", [])]
-        return _row(Task, body["task"]), _row(Identity, body["identity"]), read
+        read = [record.row(Observation, one) for one in body.get("observations", [])]
+        return record.row(Task, body["task"]), record.row(Identity, body["identity"]), read
     except (KeyError, TypeError, ValueError, AttributeError) as flaw:
         raise BadToken("What the centre handed over cannot be read.", inside=repr(flaw)) from flaw
-
-
-def _row(kind: Any, value: Any) -> Any:
-    return record.decode(kind, msgspec.json.encode(value))
 
 
 def _context(task: str) -> bytes:
