@@ -200,7 +200,7 @@ def test_a_task_that_was_returned_is_taken_again_only_when_that_has_been_reporte
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.mark.parametrize("fault", ["lost", "persisted"])
+@pytest.mark.parametrize("fault", [pytest.param("lost", marks=pytest.mark.soak), "persisted"])
 @pytest.mark.parametrize("event", ["TaskTaken", "TaskLetGo", "TaskReturned", "AccessDecided", "Followed"])
 def test_a_store_that_fails_at_any_step_goes_on_from_there(centre, event, fault):
     async def test(both):

@@ -81,7 +81,7 @@ def test_revoked_at_the_centre_is_refused_at_the_edge_at_once(world, bot):
     assert refused["why"][0]["code"] == "task_not_open"
 
 
-@pytest.mark.parametrize("how", ["cut", "blackhole"])
+@pytest.mark.parametrize("how", [pytest.param("cut", marks=pytest.mark.soak), "blackhole"])
 def test_cut_off_it_permits_until_the_bound_and_never_later(world, bot, how):
     beside = world.at_edge(bot)
     task, token = bot.task()
