@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PACKAGES := postgresql mariadb-server openssh-server chromium
+PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd
 .DEFAULT_GOAL := help
-.PHONY: help adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages soak-packages mcp-conformance
+.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages soak-packages mcp-conformance
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,12 @@ soak: $(VENV)/.dev ## The slow lanes; ONLY=word for some
 
 soak-packages: ## Debian packages for the hosts of `make soak ONLY=faults` (needs root)
 	apt-get update && apt-get install -y postgresql iproute2 nftables libfaketime
+
+simulate: $(VENV)/.dev ## Schedules under the simulator: SECONDS=60, or one again with SEED=…
+	@$(BIN)/python -m tests.simulation $(if $(SEED),$(SEED) --trace,--seconds $(or $(SECONDS),60) --from $$(date +%s)000)
+
+scale: $(VENV)/.dev ## The tables and drawings of docs/scale.md, from what messages cost
+	@$(BIN)/python benchmarks/estate/scale.py
 
 MCP_SUITE := $(VENV)/mcp-conformance
 $(MCP_SUITE)/ref/node_modules:

@@ -29,7 +29,8 @@ from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
-from remit.formats.record import KIND_OF, decode, encode
+from remit.formats.record import KIND_OF, encode
+from remit.formats.row_body import decode
 
 SIZES = [1_000, 100_000] if not os.environ.get("REMIT_BENCH_TASKS") else [int(os.environ["REMIT_BENCH_TASKS"])]
 TIMES = 40

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import structlog
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # results alone go to standard output
+LOAD = str(Path(__file__).parent / "load.py")
 ONLY = sys.argv[1] if len(sys.argv) > 1 else ""
 
 
@@ -47,3 +53,27 @@ def timed(action: Callable[[], object], count: int) -> list[float]:
         action()
         samples.append(time.perf_counter() - started)
     return samples
+
+
+def request(path: str, host: str, body: str, headers: dict[str, str], media: str = "application/json") -> str:
+    """A whole HTTP/1.1 request."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {media}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *(f"{k}: {v}" for k, v in headers.items()), "", body])
+
+
+def load(
+    name: str, subject: str, url: str, requests: list[str], connections: int, seconds: float, note: str = ""
+) -> None:
+    """Drive it and print the result."""
+    found = drive(url, requests, connections, seconds)
+    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
+
+
+def drive(url: str, requests: list[str], connections: int, seconds: float) -> dict:
+    """Send them; `samples` are how long each took, in s."""
+    host, port = url.removeprefix("http://").split(":")
+    asked = {"host": host, "port": int(port), "connections": connections, "seconds": seconds, "requests": requests}
+    done = subprocess.run([sys.executable, LOAD], input=json.dumps(asked), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert not found["bad"], f"{found['bad']} bad answers"
+    return found

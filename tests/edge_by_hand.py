@@ -20,7 +20,8 @@ from remit.domain.origin import Observation
 from remit.domain.task import Task
 from remit.formats import base64url, jwk
 from remit.formats.estate import Said, Signed, Statement, parse
-from remit.formats.record import KIND_OF, decode, unpack
+from remit.formats.record import KIND_OF, unpack
+from remit.formats.row_body import decode
 from remit.ports import Entrusted, Env, Reported
 from remit.store.memory import MemoryStore
 from remit.verbs.apply import apply

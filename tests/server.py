@@ -20,6 +20,7 @@ from remit_client import AgentKey
 
 T = TypeVar("T")
 REMIT = os.environ.get("REMIT_TEST_SERVER") or str(Path(sys.executable).parent / "remit")
+COMMAND = [REMIT]  # of the servers: a test may put another version there
 AHEAD = """
 import time
 true = time.time_ns
@@ -41,6 +42,9 @@ owner = "olga"
 kind = "jwt"
 [issuers.box]
 kind = "static"
+[receivers.hub]
+audience = "hub"
+everything = true
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
@@ -228,7 +232,7 @@ class Agent:
 def process(data: Path, *options: str, ahead: int = 0, **env: str) -> Iterator[Server]:
     """`remit up` on a free port; with its clock `ahead` of ours (seconds)."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("REMIT_")}
-    remit = [sys.executable, "-c", AHEAD.format(ahead)] if ahead else [REMIT]
+    remit = [sys.executable, "-c", AHEAD.format(ahead)] if ahead else COMMAND
     command = [*remit, "--json", "up", "--data", str(data), "--port", "0", *options]
     log = data.with_suffix(".log").open("ab")
     child = subprocess.Popen(command, env={**clean, **env}, stdout=subprocess.PIPE, stderr=log, text=True)

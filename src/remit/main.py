@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,6 +29,7 @@ class Settings:
     """Where a server lives. `port` 0 picks a free one; `database` empty is SQLite in `data`.
 
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
+    `workers` processes serve it; told to stop, each answers for `drain` seconds more, and says that it is not ready.
     `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
     `key_overlap` how long the next one is published before it signs.
     """
@@ -45,6 +46,8 @@ class Settings:
     svid_ttl: int = 3600
     rotate_keys_after: int = 2_592_000
     key_overlap: int = 3600
+    workers: int = 1
+    drain: int = 0
 
     @property
     def url(self) -> str:
@@ -62,7 +65,7 @@ def main() -> NoReturn:
         sys.exit(0)
     from remit.cli.app import Parts, run
 
-    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _serve_edge))
+    run(Parts(serve, _enforce, _gateway, _describe, _egress, _egress_run, _serve_edge, _check_store, _restore))
 
 
 def _enforce(command: list[str], **options: Any) -> None:
@@ -79,7 +82,8 @@ def _gateway(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.mcp.serve import serve as serve_gateway
 
-    uvloop.run(serve_gateway(url, announce, **options))
+    with _traced("remit-gateway"):
+        uvloop.run(serve_gateway(url, announce, **options))
 
 
 def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
@@ -87,7 +91,22 @@ def _egress(url: str, announce: Callable[[str], None], **options: Any) -> None:
 
     from remit.gateway.egress.serve import serve as serve_egress
 
-    uvloop.run(serve_egress(url, announce, **options))
+    with _traced("remit-egress"):
+        uvloop.run(serve_egress(url, announce, **options))
+
+
+@contextmanager
+def _traced(service: str) -> Iterator[None]:
+    import os
+
+    from remit import telemetry
+
+    tracing = telemetry.start(service, os.environ)
+    try:
+        yield
+    finally:
+        if tracing is not None:
+            tracing.close()
 
 
 def _egress_run(command: tuple[str, ...], told: Callable[[str], None], **options: Any) -> int:
@@ -122,18 +141,44 @@ def serve(announce: Callable[[str, Path, Path, str], None], *, watched: bool = F
     """
     import uvloop
 
+    from remit.domain.errors import BadField
+
     log_to_stderr()
     settings = Settings(**given)
     socket = listener(settings.host, settings.port, tls=bool(settings.tls_cert and settings.tls_key))
     settings = Settings(**{**given, "port": socket.getsockname()[1]})
-    uvloop.run(_serve(settings, socket, announce, watched))
+    if settings.workers == 1:
+        uvloop.run(_serve(settings, socket, lambda said: announce(*_read(said)), watched))
+        return
+    if not settings.database:
+        raise BadField(
+            "workers",
+            "more than one needs PostgreSQL: SQLite has one writer, and its processes do not hear of each other",
+            next_step="Add --database postgresql://…, or leave --workers out.",
+        )
+    from remit.cli.workers import Ready, Workers
+
+    def worker(number: int, lifeline: int, ready: Ready) -> None:
+        mine = replace(settings, workload_api=settings.workload_api if number == 0 else "")
+        uvloop.run(_serve(mine, socket, ready, watched and number == 0, lifeline))
+
+    code = Workers(worker, patience=settings.drain + 30).run(settings.workers, lambda said: announce(*_read(said)))
+    if code:
+        sys.exit(code)
+
+
+def _read(said: Sequence[str]) -> tuple[str, Path, Path, str]:
+    """What a worker says when it answers: URL, data, operator's key, a link that signs in or nothing."""
+    url, data, key, sign_in = said
+    return url, Path(data), Path(key), sign_in
 
 
 async def _serve(
-    settings: Settings, socket: Any, announce: Callable[[str, Path, Path, str], None], watched: bool
+    settings: Settings, socket: Any, ready: Callable[[Sequence[str]], None], watched: bool, lifeline: int = -1
 ) -> None:
     import asyncio
 
+    from remit.supervisor import supervised
     from remit.web.app import create_app
     from remit.web.tls import keep_trusting
 
@@ -148,14 +193,15 @@ async def _serve(
         if config.ssl is not None:
             trusting = asyncio.create_task(keep_trusting(house.env, config.ssl))
             stack.callback(trusting.cancel)
-        stopping(server, house.close)
+        stopping(server, house, settings.drain, lifeline)
         (settings.data / "url").write_text(settings.url + "\n")
         socket.listen(2048)
         settle_memory()
         sign_in = await _first_link(house) if watched else ""
-        announce(settings.url, settings.data, settings.data / "operator.key", sign_in)
+        ready((settings.url, str(settings.data), str(settings.data / "operator.key"), sign_in))
         sys.stdout.flush()
-        await server.serve(sockets=[socket])
+        async with supervised(settings.url):
+            await server.serve(sockets=[socket])
 
 
 async def _first_link(house: House) -> str:
@@ -170,17 +216,25 @@ async def _first_link(house: House) -> str:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, clock: Callable[[], int] | None = None) -> AsyncIterator[House]:
-    """Open the store, the keys and the reconcilers; close them in the other order."""
+async def open_house(
+    settings: Settings, *, clock: Callable[[], int] | None = None, at_rest: bool = False
+) -> AsyncIterator[House]:
+    """Open the store, the keys and the reconcilers; close them in the other order. `at_rest`: the first two alone.
+
+    A store that was put back to an earlier state is refused until `remit backup restore` has made it safe.
+    """
+    import asyncio
     import os
     import secrets
     import time
 
+    from remit import telemetry
     from remit.attest import Attestors
     from remit.attest.ciba import Backchannel
     from remit.attest.fetch import ask
     from remit.attest.relying_party import RelyingParty
     from remit.attest.sign_in import SignIns
+    from remit.attest.signals import SignalsOverHttp
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
@@ -190,12 +244,14 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
     from remit.web.house import House
     from remit.web.metrics import Metrics
     from remit.work.driver import Driver
+    from remit.work.make_safe import restored_safely
+    from remit.work.watermark import Watermark
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store: Any = await _open_store(settings)
     try:
-        sealer = RootSealer(root_key(settings.data), previous_root_key(settings.data))
+        sealer = RootSealer(root_key(settings.data, first=not at_rest), previous_root_key(settings.data))
         keyring = await Keyring.open(store, sealer, now())
 
         async def lend(issuer: str, lease: str, until: int, use: Any) -> Any:
@@ -207,10 +263,15 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
         def issuer(config: Any) -> Any:
             key = repr(config)
             if key not in issuers:
-                issuers[key] = build(config, tools)
+                made = build(config, tools)
+                issuers[key] = made if tracing is None else tracing.issuer(made, config, store)
             return issuers[key]
 
         metrics, party = Metrics(), RelyingParty(os.environ)
+        tracing = telemetry.start("remit", os.environ)
+        if tracing is not None:
+            tracing.store(store, "postgresql" if settings.database else "sqlite")
+        store.observed = metrics.committed
         driver = Driver(now, metrics)
         env = Env(
             store=store,
@@ -227,19 +288,103 @@ async def open_house(settings: Settings, *, clock: Callable[[], int] | None = No
             rotation=Rotation(settings.rotate_keys_after * 1000, settings.key_overlap * 1000),
             notifier=_notifier(),
             backchannel=Backchannel(party),
+            signals=SignalsOverHttp(),
         )
         log_name = f"{settings.trust_domain}/log"
+        if at_rest:
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            return
+        watermark = Watermark(settings.data / "log.checkpoint", log_name)
+        await watermark.check(store)
+        await restored_safely(store)
         await _furnish(env, settings.data, now())
         driver.start(env, store, log_name, store.forget_spent)
+        metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
+        remembering = asyncio.create_task(watermark.follow(store))
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party))
+            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
         finally:
+            remembering.cancel()
             await driver.stop()
+            await watermark.write(store)
             for made in issuers.values():
                 if hasattr(made, "close"):
                     await made.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
     finally:
         await store.close()
+
+
+def _check_store(file: Path | None, older: list[str], **given: Any) -> Any:
+    """What can be told of a backup, or of the database, without a server."""
+    import asyncio
+    from tempfile import TemporaryDirectory
+
+    from remit.issuers.keyring import RootSealer
+    from remit.store.backup import taken
+    from remit.store.sqlite import SqliteStore
+    from remit.work.check_store import check_store
+
+    settings = Settings(**given)
+
+    async def check() -> Any:
+        with TemporaryDirectory() as scratch:  # opening a store may migrate it, and a backup is only read
+            store: Any = (
+                SqliteStore.open(taken(file, Path(scratch) / "remit.db")) if file else await _open_store(settings)
+            )
+            return await checked(store)
+
+    async def checked(store: Any) -> Any:
+        try:
+            sealer = RootSealer(root_key(settings.data), previous_root_key(settings.data))
+            return await check_store(store, sealer, f"{settings.trust_domain}/log", older)
+        finally:
+            await store.close()
+
+    return asyncio.run(check())
+
+
+def _restore(file: Path | None, known: str, by: str, **given: Any) -> Any:
+    """Put `file` where the SQLite store is, if one is named; then make what was restored safe to start."""
+    import asyncio
+
+    from remit.work.make_safe import declared, make_safe
+    from remit.work.watermark import Watermark
+
+    settings = Settings(**given)
+
+    async def restore() -> Any:
+        at = settings.data / "remit.db"
+        name, call = f"{settings.trust_domain}/log", _offline(by)
+        watermark = Watermark(settings.data / "log.checkpoint", name)
+        aside = None
+        if file is not None:
+            from remit.store.backup import place, taken
+            from remit.store.sqlite import SqliteStore
+
+            copy = taken(file, settings.data / "remit.db.restoring")
+            store: Any = SqliteStore.open(copy)
+            try:
+                await declared(store, call, watermark, name, known)
+            finally:
+                await store.close()
+            aside = place(copy, at, f"before-restore-{call.now}")
+        async with open_house(settings, at_rest=True) as house:
+            row = await declared(house.env.store, call, watermark, name, known)
+            gone = await make_safe(house.env, call)
+            await watermark.begin_again(house.env.store)  # type: ignore[arg-type]
+        return row, gone, aside
+
+    return asyncio.run(restore())
+
+
+def _offline(by: str) -> Any:
+    import time
+
+    from remit.domain.caller import Call, Caller, CallerKind
+
+    return Call(Caller(CallerKind.SYSTEM, by), time.time_ns() // 1_000_000)
 
 
 def _notifier() -> Any:
@@ -263,12 +408,16 @@ async def _open_store(settings: Settings) -> Any:
 
 async def _furnish(env: Any, data: Path, now: int) -> None:
     """What a first start needs: an empty catalogue under the default policy, and the operator's key."""
+    from contextlib import suppress
+
     from remit.domain.caller import Call, Caller, CallerKind
     from remit.domain.catalogue import CatalogueHead
+    from remit.domain.errors import Conflict
     from remit.verbs.apply import apply
 
     if await env.store.get(CatalogueHead, "head") is None:
-        await apply(env, Call(Caller(CallerKind.SYSTEM, "setup"), now), {})
+        with suppress(Conflict):  # another replica began at the same time
+            await apply(env, Call(Caller(CallerKind.SYSTEM, "setup"), now), {})
     await operator_key(env, data, now)
 
 

@@ -53,13 +53,16 @@ class Enrolment:
             raise BadField("data", f"{data} is not an enrolled edge", next_step=step, inside=str(flaw)) from flaw
 
     def key(self) -> str:
-        """The bearer key that the centre made for this edge."""
+        """The bearer key that the centre made for this edge; REMIT_EDGE_KEY_FILE says where it is now."""
+        import os
+
         from remit.domain.errors import BadField
 
+        path = os.environ.get("REMIT_EDGE_KEY_FILE") or self.key_file
         try:
-            return Path(self.key_file).read_text().strip()
+            return Path(path).read_text().strip()
         except OSError as flaw:
-            raise BadField("key_file", f"{self.key_file} cannot be read: {flaw.strerror}") from flaw
+            raise BadField("key_file", f"{path} cannot be read: {flaw.strerror}") from flaw
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,13 @@ def serve_edge(announce: Callable[[dict[str, Any]], None], **given: Any) -> None
 async def _serve(
     settings: EdgeSettings, enrolment: Enrolment, socket: Any, announce: Callable[[dict[str, Any]], None]
 ) -> None:
+    from remit.supervisor import supervised
     from remit.web.app import create_app
     from remit.web.edge import EDGE_ROUTES
 
     async with open_edge(settings, enrolment) as (house, work):
         server, _ = server_of(create_app(house, EDGE_ROUTES), settings.tls_cert, settings.tls_key)
-        stopping(server, house.close)
+        stopping(server, house)
         host, port = socket.getsockname()[:2]
         scheme = "https" if settings.tls_cert else "http"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -104,7 +108,8 @@ async def _serve(
         told = {"url": url, "edge": enrolment.edge, "centre": enrolment.centre, "data": str(settings.data)}
         announce({**told, "operator_key": str(settings.data / "operator.key"), "held": await work.holds()})
         sys.stdout.flush()
-        await server.serve(sockets=[socket])
+        async with supervised(url):
+            await server.serve(sockets=[socket])
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -100,20 +99,29 @@ def log_to_stderr() -> None:
     )
 
 
-def stopping(server: Any, before: Callable[[], None]) -> None:
+def stopping(server: Any, house: Any, drain: int = 0, lifeline: int = -1) -> None:
     """Stop on SIGINT and SIGTERM. uvicorn itself raises the signal again, and then nothing after it would be closed.
 
-    `before` lets go of whoever would listen for ever.
+    From SIGTERM on it says that it is not ready, and answers for `drain` seconds more; whoever would listen for ever is
+    let go. A second signal, or the end of the parent at `lifeline`, is for at once.
     """
     import asyncio
     import signal
     from contextlib import nullcontext
 
     def stop(number: int) -> None:
-        before()
-        server.handle_exit(number, None)
+        wait = drain if number == signal.SIGTERM and not house.leaving else 0
+        house.leaving = True
+        house.close()
+        loop.call_later(wait, server.handle_exit, number, None)
+
+    def orphaned() -> None:
+        loop.remove_reader(lifeline)
+        stop(signal.SIGINT)
 
     loop = asyncio.get_running_loop()
+    if lifeline >= 0:
+        loop.add_reader(lifeline, orphaned)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     server.capture_signals = nullcontext
@@ -127,29 +135,39 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY (base64url of 32 bytes), or `root.key`, made 0600 at the first start."""
-    import os
+def root_key(data: Path, *, first: bool = True) -> bytes:
+    """REMIT_ROOT_KEY (base64url of 32 bytes), the file that REMIT_ROOT_KEY_FILE names, or `root.key` in `data`.
+
+    The last is made (0600) at the `first` start.
+    """
     import secrets
 
+    from remit.domain.errors import BadField
     from remit.formats import base64url
 
-    path = data / "root.key"
-    text = os.environ.get("REMIT_ROOT_KEY", "")
-    if not text and not path.exists():
-        write_secret(path, base64url.encode(secrets.token_bytes(32)))
-    return key_bytes(text or path.read_text(), "REMIT_ROOT_KEY" if text else str(path))
+    text, where = _secret(data, "root.key", "REMIT_ROOT_KEY")
+    if not text:
+        if not first or where != str(data / "root.key"):
+            raise BadField("root key", f"{where} is not there", next_step="remit key ceremony combine")
+        text = base64url.encode(secrets.token_bytes(32))
+        write_secret(data / "root.key", text)
+    return key_bytes(text, where)
 
 
 def previous_root_key(data: Path) -> bytes:
-    """REMIT_ROOT_KEY_PREVIOUS or `root.key.previous`: opens what `remit secret rewrap` has not reached yet."""
+    """The same with `_PREVIOUS` and `.previous`: opens what `remit secret rewrap` has not reached yet."""
+    text, where = _secret(data, "root.key.previous", "REMIT_ROOT_KEY_PREVIOUS")
+    return key_bytes(text, where) if text else b""
+
+
+def _secret(data: Path, name: str, variable: str) -> tuple[str, str]:
+    """Its text, empty when there is none, and where it is from or would be."""
     import os
 
-    path = data / "root.key.previous"
-    text = os.environ.get("REMIT_ROOT_KEY_PREVIOUS", "")
-    if not text and not path.exists():
-        return b""
-    return key_bytes(text or path.read_text(), "REMIT_ROOT_KEY_PREVIOUS" if text else str(path))
+    if os.environ.get(variable):
+        return os.environ[variable], variable
+    path = Path(os.environ.get(f"{variable}_FILE") or data / name)
+    return (path.read_text(), str(path)) if path.exists() else ("", str(path))
 
 
 def key_bytes(text: str, where: str) -> bytes:

@@ -12,8 +12,10 @@ import pytest
 
 from remit.domain.catalogue import IssuerConfig
 from remit.domain.errors import BadField, IssuerUnavailable, NotRecallable, WrongState
+from remit.domain.restore import orphan
 from remit.issuers import KINDS, Tools, build
 from remit.issuers.scram import verifier
+from remit.ports import Lists
 from remit.testing.postgres import PostgresServer
 from tests.world import world
 
@@ -55,6 +57,23 @@ def test_what_is_minted_works_and_what_is_killed_does_not(rig, run):
                 assert rig.lease.expires_at <= lives_on.value.until <= rig.lease.expires_at + 7_200_000
         if rig.recallable and not rig.introspected:
             assert rig.alive is None or not await alive(minted)
+        await closed(rig.issuer)
+
+    run(main())
+
+
+@pytest.mark.parametrize("rig", ["fake", "postgres", "redis", "openbao"], indirect=True)
+def test_what_an_issuer_lists_is_what_lives_there_under_our_names(rig, run):
+    async def main():
+        assert isinstance(rig.issuer, Lists)
+        held = replace(rig.lease, handle="remit_" + "a1" * 16)
+        before = set(await rig.issuer.listed())
+        minted = await rig.issuer.mint(held)
+        assert set(await rig.issuer.listed()) - before == {rig.issuer.name(held)}
+        # All that a restore knows of an orphan is its name.
+        await rig.issuer.kill(orphan("lse_1", held.issuer, rig.issuer.name(held), held.reserved_at))
+        assert set(await rig.issuer.listed()) == before
+        assert rig.alive is None or rig.introspected or not await asyncio.to_thread(rig.alive, minted)
         await closed(rig.issuer)
 
     run(main())

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from dataclasses import replace
 from functools import partial
+from random import Random
 
 import psycopg
 import pytest
@@ -24,7 +25,7 @@ from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.estate import EdgeSeen
 from remit.domain.identity import JoinToken
-from remit.domain.keys import SigningKey
+from remit.domain.keys import WHEN_NEEDED, SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
 from remit.domain.task import Task
@@ -41,11 +42,14 @@ from remit.store.sqlite import SqliteStore
 from remit.store.tables import LOOKED_AT
 from remit.work.index_log import index_log
 from remit.work.sequence import sequence
+from tests.simulation.database import Database, SimulatedStore
+from tests.simulation.loop import Node
+from tests.simulation.network import Network, Weather
 
 CALL = Call(Caller(CallerKind.SYSTEM, "test"), 1_000)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "simulated", "sqlite", "postgres"])
 def opened(request, tmp_path):
     """A function that opens the same (empty at first) store again and again."""
     if request.param == "memory":
@@ -55,6 +59,8 @@ def opened(request, tmp_path):
             return kept
 
         return open_memory
+    if request.param == "simulated":
+        return simulated()
     if request.param == "sqlite":
 
         async def open_sqlite():
@@ -66,6 +72,21 @@ def opened(request, tmp_path):
     with psycopg.connect(server.dsn(), autocommit=True) as db:
         db.execute(f"CREATE DATABASE {name}")
     return partial(PostgresStore.open, server.dsn(database=name))
+
+
+def simulated():
+    """One database of `tests.simulation`, and a client of it each time; on asyncio's own loop, where nothing is late."""
+    databases = []
+
+    async def open_simulated():
+        loop = asyncio.get_running_loop()
+        if not databases:
+            databases.append(Database(Node("db", loop)))
+        databases[0].node = Node("db", loop)
+        network = Network(loop, Random(0), Weather(0), lambda line: None)
+        return SimulatedStore(databases[0], Node("client", loop), network)
+
+    return open_simulated
 
 
 def away(person, reason="r", to="gina"):
@@ -308,7 +329,7 @@ async def test_the_log_is_sequenced_and_cannot_fork(store):
         await store.commit(left(f"a{i}"))
     waiting = await store.unsequenced(1000)
     assert [number for number, _ in waiting] == sorted(number for number, _ in waiting)
-    total = 300 + len(ALGORITHMS)
+    total = 300 + len(ALGORITHMS) - len(WHEN_NEEDED)
     added = await asyncio.gather(*(sequence(store, keyring, "test/log") for _ in range(3)))
     assert sorted(added)[-1] == sum(added) == total
     assert await sequence(store, keyring, "test/log") == 0
@@ -365,7 +386,7 @@ async def test_a_search_looks_at_so_much_and_goes_on(store):
     common, rare, end = 1, 2, 2 * LOOKED_AT + 10
     await store.index(0, [[common, rare] if place in (5, 6) else [common, 3] for place in range(end)])
     assert await store.places([common, rare], end, 10) == ([6, 5], 0)
-    if not isinstance(store, MemoryStore):
+    if not isinstance(store, MemoryStore | SimulatedStore):
         found, at = await store.places([common, 3], end, 1)
         assert (found, at) == ([end - 1], end - 1)
         # Neither of the two is rare, and nothing has both: an answer comes all the same, and says where to go on.
@@ -470,6 +491,11 @@ def test_a_wake_is_heard_by_every_process_on_the_store(opened):
             assert here.is_set()
             if together:
                 await asyncio.wait_for(there.wait(), 2)
+            with second.woken(Wake.KEYS) as keys:
+                replaced = events.SigningKeyReplaced("token", "k", "p", (), "leaked")
+                await first.commit(Change(replaced, CALL).put(away("c"), was=None))
+                if together:
+                    await asyncio.wait_for(keys.wait(), 2)
             assert not nudged.is_set()
             second.wake(Wake.NUDGED)
             assert nudged.is_set()
@@ -483,9 +509,38 @@ def test_a_wake_is_heard_by_every_process_on_the_store(opened):
             assert here.is_set()
         first.wake(*Wake)
         assert first._listening == []
-        if not isinstance(first, MemoryStore):
-            await first.close()
-            await second.close()
+        for store in {first, second}:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_turn_is_one_holders_until_it_is_over_or_given_back(opened):
+    async def main():
+        first, second = await opened(), await opened()
+        took = await asyncio.gather(
+            *(store.take_turn("t", f"h{n}", 400) for n, store in enumerate([first, second] * 9))
+        )
+        if not isinstance(first, PostgresStore):  # one process has it to itself
+            assert set(took) == {1}
+        else:
+            (winner,) = (n for n, number in enumerate(took) if number)
+            mine, other = f"h{winner}", "other"
+            assert await second.take_turn("t", other, 400) == 0
+            assert await first.take_turn("t", mine, 400) == 1  # kept
+            assert await first.take_turn("another", other, 400) == 1
+            await asyncio.sleep(0.45)
+            assert await second.take_turn("t", other, 10_000) == 2
+            assert await first.take_turn("t", mine, 400) == 0
+            with first.woken(Wake.TURN) as given:
+                await second.give_turn("t", mine)  # not its own
+                assert await first.take_turn("t", mine, 400) == 0
+                given.clear()
+                await second.give_turn("t", other)
+                await asyncio.wait_for(given.wait(), 2)
+            assert await first.take_turn("t", mine, 400) == 3
+        for store in {first, second}:
+            await store.close()
 
     asyncio.run(main())
 

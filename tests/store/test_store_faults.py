@@ -301,6 +301,10 @@ def test_a_database_from_the_future_is_refused(tmp_path):
     with sqlite3.connect(path) as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
         db.commit()
+    asyncio.run(SqliteStore.open(path).close())  # newer, and says that this version may work on it
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE schema_floor SET revision = '9998'")
+        db.commit()
     with pytest.raises(StoreUnavailable, match="does not know"):
         SqliteStore.open(path)
 
@@ -335,5 +339,22 @@ def test_wakes_are_heard_again_after_the_listening_connection_was_cut(postgres):
                     assert len(db.execute(cut).fetchall()) == 2
         await first.close()
         await second.close()
+
+    asyncio.run(main())
+
+
+def test_a_process_that_stops_in_the_middle_of_a_transaction_holds_nobody_up(postgres):
+    async def main():
+        paused, other = await PostgresStore.open(postgres.dsn()), await PostgresStore.open(postgres.dsn())
+        await other.commit(left("held"))
+        row = await other.get(Away, "held")
+        connection = await paused._pool.acquire()
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT 1 FROM aways WHERE key = 'held' FOR UPDATE")
+        await asyncio.wait_for(other.commit(left("held", away("held", "moved"), was=row)), 4)
+        assert (await other.get(Away, "held")).reason == "moved"
+        assert await paused.get(Away, "held") is not None
+        await paused.close()
+        await other.close()
 
     asyncio.run(main())

@@ -17,6 +17,7 @@ from remit.store.memory import MemoryStore
 from remit.verbs.decide import decide
 from remit.verbs.freeze import below, freeze, unfreeze
 from remit.verbs.issue import issue
+from remit.verbs.observe import observe
 from remit.verbs.vouch import vouch
 from remit.work.end_leases import end_leases
 from tests import delegating
@@ -223,5 +224,17 @@ def test_what_was_handed_on_is_below_it_too(run, reach, name):
             w.clock.advance(60_000)
         assert (await w.store.get(Task, child.id)).state is TaskState.REVOKED
         assert (await w.env.frozen()).freezes[0].reached_at
+
+    run(main())
+
+
+def test_a_frozen_agent_is_given_nothing_that_it_asked_for_before(run):
+    async def main():
+        w, _, call, task = await house()
+        assert (await observe(w.env, call, task.id, "list", {"a": 1})).number == 1
+        await freeze(w.env, operator(w), Reach.AGENT, "bot", "stop")
+        with pytest.raises(Denied, match="frozen") as refused:
+            await observe(w.env, call, task.id, "list", {"a": 2})
+        assert refused.value.reasons == ("agent_frozen",)
 
     run(main())

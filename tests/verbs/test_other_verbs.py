@@ -385,12 +385,11 @@ def test_a_catalogue_is_applied_whole_or_not_at_all(run):
     async def main():
         w = await world()
         operator = w.call(CallerKind.OPERATOR, "op")
-        head, changes = await apply(w.env, operator, FILES)
-        assert (head.number, changes) == (1, ())  # nothing changed, so nothing was written
+        head, planned = await apply(w.env, operator, FILES)
+        assert (head.number, planned.changes) == (1, ())  # nothing changed, so nothing was written
         more = changed(tools__new_dot_toml='effect = "read"')
-        _, words, _ = await plan(w.env, more)
-        assert words == ("+ tool new",)
-        head, changes = await apply(w.env, operator, more)
+        assert (await plan(w.env, more, w.clock.now)).changes == ("+ tool new",)
+        head, planned = await apply(w.env, operator, more)
         assert head.number == 2
         for bad, kind in (
             (changed(tools__new_dot_toml='effct = "read"'), BadCatalogue),
@@ -415,7 +414,7 @@ def test_a_credential_its_issuer_cannot_mint_is_refused_when_it_is_planned(run):
 
         env = replace(w.env, issuer=issuer)
         with pytest.raises(BadCatalogue, match=r"credential db: grants\.audience"):
-            await plan(env, FILES)
+            await plan(env, FILES, w.clock.now)
 
     run(main())
 

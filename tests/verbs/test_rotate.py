@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from remit.domain.caller import CallerKind
-from remit.domain.errors import BadField, BadToken, Busy, Conflict, ProofInvalid, StoreUnavailable
+from remit.domain.errors import BadField, BadToken, Busy, Conflict, ProofInvalid, StoreUnavailable, WrongState
 from remit.domain.keys import ROTATED, KeyState, KeyTurn, Rotation, SigningKey
 from remit.formats import jwk, rfc9068, spiffe, x509_svid
 from remit.formats.tlog import note_key, parse_checkpoint
@@ -16,7 +16,7 @@ from remit.issuers.keyring import Keyring, RootSealer
 from remit.store.replay import replay
 from remit.testing.store import FaultyStore
 from remit.verbs.certify import Entitled, Workload, certify_jwt, certify_x509
-from remit.verbs.rotate import listed, replace_now, rotate
+from remit.verbs.rotate import begin, listed, replace_now, rotate
 from remit.verbs.vouch import vouch
 from remit.work.rotate_keys import rotate_keys
 from remit.work.sequence import sequence
@@ -51,6 +51,7 @@ def verified(env, text, now):
 def test_the_next_key_is_published_signs_and_the_old_one_goes(run, use):
     async def main():
         w, call = await rotating()
+        await begin(w.env, replace(call, now=call.now - 1), use)  # most of them are there from the start
         old = w.env.signer.signing(use)
         row = await rotate(w.env, call, use)
         assert (await rotate(w.env, call, use)).kid == row.kid
@@ -73,6 +74,21 @@ def test_the_next_key_is_published_signs_and_the_old_one_goes(run, use):
             w.env.signer.sign(use, b"x", old)
         assert [key.state for key in await listed(w.env) if key.use == use] == [KeyState.CURRENT, KeyState.RETIRED]
         assert await replay(w.store) == []
+
+    run(main())
+
+
+def test_a_key_that_few_houses_need_is_made_when_it_is(run):
+    async def main():
+        w, call = await rotating()
+        assert w.env.signer.signing("signal") == "" and kids(w.env, "signal") == []
+        with pytest.raises(WrongState):
+            await rotate(w.env, call, "signal")
+        other = await replica(w)
+        await asyncio.gather(begin(w.env, call, "signal"), begin(other, call, "signal"))
+        await begin(other, call, "signal")
+        await other.signer.refresh()
+        assert kids(w.env, "signal") == kids(other, "signal") == [w.env.signer.signing("signal")]
 
     run(main())
 

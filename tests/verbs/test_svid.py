@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from remit.domain import events
+from remit.domain.above import Branch
 from remit.domain.caller import CallerKind
-from remit.domain.errors import BadToken, Denied, NotAttested, Replayed, Unavailable
+from remit.domain.change import Change
+from remit.domain.errors import BadToken, Busy, Denied, NotAttested, Replayed, Unavailable
 from remit.domain.freeze import Reach
 from remit.domain.identity import Agent, Attestation, Identity, SpiffeId, Tier, stale
 from remit.domain.task import Task, TaskState
 from remit.formats import signing_key, spiffe, x509_svid
 from remit.formats.jws import SigningKey
+from remit.store.memory import MemoryStore
 from remit.verbs.apply import apply
 from remit.verbs.attest import JoinEvidence, JwtSvidEvidence, X509SvidEvidence, attest, invite
 from remit.verbs.certify import Workload, certify_jwt, certify_x509, entitled
@@ -21,7 +25,9 @@ from remit.verbs.decide import decide
 from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
+from remit.verbs.revoke import end_task
 from remit.verbs.vouch import identify
+from tests import delegating
 from tests.world import FILES, world
 
 UID = "unix:uid:1000"
@@ -149,6 +155,49 @@ def test_new_code_ends_what_old_code_proved(run):
         with pytest.raises(Denied, match="too old"):
             await w.task(replace(call, now=w.clock.now))
         assert w.events().count("IdentitySuperseded") == 2 and w.nudges
+
+    run(main())
+
+
+class Busily(MemoryStore):
+    """`meddle` runs between what is read of an old task and the commit that ends it."""
+
+    meddle = None
+
+    async def commit(self, change):
+        if self.meddle is not None and getattr(change.because, "reason", "") == "the agent's code has changed":
+            await self.meddle()
+        return await super().commit(change)
+
+
+@pytest.mark.parametrize("meanwhile", ["called", "ended", "always called"])
+def test_a_task_of_old_code_ends_with_what_it_handed_on_however_busy_it_is(run, meanwhile):
+    async def main():
+        w, old = await world(Busily(), {**delegating.CATALOGUE, "agents/bot.toml": HOST}), key()
+        await prove(w, JwtSvidEvidence((await svid(w, at())).token), old)
+        call, left = w.call(jkt=old.thumbprint), [100 if meanwhile == "always called" else 3]
+        task = await propose(w.env, call, Proposal("lead", "g", {"customer": "acme"}))
+        await delegating.hand(w, call, task)
+
+        async def meddle():
+            if meanwhile == "ended":
+                await end_task(w.env, w.call(CallerKind.OPERATOR, "op"), task.id, "first")
+            elif left[0]:
+                left[0] -= 1
+                row = await w.store.get(Task, task.id)
+                await w.store.commit(Change(events.TaskWaits(task.id), call).put(row, was=row))
+
+        w.store.meddle = meddle
+        newer = [JwtSvidEvidence((await svid(w, at(V2, more))).token) for more in "ab"]
+        if meanwhile == "always called":
+            with pytest.raises(Busy):
+                await prove(w, newer[0])
+            assert (await w.store.get(Task, task.id)).state is TaskState.OPEN
+            left[0] = 0
+        await prove(w, newer[1])  # what it was superseded by has not counted yet, and it is done again
+        ended = await w.store.get(Task, task.id)
+        assert ended.end_reason == ("first" if meanwhile == "ended" else "the agent's code has changed")
+        assert (await w.store.get(Branch, task.id)).ended_at
 
     run(main())
 

@@ -91,7 +91,10 @@ def test_each_hop_is_recorded_with_the_whole_chain(run):
             "chain": [g.task.parent],
         }
         second = await g.carry("ledger", first)
-        assert second == replace(first, path=("billing", "ledger"), scope=READ, issued_at=second.issued_at)
+        assert second.status != first.status
+        assert second == replace(
+            first, status=second.status, path=("billing", "ledger"), scope=READ, issued_at=second.issued_at
+        )
         assert last(g.w, "TransactionTokenIssued")["path"] == ["billing", "ledger"]
         another = await g.carry("billing")
         assert another.txn != first.txn
@@ -156,7 +159,7 @@ def test_it_dies_with_everything_behind_it(run, what, reason):
     async def main():
         g = await graph()
         first = await g.carry("billing")
-        assert await alive(g.w.env, first, g.w.clock.now)
+        assert await alive(g.w.env, first.lease, first.path, g.w.clock.now)
         operator = g.w.call(CallerKind.OPERATOR, "op")
         match what.split():
             case ["task"]:
@@ -192,7 +195,7 @@ def test_it_dies_with_everything_behind_it(run, what, reason):
                 )
         assert await g.refused("ledger", first) == reason
         own = what in ("key", "freeze ledger", "registered")
-        assert await alive(g.w.env, first, g.w.clock.now) is own
+        assert await alive(g.w.env, first.lease, first.path, g.w.clock.now) is own
 
     run(main())
 
@@ -213,7 +216,7 @@ def test_no_token_is_recorded_after_the_end_that_forbids_it(run, above, moment):
         else:
             await end()
         assert await g.refused("ledger", first) == ("ancestor_ended" if above else "task_not_open")
-        assert not await alive(g.w.env, first, g.w.clock.now)
+        assert not await alive(g.w.env, first.lease, first.path, g.w.clock.now)
         assert g.w.events().count("TransactionTokenIssued") == 1
 
     run(main())

@@ -23,7 +23,14 @@ from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"
-KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor")
+KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver")
+
+
+def receiver(server):
+    """One has a key."""
+    if "hub" not in server.keys:
+        made = server.http("operator").post("/v1/keys", json={"kind": "receiver", "name": "hub"})
+        server.keys["hub"] = made.json()["key"]
 
 
 def test_who_may_call_what_is_as_reviewed(server):
@@ -31,6 +38,8 @@ def test_who_may_call_what_is_as_reviewed(server):
     bot = server.agent()
     _, token = bot.task()
     who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate", "edge": "west"}
+    who["receiver"] = "hub"
+    receiver(server)
     lines = []
     for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):
         path = re.sub(r"\{[a-z]+(:path)?\}", "x", route.path)
@@ -99,6 +108,7 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda b: str(b[:20]))
 def test_bad_bodies_are_refused_everywhere_with_a_reason(server, body):
+    receiver(server)
     bot = server.agent()
     _, token = bot.task()
     for route in ROUTES:
@@ -111,13 +121,8 @@ def test_bad_bodies_are_refused_everywhere_with_a_reason(server, body):
         elif route.path == "/v1/attest":
             headers |= {"DPoP": bot.key.proof(route.method, server.url + path)}
         else:
-            kind = (
-                "frank"
-                if CallerKind.PERSON in route.callers
-                else "gate"
-                if CallerKind.ENFORCER in route.callers
-                else "operator"
-            )
+            named = {"PERSON": "frank", "ENFORCER": "gate", "EDGE": "west", "RECEIVER": "hub"}
+            kind = next((key for name, key in named.items() if CallerKind[name] in route.callers), "operator")
             headers |= {"Authorization": f"Bearer {server.keys[kind]}"}
         answer = httpx.request(route.method, server.url + path, content=body, headers=headers)
         assert answer.status_code in (400, 404, 413), (route.path, answer.status_code, answer.text[:200])

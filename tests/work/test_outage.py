@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from remit.domain.caller import CallerKind
+from remit.domain.errors import StoreUnavailable
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, Waits, alive
 from remit.domain.task import Task
 from remit.store.replay import replay
@@ -269,5 +270,35 @@ def test_what_each_credential_waits_for_is_in_sight(run):
         w.clock.now = end
         await end_leases(w.env, w.clock.now)
         assert await waits() == set()
+
+    run(main())
+
+
+def test_a_lane_whose_store_does_not_answer_says_so_and_the_next_pass_goes_on(run):
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        await issue(w.env, call, task.id, "db")
+        await end_task(w.env, call, task.id, "done")
+        w.issuer.down = True
+        await end_leases(w.env, w.clock.now)
+        w.issuer.down, get, told = False, w.store.get, []
+
+        async def gone(kind, key):
+            if kind is Lease:
+                raise StoreUnavailable("The store did not answer.")
+            return await get(kind, key)
+
+        w.store.get = gone
+        w.clock.advance(60_000)
+        lanes = Lanes(told.append)
+        await end_leases(w.env, w.clock.now, lanes=lanes)
+        await lanes.finish()
+        assert told[0].errors == ["lane of pg: RMT-6001 The store did not answer."]
+        w.store.get = get
+        await end_leases(w.env, w.clock.now, lanes=lanes)
+        await lanes.finish()
+        assert told[1].killed == 1 and not w.issuer.live
 
     run(main())

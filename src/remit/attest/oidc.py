@@ -44,16 +44,17 @@ class OidcAttestor:
     async def claims(self, federation: Federation, token: str, now: int) -> Mapping[str, Json]:
         """See `ports.Attestor`."""
         kid = jws.peek(token).kid
-        keys = await self._keys(federation, kid, now)
+        keys = await self.keys(federation, kid, now)
         return oidc.parse(token, issuer=federation.issuer, audience=federation.audience, keys=keys, now=now)
 
     async def attestation(self, attester: Attester, token: str, audience: str, now: int) -> VerifiedAttestation:
         """See `ports.Attestor`."""
         pinned = client_attestation.pinned(attester)
-        keys = pinned or await self._keys(attester, jws.peek(token).kid, now)
+        keys = pinned or await self.keys(attester, jws.peek(token).kid, now)
         return client_attestation.parse(token, issuer=attester.issuer, audience=audience, keys=keys, now=now)
 
-    async def _keys(self, federation: Federation | Attester, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
+    async def keys(self, federation: Federation | Attester, kid: str, now: int) -> tuple[jwk.PublicKey, ...]:
+        """Its keys, with the one of this `kid` if that can be had; or `Unavailable`."""
         known = self._known.setdefault(federation, _Keys())
         async with known.asking:
             missing = not any(key.kid == kid for key in known.keys) if kid else not known.keys

@@ -71,11 +71,12 @@ class Api:
             trust_env=False,
         )
 
-    def request(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
-        """Send one request; anything but success raises `Failure`."""
+    def request(self, method: str, path: str, body: Any = None, *, against: str = "", **query: Any) -> httpx.Response:
+        """Send one request; anything but success raises `Failure`. `against` is what it may replace (`If-Match`)."""
         params = {name: value for name, value in query.items() if value not in ("", None)}
         try:
-            response = self._http.request(method, path, json=body, params=params)
+            only = {"If-Match": f'"{against}"'} if against else {}
+            response = self._http.request(method, path, json=body, params=params, headers=only)
         except httpx.TransportError as error:
             raise Failure(
                 f"no answer from {self.url} ({type(error).__name__})",

@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("serve", "up", "Start a server here: embedded SQLite, nothing to configure."),
     "run": ("run", "run", "Run a command with credentials that exist for one task."),
     "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
+    "blast": ("blast", "blast", "What an agent, a person or a leaked key can reach, and by which way."),
+    "scan": ("scan", "scan", "Find agents, MCP servers, pipelines and secrets: here, in git, in your home."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),
@@ -40,13 +42,22 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "deny": ("approvals", "deny", "Say no to what an approval shows."),
     "away": ("approvals", "away", "Have somebody answer what you are asked: set, show, end."),
     "passkey": ("approvals", "passkey", "Your passkeys: list, remove."),
-    "freeze": ("freeze", "freeze", "Stop an agent, a purpose, an owner's estate, or everything."),
+    "freeze": (
+        "freeze",
+        "freeze",
+        "Stop an agent, a purpose, a tool, an environment, an owner's estate, or everything.",
+    ),
     "unfreeze": ("freeze", "unfreeze", "Let it act again."),
     "frozen": ("freeze", "frozen", "What is frozen, and what still lives below it."),
+    "redecided": ("context", "redecided", "Changes after which open tasks were decided again, and what ended."),
+    "finding": ("context", "finding", "What was found out: report, list, resolve."),
+    "posture": ("context", "posture", "What is known of an agent's surroundings: set."),
+    "person": ("context", "person", "People who are here no more: leave, return."),
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
-    "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points."),
+    "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points, receivers."),
     "issuer": ("issuers", "issuer", "Issuers that people connect: list, show, connect, disconnect."),
     "session": ("sessions", "session", "Signing in to the console: link, list, end."),
+    "stream": ("streams", "stream", "Which systems are told what ends here: list, show."),
     "secret": ("secrets", "secret", "Static secrets in versions; and hand one to a person, once."),
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
@@ -57,6 +68,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "estate": ("estate", "estate", "Edges, as the centre sees them: list, show, forget."),
     "egress": ("egress", "egress", "Let an agent's plain HTTP requests out, each decided, with the task's credential."),
     "explain": ("explain", "explain", "What a code such as RMT-3002 means and what to do."),
+    "backup": ("backup", "backup", "Backups: create, verify, restore."),
     "doctor": ("doctor", "doctor", "Check clock, server, store, keys, issuers."),
     "config": ("doctor", "config", "Show the effective configuration and where it came from."),
 }
@@ -64,7 +76,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the composition root lends: run a server or an enforcement point; describe an MCP server."""
+    """What the composition root lends: run a server or an enforcement point; describe an MCP server; keep a store."""
 
     serve: Callable[..., None]
     enforce: Callable[..., None]
@@ -73,6 +85,8 @@ class Parts:
     egress: Callable[..., None]
     egress_run: Callable[..., int]
     serve_edge: Callable[..., None]
+    check_store: Callable[..., Any]
+    restore: Callable[..., Any]
 
 
 @dataclass
@@ -154,7 +168,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
     words = hoisted(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        cli.main(
+        left = cli.main(  # without its standalone mode click returns the code that a command left with
             args=words,
             prog_name="remit",
             standalone_mode=False,
@@ -180,7 +194,7 @@ def run(parts: Parts, arguments: list[str] | None = None) -> NoReturn:
         told = _told(error)
         _report(told, as_json)
         sys.exit(int(told.exit_code))
-    sys.exit(0)
+    sys.exit(left if isinstance(left, int) else 0)
 
 
 def _told(error: Exception) -> Failure:

@@ -59,25 +59,34 @@ def read_folder(folder: Path) -> dict[str, str]:
 @click.command()
 @FOLDER
 @click.option("--replay", type=click.IntRange(1, 10_000), help="Also: which of the newest N decisions would differ.")
+@click.option("--detailed-exitcode", is_flag=True, help="0: no changes, 2: changes, 1: an error.")
 @click.pass_obj
-def plan(obj: Context, folder: Path, replay: int | None) -> None:
-    """Show what applying FOLDER would change, and check every file; changes nothing."""
+def plan(obj: Context, folder: Path, replay: int | None, detailed_exitcode: bool) -> None:
+    """Show what applying FOLDER would change, and check every file; changes nothing.
+
+    \b
+    With --json `against` is what it was planned against: apply exactly this plan, or nothing:
+      remit plan --json . > plan.json && remit apply . --against "$(jq -r .against plan.json)"
+    """
     files = read_folder(folder)
     api = Api(obj.person)
     answer = api.post("/v1/catalogue/plan", {"files": files})
-    text = _changes(answer["changes"])
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end")
     if replay:
         answer["replay"] = api.post("/v1/catalogue/replay", {"files": files, "decisions": replay})
         text += "\n" + _replayed(answer["replay"])
     obj.out.one(answer, text)
+    if detailed_exitcode and answer["changed"]:
+        raise click.exceptions.Exit(2)
 
 
 @click.command()
 @FOLDER
+@click.option("--against", default="", help="Only over the revision with this digest, as `remit plan --json` says.")
 @click.option("--dry-run", is_flag=True, help="The same as `remit plan`.")
 @click.option("--edges", type=SHARE, help="Only at so many percent of the edges: see `remit rollout`.")
 @click.pass_obj
-def apply(obj: Context, folder: Path, dry_run: bool, edges: int | None) -> None:
+def apply(obj: Context, folder: Path, against: str, dry_run: bool, edges: int | None) -> None:
     """Put FOLDER in force as one change; if anything is wrong, nothing changes.
 
     \b
@@ -87,8 +96,8 @@ def apply(obj: Context, folder: Path, dry_run: bool, edges: int | None) -> None:
         _roll_out(obj, read_folder(folder), edges)
         return
     path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
-    answer = Api(obj.person).post(path, {"files": read_folder(folder)})
-    text = _changes(answer["changes"])
+    answer = Api(obj.person).post(path, {"files": read_folder(folder)}, against=against)
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end" if dry_run else "to end")
     if not dry_run:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
@@ -122,6 +131,18 @@ def _replayed(found: dict[str, Any]) -> str:
         lines.append(f"  and {found['differ'] - len(found['changed'])} more.")
     if found["unknown"]:
         lines.append(f"{found['unknown']} cannot be told: a policy asks for arguments, and the log keeps none.")
+    return "\n".join(lines)
+
+
+def _ends(found: dict[str, Any], verb: str) -> str:
+    """`Open tasks: 3 would end (4 looked at):`, and which, as far as they were named."""
+    if not found["looked_at"]:
+        return ""
+    looked = f"the first {found['looked_at']} looked at" if found["more"] else f"{found['looked_at']} looked at"
+    lines = ["", f"Open tasks: {found['count']} {verb} ({looked})" + (":" if found["count"] else ".")]
+    lines += [f"  {one['task']}  {one['reason']}" for one in found["tasks"]]
+    if found["count"] > len(found["tasks"]):
+        lines.append(f"  and {found['count'] - len(found['tasks'])} more.")
     return "\n".join(lines)
 
 

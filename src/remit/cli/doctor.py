@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,13 @@ Check = tuple[str, bool, str]
 
 
 @click.command()
+@click.option("--ready", is_flag=True, help="Only: does this host's own server answer that it is ready?")
 @click.pass_obj
-def doctor(obj: Context) -> None:
+def doctor(obj: Context, ready: bool) -> None:
     """Check version, keys, server, clock, store, log and the kill backlog; say what to do about each."""
+    if ready:
+        _ready_here(obj)
+        return
     checks = list(_checks(obj))
     if obj.out.as_json:
         for name, ok, said in checks:
@@ -35,6 +41,26 @@ def doctor(obj: Context) -> None:
         click.echo("\n".join(table(("", "CHECK", ""), rows)))
     if not all(ok for _, ok, _ in checks):
         raise Failure("something needs fixing", Exit.ERROR)
+
+
+def _ready_here(obj: Context) -> None:
+    """For health checks inside a container: needs no key, no name and no certificate authority."""
+    settings = {name: value for name, (value, _) in effective({}).items()}
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings["host"], settings["host"])  # noqa: S104
+    try:
+        if settings["tls_cert"]:
+            unchecked = ssl.create_default_context()
+            unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+            asked: HTTPConnection = HTTPSConnection(host, settings["port"], timeout=4, context=unchecked)
+        else:
+            asked = HTTPConnection(host, settings["port"], timeout=4)
+        asked.request("GET", "/readyz")
+        status = asked.getresponse().status
+    except (OSError, HTTPException) as failure:
+        raise Failure(f"no server answers here: {failure}", Exit.UNREACHABLE) from failure
+    if status != 200:
+        raise Failure(f"it is not ready ({status})", Exit.UNREACHABLE)
+    obj.out.one({"ready": True}, "ready")
 
 
 def _checks(obj: Context) -> Iterator[Check]:
@@ -51,6 +77,7 @@ def _checks(obj: Context) -> Iterator[Check]:
         ("server", _server),
         ("clock", _clock),
         ("log", _log),
+        ("restore", _restore),
         ("leases", _leases),
         ("connections", _connections),
     ):
@@ -90,6 +117,16 @@ def _clock(api: Api) -> tuple[bool, str]:
 def _log(api: Api) -> tuple[bool, str]:
     status = api.get("/v1/log")
     return bool(status["size"]), f"{status['size']} events under the newest checkpoint"
+
+
+def _restore(api: Api) -> tuple[bool, str]:
+    row = api.get("/v1/freezes").get("restore")
+    if not row:
+        return True, "never restored"
+    orphans = f"{row['orphans']} credentials had no lease"
+    if row["finished"]:
+        return True, f"finished; {row['lost']} events were lost, {orphans}"
+    return False, f"issuers are being compared; {orphans} so far. Everything stays frozen until that is finished"
 
 
 def _leases(api: Api) -> tuple[bool, str]:

@@ -11,7 +11,7 @@ from .api import Api
 from .app import Context
 from .exits import Exit, Failure
 
-REACH = click.Choice(["agent", "purpose", "owner", "everything"])
+REACH = click.Choice(["agent", "purpose", "tool", "secret", "environment", "owner", "everything"])
 
 
 @click.command()
@@ -21,10 +21,11 @@ REACH = click.Choice(["agent", "purpose", "owner", "everything"])
 @click.option("--wait", type=click.IntRange(0), default=30, show_default=True, help="Seconds to watch it for.")
 @click.pass_obj
 def freeze(obj: Context, reach: str, name: str, reason: str, wait: int) -> None:
-    """Stop an agent, a purpose, everything an owner answers for, or everything.
+    """Stop an agent, a purpose, a tool, a secret, an environment, what an owner answers for, or everything.
 
     \b
-    Nothing below it is permitted any more; its open tasks end, and every credential they hold dies.
+    Nothing below it is permitted any more; its open tasks end, and every credential they hold dies. Of an
+    environment: nothing there is changed any more, credentials for it die, and tasks go on without.
       remit freeze agent invoice-bot --reason 'pays twice'
       remit freeze everything --reason 'incident 7'
     """

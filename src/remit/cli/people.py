@@ -8,6 +8,7 @@ import click
 
 from .api import Api, person_key_path
 from .app import Context
+from .ceremony import ceremony
 from .output import ago
 
 
@@ -22,11 +23,14 @@ def ask(obj: Context, agent: str) -> None:
 
 @click.group()
 def key() -> None:
-    """Bearer keys; agents have none, they prove possession of their own."""
+    """Bearer keys (agents have none, they prove their own), the keys Remit signs with, and its root key."""
+
+
+key.add_command(ceremony)
 
 
 @key.command("create")
-@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge"]))
+@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge", "receiver"]))
 @click.argument("name")
 @click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True)
 @click.option("--save", is_flag=True, help="Keep it here, for `--as NAME`, instead of printing it.")
@@ -44,6 +48,25 @@ def key_create(obj: Context, kind: str, name: str, days: int, save: bool) -> Non
         file.write(answer["key"] + "\n")
     saved = {"kind": kind, "name": name, "saved": str(path), "expires_at": answer["expires_at"]}
     obj.out.one(saved, f"Saved {path}; use it with --as {name}.")
+
+
+@key.command("list")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.pass_obj
+def key_list(obj: Context, limit: int) -> None:
+    """List bearer keys that are good; what a key is, nobody can see."""
+    columns = {"KIND": "kind", "NAME": "name", "MADE": "created_at", "UNTIL": "expires_at", "KEY": "id"}
+    obj.out.many(list(Api(obj.person).every("/v1/keys", limit)), columns, empty="No keys.")
+
+
+@key.command("end")
+@click.argument("key_id")
+@click.option("--reason", default="", help="Why; goes to the log.")
+@click.pass_obj
+def key_end(obj: Context, key_id: str, reason: str) -> None:
+    """Refuse a key from now on; KEY_ID is as `remit key list` shows it."""
+    answer = Api(obj.person).post(f"/v1/keys/{key_id}/end", {"reason": reason})
+    obj.out.one(answer, f"A key of {answer['name']} ({answer['kind']}) is good no more.")
 
 
 @key.command("signing")
@@ -67,7 +90,7 @@ def key_signing(obj: Context) -> None:
 @key.command("rotate")
 @click.option(
     "--use",
-    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "log"]),
+    type=click.Choice(["token", "federation", "svid", "authority", "ssh", "x509", "client", "signal", "log"]),
     required=True,
 )
 @click.option("--now", is_flag=True, help="The key may be known to somebody: destroy it; what it signed is refused.")

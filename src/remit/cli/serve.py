@@ -26,6 +26,8 @@ from .settings import effective
 @click.option("--svid-ttl", type=click.IntRange(2, 86_400), help="Life of X.509-SVIDs in seconds.  [REMIT_SVID_TTL]")
 @click.option("--rotate-keys-after", type=click.IntRange(60, 25_920_000), help="Seconds.  [REMIT_ROTATE_KEYS_AFTER]")
 @click.option("--key-overlap", type=click.IntRange(1, 604_800), help="Seconds.  [REMIT_KEY_OVERLAP]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes; more than one on PostgreSQL.  [REMIT_WORKERS]")
+@click.option("--drain", type=click.IntRange(0, 300), help="Seconds not ready before it stops.  [REMIT_DRAIN]")
 @click.pass_obj
 def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.

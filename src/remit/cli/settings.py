@@ -24,6 +24,8 @@ DEFAULTS: Mapping[str, Any] = {
     "svid_ttl": 3600,
     "rotate_keys_after": 2_592_000,
     "key_overlap": 3600,
+    "workers": 1,
+    "drain": 0,
 }
 EDGE: Mapping[str, Any] = {
     "data": Path("remit-edge"),
@@ -33,12 +35,16 @@ EDGE: Mapping[str, Any] = {
     "tls_key": "",
     "backlog": 100_000,
 }
+# What holds a secret may be in a file, whose name is in `REMIT_X_FILE`.
+IN_FILES = frozenset({"database"})
 WHOLE: Mapping[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "backlog": (100, 10_000_000),
     "svid_ttl": (2, 86_400),
     "rotate_keys_after": (60, 300 * 86_400),
     "key_overlap": (1, 7 * 86_400),
+    "workers": (1, 64),
+    "drain": (0, 300),
 }
 
 
@@ -56,11 +62,20 @@ def effective(flags: Mapping[str, Any], folder: Path = Path(), kind: str = "serv
             found[name] = (flags[name], "flag")
         elif os.environ.get(variable):
             found[name] = (_typed(name, os.environ[variable], variable), variable)
+        elif name in IN_FILES and (path := os.environ.get(f"{variable}_FILE")):
+            found[name] = (_read(path, f"{variable}_FILE"), f"{variable}_FILE")
         elif name in written:
             found[name] = (_typed(name, written[name], "remit.toml"), "remit.toml")
         else:
             found[name] = (default, "default")
     return found
+
+
+def _read(path: str, source: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{source}: {path} cannot be read", Exit.USAGE) from error
 
 
 def _from_file(path: Path, kind: str, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .caller import Call
 from .catalogue import Catalogue
 from .chain import effective
 from .change import Change
 from .decision import Reason, Why
+from .events import TaskEnded
 from .flow import Label
 from .freeze import Frozen
 from .identity import Agent, Tier
 from .purpose import CredentialRule, Purpose
 from .scope import Scope
-from .task import Task
+from .task import Task, TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,13 @@ class Branch:
     def ended(self, now: int) -> Branch:
         """Nothing below lives from now on."""
         return replace(self, ended_at=now)
+
+
+def ending(call: Call, task: Task, branch: Branch | None, how: TaskState, reason: str) -> Change:
+    """The end of an open task; `branch` is its row, if it has handed on. No permit at or below it after this."""
+    because = TaskEnded(task.id, task.agent, how.value, reason, task.home)
+    change = Change(because, call).put(task.ended(how, call.now, reason, call.span), was=task)
+    return change.put(branch.ended(call.now), was=branch) if branch else change
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,11 @@ class Above:
             return None
         what = agent.name if freeze.name == agent.name else f"{agent.name} is stopped: {freeze.target}"
         return Why(Reason.AGENT_FROZEN, f"{what} is frozen: {freeze.reason}")
+
+    def closed(self, environment: str) -> Why | None:
+        """Why nothing may be changed there now, if it is frozen."""
+        freeze = self.frozen.closed(environment)
+        return Why(Reason.ENVIRONMENT_FROZEN, f"{freeze.target} is frozen: {freeze.reason}") if freeze else None
 
     def scope(self, task: Task) -> Scope:
         """The effective scope: never wider than any hop (law 2)."""

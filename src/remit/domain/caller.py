@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -16,13 +16,14 @@ class CallerKind(Enum):
     PERSON = "person"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    RECEIVER = "receiver"
     SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point, an edge or a reconciler; `task` and `jkt` come from its
-    token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """`name` is an agent, a person, an enforcement point, an edge, a receiver or a reconciler; `task` and `jkt` come
+    from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
     """
 
     kind: CallerKind
@@ -50,17 +51,21 @@ class Via:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere."""
+    """One request: who, when (ms), and the trace it belongs to (W3C trace id or our own); `via` if it was elsewhere.
+
+    `span` is `trace-span` in hex where traces are exported, for what happens later to be linked to.
+    """
 
     caller: Caller
     now: int
     trace: str = ""
     via: Via | None = None
+    span: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Row: a bearer key of a person, operator, auditor or enforcement point. Keyed by its SHA-256."""
+    """Row: a bearer key of a person, operator, auditor, enforcement point or receiver. Keyed by its SHA-256."""
 
     digest: str
     kind: CallerKind
@@ -72,3 +77,7 @@ class AccessKey:
     @property
     def key(self) -> str:
         return self.digest
+
+    def ended(self, now: int) -> AccessKey:
+        """Good no more."""
+        return replace(self, expires_at=min(self.expires_at, now))

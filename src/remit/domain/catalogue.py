@@ -12,11 +12,14 @@ from hashlib import sha256
 from .caller import Caller
 from .chain import Principal, PrincipalKind
 from .estate import Edge
+from .finding import Severity
 from .flow import Json
 from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
 from .purpose import Purpose
 from .session import Provider
+from .signal import Transmitter
+from .stream import Receiver
 from .tool import Tool
 
 
@@ -48,7 +51,9 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """One revision, parsed. `policies` maps file names to Cedar text."""
+    """One revision, parsed. `policies` maps file names to Cedar text; findings of a severity in `stop` stop what they
+    are about.
+    """
 
     agents: Mapping[str, Agent] = field(default_factory=dict)
     purposes: Mapping[str, Purpose] = field(default_factory=dict)
@@ -63,6 +68,9 @@ class Catalogue:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     notifications: Mapping[str, Route] = field(default_factory=dict)
     edges: Mapping[str, Edge] = field(default_factory=dict)
+    stop: tuple[Severity, ...] = (Severity.HIGH, Severity.CRITICAL)
+    transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
+    receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -70,6 +78,12 @@ class Catalogue:
             return True
         person = self.people.get(begun_by.name) if begun_by.kind is PrincipalKind.PERSON else None
         return person is not None and not {person.name, *person.groups}.isdisjoint(purpose.initiators)
+
+    @property
+    def environments(self) -> frozenset[str]:
+        """Everywhere that something may be done, or a credential be for."""
+        credentials = (rule.environment for purpose in self.purposes.values() for rule in purpose.credentials)
+        return frozenset((*(tool.environment for tool in self.tools.values()), *credentials))
 
     def client(self, client_id: str) -> tuple[Agent, Attestation] | None:
         """The agent as which this client acts, and the rule that says so; no catalogue names one twice."""
@@ -151,6 +165,8 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("sign-in provider", old.providers, new.providers),
         ("notification", old.notifications, new.notifications),
         ("edge", old.edges, new.edges),
+        ("transmitter of signals", old.transmitters, new.transmitters),
+        ("receiver of signals", old.receivers, new.receivers),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]
@@ -161,7 +177,12 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _changed(before: object, after: object) -> str:
+def changed_fields(before: object, after: object) -> list[str]:
+    """Which fields of an entry differ."""
     names = [n for n in getattr(after, "__dataclass_fields__", {}) if n != "revision"]
-    changed = [n for n in names if getattr(before, n) != getattr(after, n)]
+    return [n for n in names if getattr(before, n) != getattr(after, n)]
+
+
+def _changed(before: object, after: object) -> str:
+    changed = changed_fields(before, after)
     return f": {', '.join(changed)}" if changed else ""

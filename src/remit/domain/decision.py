@@ -18,12 +18,16 @@ class Reason(Enum):
 
     AGENT_UNKNOWN = "agent_unknown"
     AGENT_FROZEN = "agent_frozen"
+    ENVIRONMENT_FROZEN = "environment_frozen"
     IDENTITY_STALE = "identity_stale"
     TASK_NOT_OPEN = "task_not_open"
     TASK_EXPIRED = "task_expired"
     NOT_ITS_AGENT = "not_its_agent"
     PURPOSE_SUPERSEDED = "purpose_superseded"
     OUT_OF_SCOPE = "out_of_scope"
+    INITIATOR_LEFT = "initiator_left"
+    POSTURE_UNMET = "posture_unmet"
+    OUT_OF_HOURS = "out_of_hours"
     TOOL_UNKNOWN = "tool_unknown"
     TOOL_CHANGED = "tool_changed"
     BAD_ARGUMENTS = "bad_arguments"
@@ -161,6 +165,6 @@ class Facts:
     resource_type: str
     resource: str
     attributes: Mapping[str, str | bool | int] = field(default_factory=dict)
-    context: Mapping[str, str | bool | int] = field(default_factory=dict)
+    context: Mapping[str, str | bool | int | tuple[str, ...]] = field(default_factory=dict)
     arguments: Mapping[str, Json] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)

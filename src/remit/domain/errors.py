@@ -122,6 +122,34 @@ class BadGrant(Malformed):
     title = "The authorization code is not good"
 
 
+class NotAcceptable(Malformed):
+    """What is there is in another form than any that would be taken."""
+
+    code = "RMT-1008"
+    title = "Not in that form"
+    status = 406
+
+
+class NotOffered(Malformed):
+    """A part of a standard that is optional, and not done here."""
+
+    code = "RMT-1009"
+    title = "Not offered here"
+    status = 501
+
+
+class BadSignal(Malformed):
+    """What was said of somebody is no security event for us; `err` is RFC 8935's word for why."""
+
+    code = "RMT-1010"
+    title = "Not a security event"
+
+    def __init__(self, err: str, problem: str, *, inside: str = "") -> None:
+        super().__init__(f"The event was not taken: {problem}.", inside=inside)
+        self.err = err
+        self.problem = problem
+
+
 class Unauthenticated(Refusal):
     """We do not know who this is."""
 
@@ -316,6 +344,14 @@ class ReportRefused(Stale):
     title = "The report was refused"
 
 
+class NotAsPlanned(Stale):
+    """What is in force is not what the plan was made against (`If-Match`, RFC 9110 section 13.1.1). Nothing changed."""
+
+    code = "RMT-5007"
+    title = "Not what was planned against"
+    status = 412
+
+
 class Unavailable(Refusal):
     """Refused because something we need is not there. Nothing leaves (law 3)."""
 
@@ -331,11 +367,25 @@ class StoreUnavailable(Unavailable):
     title = "The store is not available"
 
 
+class UnknownRow(StoreUnavailable):
+    """A row that a newer version wrote, with something in it that this one does not know."""
+
+    code = "RMT-6007"
+    title = "Written by a newer version"
+
+
 class IssuerUnavailable(Unavailable):
     """The system that mints or kills this credential did not answer."""
 
     code = "RMT-6002"
     title = "The issuer is not available"
+
+
+class Leaving(Unavailable):
+    """This process is about to stop: it still answers, and whoever sends it requests should send them elsewhere."""
+
+    code = "RMT-6006"
+    title = "About to stop"
 
 
 class NotRecallable(Unavailable):

@@ -18,8 +18,16 @@ _DAY = 24 * _HOUR
 
 
 def _context(
-    agent: Agent, profile: Profile, chain: Chain, label: Label, environment: str, calls: int, resource: str, now: int
-) -> dict[str, str | bool | int]:
+    agent: Agent,
+    profile: Profile,
+    chain: Chain,
+    label: Label,
+    environment: str,
+    calls: int,
+    resource: str,
+    now: int,
+    posture: tuple[str, ...],
+) -> dict[str, str | bool | int | tuple[str, ...]]:
     return {
         "tier": agent.tier.value,
         "chain_depth": chain.depth,
@@ -35,12 +43,15 @@ def _context(
         "expected": True,
         "repeats": 0,
         "profile": profile.of(agent.tier).value,
+        "posture": posture,
         "hour": now % _DAY // _HOUR,
         "weekday": (now // _DAY + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
     }
 
 
-def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, label: Label, now: int) -> Facts:
+def of_proposal(
+    agent: Agent, purpose: Purpose, chain: Chain, label: Label, now: int, posture: tuple[str, ...]
+) -> Facts:
     """Facts of asking for a task."""
     return Facts(
         agent.name,
@@ -51,11 +62,13 @@ def of_proposal(agent: Agent, purpose: Purpose, chain: Chain, label: Label, now:
         "Purpose",
         purpose.name,
         {"owner": purpose.owner},
-        _context(agent, purpose.profile, chain, label, "", 0, purpose.name, now),
+        _context(agent, purpose.profile, chain, label, "", 0, purpose.name, now, posture),
     )
 
 
-def of_credential(agent: Agent, purpose: Purpose, task: Task, rule: CredentialRule, now: int) -> Facts:
+def of_credential(
+    agent: Agent, purpose: Purpose, task: Task, rule: CredentialRule, now: int, posture: tuple[str, ...]
+) -> Facts:
     """Facts of asking for a credential."""
     return Facts(
         agent.name,
@@ -72,7 +85,7 @@ def of_credential(agent: Agent, purpose: Purpose, task: Task, rule: CredentialRu
             "sensitivity_rank": int(rule.sensitivity),
             "reveal": rule.reveal,
         },
-        _context(agent, purpose.profile, task.chain, task.label, rule.environment, task.calls, rule.name, now),
+        _context(agent, purpose.profile, task.chain, task.label, rule.environment, task.calls, rule.name, now, posture),
     )
 
 
@@ -85,9 +98,12 @@ def of_call(
     arguments: Mapping[str, Json],
     provenance: Provenance,
     now: int,
+    posture: tuple[str, ...],
 ) -> Facts:
     """Facts of calling a tool."""
-    moment = _context(agent, purpose.profile, task.chain, task.label, tool.environment, task.calls, resource, now)
+    moment = _context(
+        agent, purpose.profile, task.chain, task.label, tool.environment, task.calls, resource, now, posture
+    )
     moment |= {
         "origin": word(provenance.worst),
         "carries": word(provenance.carried),

@@ -1,4 +1,4 @@
-"""What is frozen: an agent, a purpose, everything that somebody answers for, or everything.
+"""What is frozen: an agent, a purpose, a tool, a secret, an environment, what somebody answers for, or everything.
 
 One row holds all of it, and every decision, issue, proposal, hand-off and answer checks that row in its own commit:
 nothing is permitted after a freeze was acknowledged, whatever it froze (law 6). A freeze ends every open task that it
@@ -18,11 +18,16 @@ MOST = 1000
 
 
 class Reach(Enum):
-    """What one freeze stops. OWNER: the agents and purposes that this person answers for."""
+    """What one freeze stops. OWNER: the agents and purposes that this person answers for. TOOL and SECRET: every task
+    that may use it. ENVIRONMENT: no task, but what changes anything there, and every credential for it.
+    """
 
     AGENT = "agent"
     PURPOSE = "purpose"
     OWNER = "owner"
+    TOOL = "tool"
+    SECRET = "secret"  # noqa: S105 - a word
+    ENVIRONMENT = "environment"
     EVERYTHING = "everything"
 
 
@@ -51,6 +56,12 @@ class Freeze:
                 return purpose is not None and purpose.name == self.name
             case Reach.OWNER:
                 return self.name in (agent.owner if agent else "", purpose.owner if purpose else "")
+            case Reach.TOOL:
+                return purpose is not None and any(rule.tool == self.name for rule in purpose.grants)
+            case Reach.SECRET:
+                return purpose is not None and self.name in purpose.secrets
+            case Reach.ENVIRONMENT:
+                return False
         return True
 
 
@@ -72,6 +83,10 @@ class Frozen:
     def found(self, reach: Reach, name: str) -> Freeze | None:
         """The freeze of exactly this."""
         return next((one for one in self.freezes if (one.reach, one.name) == (reach, name)), None)
+
+    def closed(self, environment: str) -> Freeze | None:
+        """The freeze of this environment: nothing there changes, and nobody is given a credential for it."""
+        return self.found(Reach.ENVIRONMENT, environment)
 
     def began(self, freeze: Freeze) -> Frozen:
         """With one more."""

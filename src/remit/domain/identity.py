@@ -187,6 +187,10 @@ class Identity:
     def key(self) -> str:
         return self.jkt
 
+    def renewed(self, now: int) -> Identity:
+        """As if the same were proved again now."""
+        return replace(self, proved_at=now, expires_at=max(now + 1, self.expires_at))
+
     def superseded(self, now: int) -> Identity:
         """Other code took its place."""
         return replace(self, expires_at=min(self.expires_at, now))

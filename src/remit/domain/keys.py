@@ -24,9 +24,11 @@ SIGNS: Mapping[str, str] = {
     "ssh": "SSH certificates, where the published authorities are read",
     "x509": "client certificates of tasks, where the published authorities are read",
     "client": "who Remit is to other authorization servers, where the published keys are read",
+    "signal": "events that other systems are told, until they read the published keys again",
     "log": "checkpoints, by whoever pinned the key",
 }
 ROTATED = tuple(SIGNS)
+WHEN_NEEDED = ("signal",)
 DAY = 86_400_000
 NEVER = 2**62  # ms
 
@@ -47,7 +49,8 @@ class SigningKey:
     `token` access tokens (ES256), `log` checkpoints (EdDSA), `federation` what clouds are shown (RS256:
     Azure promises no other), `svid` JWT-SVIDs (ES256), `authority` X.509-SVIDs (ES256),
     `x509` client certificates of tasks (ES256), `ssh` SSH certificates of tasks (ES256), `client` client assertions
-    to other authorization servers (ES256).
+    to other authorization servers (ES256), `signal` what other systems are told (RS256: the CAEP interoperability
+    profile asks for it). Keys of `WHEN_NEEDED` are made when first needed.
 
     `public` is the JWK's members as text. `sealed` is the private half under an envelope, which no event keeps: once it
     is taken out of its row it is gone. Instants in ms; `changed_at` is that of the newest state.

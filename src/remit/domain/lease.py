@@ -46,7 +46,8 @@ class Lease:
     `attempts` counts kills that failed; `retry_at` is when the next is due (ms); `minted_at` 0 means never confirmed.
     `environment` and `sensitivity` are of the data behind it. `holds` is the version of a static secret that was
     handed out (`name/number`), or empty. `ending_at` is since when it is to die, and `lives_until` when it dies by
-    itself because nobody can take it back (ms).
+    itself because nobody can take it back (ms). `status` is its place in a status list (`list/index`), if it has one.
+    `trace` is the span that asked for it, where traces are exported.
     """
 
     id: str
@@ -71,6 +72,8 @@ class Lease:
     holds: str = ""
     ending_at: int = 0
     lives_until: int = 0
+    status: str = ""
+    trace: str = ""
     version: int = 0
 
     @property

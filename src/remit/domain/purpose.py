@@ -10,6 +10,7 @@ from enum import Enum
 
 from .errors import BadField
 from .flow import Json, Sensitivity
+from .hours import ALWAYS, Hours
 from .identity import Tier
 from .scope import Between, Bound, Constraint, From, Grant, Matching, OneOf, Pattern, Scope
 from .tool import canonical_scalar
@@ -165,6 +166,8 @@ class Purpose:
     `profile` tells policies how careful to be; under WATCH what they hold or forbid is recorded and happens all the
     same.
     `attested_by` are the kinds of proof it accepts, such as `unix`, `spiffe` or `oidc:github`; none: any kind.
+    `needs` is what must be known of the agent's surroundings (see `posture`).
+    `hours` is when its tasks may be open; a task ends when the window closes that it began in.
     `max_depth` is how many hand-offs there may be below one of its tasks, one under the other; 0: none at all.
     """
 
@@ -186,6 +189,8 @@ class Purpose:
     max_depth: int = 0
     profile: Profile = Profile.BY_TIER
     delegations: tuple[DelegationRule, ...] = ()
+    hours: Hours = ALWAYS
+    needs: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
 
     def checked_parameters(self, stated: Mapping[str, Json]) -> dict[str, str]:
@@ -203,6 +208,18 @@ class Purpose:
                 raise BadField(f"parameters.{parameter.name}", f"purpose {self.name} needs it")
         return {name: known[name].checked(value) for name, value in stated.items()}
 
+    def until(self, now: int) -> int:
+        """The latest that a task begun now may last (ms)."""
+        longest = now + self.max_duration
+        return min(longest, self.hours.closes(now) or longest) if self.hours.windows else longest
+
+    def closed(self, now: int) -> str:
+        """Why no task of it may be open now, by the clock; empty when it may."""
+        if not self.hours.windows or self.hours.closes(now):
+            return ""
+        opens = self.hours.when(self.hours.opens(now))
+        return f"{self.name} runs {self.hours.text}; it opens {opens}."
+
     def scope(self, parameters: Mapping[str, str], until: int) -> Scope:
         """Return the widest scope a task with these parameters can have."""
         grants = (rule.filled(parameters) for rule in self.grants)
@@ -212,6 +229,12 @@ class Purpose:
             frozenset(self.environments),
             until,
         )
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The sealed secrets that its credentials are."""
+        named = (rule.grants.get("secret") for rule in self.credentials)
+        return frozenset(name for name in named if isinstance(name, str))
 
     def delegation(self, agent: str, purpose: str) -> DelegationRule | None:
         """The first rule by which a task may be handed to this agent for this purpose."""

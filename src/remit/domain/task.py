@@ -38,6 +38,7 @@ class Task:
     whether an ended task has settled. `handed` counts hand-offs, `lent` the calls that went with them; `uses`
     and `label` are of everything below as well. `home` is the edge that decides its calls; empty: the centre. `seat` is
     that edge's incarnation; `recalled_at` is when it was called home, 0 while nobody has. See `domain.estate`.
+    `trace` is the span that ended it, where traces are exported.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Task:
     home: str = ""
     seat: str = ""
     recalled_at: int = 0
+    trace: str = ""
     version: int = 0
 
     @property
@@ -171,8 +173,8 @@ class Task:
             raise WrongState(f"task {self.id} cannot become what is reported")
         return replace(self, calls=there.calls, observed=there.observed, uses=there.uses, label=there.label)
 
-    def ended(self, how: TaskState, now: int, reason: str) -> Task:
+    def ended(self, how: TaskState, now: int, reason: str, trace: str = "") -> Task:
         """End it; ending twice raises `WrongState`."""
         if self.state is not TaskState.OPEN or how is TaskState.OPEN:
             raise WrongState(f"task {self.id} is {self.state.value} and cannot become {how.value}")
-        return replace(self, state=how, ended_at=now, end_reason=reason)
+        return replace(self, state=how, ended_at=now, end_reason=reason, trace=trace)

@@ -76,6 +76,7 @@ class Transaction:
     """Times in ms. `actors` is the chain, who acts now first; `path` the workloads that asked, the endpoint first.
 
     `details` and `context` are what the endpoint said of its request: data, and the same for everybody behind it.
+    `status` is its place in a status list (`list/index`).
     """
 
     txn: str
@@ -93,6 +94,7 @@ class Transaction:
     parameters: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Json] = field(default_factory=dict)
     context: Mapping[str, Json] = field(default_factory=dict)
+    status: str = ""
 
     def refusal(self, rule: TransactionRule, workload: str, scope: frozenset[str]) -> Why | None:
         """Why this workload may not carry it on like this, if so."""

@@ -16,7 +16,7 @@ from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.errors import Absent, BadField, Refusal, Unauthenticated, Unavailable, WrongCaller
 from remit.domain.estate import EdgeSeen
 from remit.domain.flow import Json
-from remit.formats import base64url, json_input, record, rfc9457
+from remit.formats import base64url, json_input, rfc9457, row_body
 from remit.formats.estate import BODY_LIMIT, Signed
 from remit.ports.estate import Handed, Heard, Reported
 
@@ -122,7 +122,7 @@ class HttpsCentre:
         except Absent:
             return None
         try:
-            row = record.decode(AccessKey, msgspec.json.encode(found))
+            row = row_body.decode(AccessKey, msgspec.json.encode(found))
         except (TypeError, ValueError, KeyError, AttributeError) as flaw:
             raise BadField("key", "is not the row of a key") from flaw
         return row if row.digest == digest and row.kind is CallerKind.ENFORCER else None

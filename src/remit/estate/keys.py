@@ -47,6 +47,11 @@ class EdgeSealer:
         self._own = own
         self._memories: dict[bytes, bytes] = {}
 
+    @property
+    def replacing(self) -> bool:
+        """See `ports.Sealer`."""
+        return self._own.replacing
+
     def remember(self, task: str, memory: bytes) -> None:
         """This task is held."""
         self._memories[_OBSERVED + task.encode()] = memory

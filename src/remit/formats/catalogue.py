@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from remit.domain.catalogue import Catalogue, IssuerConfig
 from remit.domain.errors import BadCatalogue, Refusal
+from remit.domain.finding import Severity
 from remit.domain.identity import NAME, Agent, Federation, Person, SpiffeId, TrustDomain
 from remit.domain.notice import Route
 from remit.domain.purpose import Purpose
@@ -25,7 +26,9 @@ from . import (
     mcp_server,
     oidc_providers,
     purpose_file,
+    receivers_file,
     sign_in_file,
+    signals_file,
     spiffe,
     tool_file,
 )
@@ -76,13 +79,26 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
     edges = {n: estate_file.read(n, s) for n, s in _entries(settings, "edges")}
+    stop = _stop(settings.table("findings"))
+    transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
+    receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    catalogue = Catalogue(agents, purposes, tools, people, *systems)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers)
     check_references(catalogue, files)
     return catalogue
+
+
+def _stop(s: Section) -> tuple[Severity, ...]:
+    names = s.texts("stop", ("high", "critical"))
+    known = {severity.word: severity for severity in Severity}
+    for name in names:
+        if name not in known:
+            s.fail("stop", f"'stop' cannot have {name!r}; known: {', '.join(known)}")
+    s.done()
+    return tuple(known[name] for name in names)
 
 
 def _check_sizes(files: Mapping[str, str]) -> None:

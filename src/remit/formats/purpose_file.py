@@ -8,7 +8,9 @@ from decimal import Decimal
 
 from remit.domain.errors import BadField
 from remit.domain.flow import Sensitivity
+from remit.domain.hours import ALWAYS, Hours
 from remit.domain.identity import NAME
+from remit.domain.posture import checked_name
 from remit.domain.purpose import ApprovalRule, CredentialRule, DelegationRule, GrantRule, Parameter, Profile, Purpose
 from remit.domain.scope import Pattern
 from remit.domain.standing_yes import MOST
@@ -40,12 +42,32 @@ def read(name: str, s: Section) -> Purpose:
         max_depth=s.whole("max_depth", 0, most=16),
         profile=Profile(s.word("profile", [p.value for p in Profile if p.value]) if "profile" in s else ""),
         delegations=tuple(_delegation(d) for d in s.tables("delegations")),
+        hours=_hours(s),
+        needs=_needs(s.table("needs")),
     )
     if bool(purpose.delegations) is not bool(purpose.max_depth):
         s.fail("max_depth", "'max_depth' and [[delegations]] go together: how far down, and to whom")
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
         s.fail("max_duration", "'max_duration' must be one second to 30 days")
     return dataclasses.replace(purpose, revision=revision(purpose))
+
+
+def _hours(s: Section) -> Hours:
+    s.knows("hours")
+    if "hours" not in s:
+        return ALWAYS
+    try:
+        return Hours.parse(s.text("hours", limit=1000))
+    except ValueError as bad:
+        s.fail("hours", f"'hours' {bad}")
+
+
+def _needs(s: Section) -> dict[str, str]:
+    names = sorted(s.keys())
+    for name in names:
+        if not checked_name(name):
+            s.fail(name, f"a fact is called by a-z, 0-9 and '_', not {name!r}")
+    return {name: s.text(name, limit=128) for name in names}
 
 
 def _approval(s: Section) -> ApprovalRule:

@@ -1,6 +1,6 @@
 """Rows and changes as bytes: what stores keep and what the log hashes.
 
-A row's body is JSON with its fields by name. A leaf of the log is JSON with the event, who and
+A row's body is JSON with its fields by name (`row_body`). A leaf of the log is JSON with the event, who and
 when, and for every row written `[kind, key, version, sha256 of the body]`, so replaying bodies in
 order rebuilds the tables and a changed body is seen (law 9). Leaf bytes are hashed as stored;
 nobody ever re-encodes them.
@@ -8,16 +8,10 @@ nobody ever re-encodes them.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
-from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from enum import Enum
 from hashlib import sha256
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 
@@ -26,10 +20,12 @@ from remit.domain.approval import Approval, ApprovalState, Away
 from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
-from remit.domain.change import Change, R, Row
+from remit.domain.change import Change, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
+from remit.domain.departure import Departure
 from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
+from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
@@ -37,10 +33,18 @@ from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.posture import Posture
+from remit.domain.redecision import Redecision
+from remit.domain.restore import Restored
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
+from remit.domain.status import StatusEntry
+from remit.domain.stream import Stream
 from remit.domain.task import Task, TaskState
+
+from . import row_body
 
 _encode = msgspec.json.Encoder().encode
 
@@ -99,6 +103,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(CatalogueFiles, "catalogue_files", {}, _never),
     Kind(CatalogueHead, "catalogue_head", {}, _never),
     Kind(Frozen, "frozen", {}, _never),
+    Kind(Restored, "restored", {}, _never),
     Kind(Identity, "identities", {"agent": lambda r: r.agent}, _never),
     Kind(JoinToken, "join_tokens", {"agent": lambda r: r.agent}, _never),
     Kind(AccessKey, "access_keys", {"name": lambda r: r.name, "kind": lambda r: r.kind.value}, _never),
@@ -132,10 +137,15 @@ KINDS: tuple[Kind, ...] = (
             "purpose": lambda r: r.purpose,
             "parent": lambda r: r.parent,
             "home": lambda r: r.home,
+            "initiator": lambda r: str(r.initiator),
         },
         _task_due,
     ),
     Kind(Branch, "branches", {}, _never),
+    Kind(Posture, "postures", {}, lambda r: r.due),
+    Kind(Departure, "departures", {}, _never),
+    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
+    Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,
         "approvals",
@@ -171,6 +181,7 @@ KINDS: tuple[Kind, ...] = (
         },
         _lease_due,
     ),
+    Kind(StatusEntry, "status_entries", {"list": lambda r: str(r.list)}, _never),
     Kind(IssuerOutage, "issuer_outages", {}, _never),
     Kind(Connection, "connections", {"state": lambda r: r.state.value}, lambda r: r.due, withheld=True),
     Kind(
@@ -188,6 +199,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
     Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
+    Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
+    Kind(Stream, "streams", {"state": lambda r: r.state.value}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
@@ -246,7 +259,7 @@ def encode(change: Change) -> EncodedChange:
 def _encode_put(row: Row, expected: int) -> EncodedPut:
     kind = KIND_OF[type(row)]
     columns = tuple(column(row) for column in kind.columns.values())
-    return EncodedPut(kind, row.key, expected, row.version, _encode(row), columns, kind.due(row))
+    return EncodedPut(kind, row.key, expected, row.version, row_body.encode(row), columns, kind.due(row))
 
 
 def body(row: Row) -> bytes:
@@ -270,53 +283,3 @@ def unpack(packed: bytes) -> list[bytes]:
         bodies.append(packed[at + 4 : end])
         at = end
     return bodies
-
-
-def decode(kind: type[R], body: bytes) -> R:
-    """Rebuild a row from its body. Missing fields take their defaults, so older bodies stay readable."""
-    row: R = _decoder(kind)(msgspec.json.decode(body))
-    return row
-
-
-def row(kind: type[R], value: Any) -> R:
-    """Rebuild a row from its body as it stands within other JSON; a flaw is whatever its parts raise."""
-    return decode(kind, _encode(value))
-
-
-_DECODERS: dict[Any, Callable[[Any], Any]] = {}
-
-
-def _decoder(hint: Any) -> Callable[[Any], Any]:
-    found = _DECODERS.get(hint)
-    if found is None:
-        found = _DECODERS[hint] = _build_decoder(hint)
-    return found
-
-
-def _build_decoder(hint: Any) -> Callable[[Any], Any]:
-    origin, args = get_origin(hint), get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _dataclass_decoder(hint)
-    if isinstance(hint, type) and issubclass(hint, Enum | Decimal):
-        return hint
-    if hint is bytes:
-        return b64decode
-    if origin is tuple:
-        if len(args) == 2 and args[1] is Ellipsis:
-            each = _decoder(args[0])
-            return lambda value: tuple(map(each, value))
-        parts = [_decoder(arg) for arg in args]
-        return lambda value: tuple(part(v) for part, v in zip(parts, value, strict=True))
-    if origin is frozenset:
-        member = _decoder(args[0])
-        return lambda value: frozenset(map(member, value))
-    if origin in (typing.Union, types.UnionType) and all(map(dataclasses.is_dataclass, args)):
-        by_fields = {frozenset(f.name for f in dataclasses.fields(arg)): _decoder(arg) for arg in args}
-        return lambda value: by_fields[frozenset(value)](value)
-    return lambda value: value
-
-
-def _dataclass_decoder(cls: type[Any]) -> Callable[[Any], Any]:
-    hints = get_type_hints(cls)
-    fields = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(cls)}
-    return lambda value: cls(**{name: fields[name](part) for name, part in value.items()})

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from . import token_status_list
 from .claims import check_audience, check_issuer, check_lifetime, instant, text
 from .jwk import PublicKey
 from .jws import SigningKey, bad, peek, sign, verify
@@ -18,6 +19,7 @@ class AccessToken:
     """Times in ms. `task` is the `txn` claim, empty for a token that only says who an agent is.
 
     `actor` is the chain as nested `act` (RFC 8693 section 4.1), outermost first: history, never authority.
+    `status` is its place in a status list (`list/index`); who gets it looks there, and we never do.
     """
 
     issuer: str
@@ -32,6 +34,7 @@ class AccessToken:
     scope: str = ""
     details: tuple[Mapping[str, Any], ...] = ()
     actor: tuple[str, ...] = ()
+    status: str = ""
 
 
 def claimed_key(token: str) -> str:
@@ -60,6 +63,8 @@ def encode(token: AccessToken, key: SigningKey) -> str:
         claims["authorization_details"] = list(token.details)
     if token.actor:
         claims["act"] = nested(token.actor)
+    if token.status:
+        claims["status"] = token_status_list.claim(token.issuer, token.status)
     return sign(msgspec.json.encode(claims), typ="at+jwt", key=key)
 
 

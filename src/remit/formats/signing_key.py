@@ -32,6 +32,7 @@ ALGORITHMS: Mapping[str, str] = {
     "x509": "ES256",
     "ssh": "ES256",
     "client": "ES256",
+    "signal": "RS256",
 }
 
 # RFC 6979: the same key and data give the same signature, so replicas publish the same certificates, byte for byte.

@@ -14,6 +14,7 @@ import msgspec
 from remit.domain.errors import BadToken
 from remit.domain.transaction import LONGEST_PATH, Transaction
 
+from . import token_status_list
 from .claims import check_audience, check_issuer, check_lifetime, instant, text
 from .jwk import PublicKey
 from .jws import SigningKey, bad, peek, sign, verify
@@ -60,6 +61,8 @@ def encode(found: Transaction, issuer: str, key: SigningKey) -> str:
             },
         },
     }
+    if found.status:
+        claims["status"] = token_status_list.claim(issuer, found.status)
     if found.context:
         claims["rctx"] = dict(found.context)
     return sign(msgspec.json.encode(claims), typ=TYP, key=key)

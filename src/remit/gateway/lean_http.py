@@ -118,12 +118,18 @@ class LeanHttp:
         return answer
 
     async def request(
-        self, method: str, target: str, body: bytes = b"", media: str = "", patience: float = 5.0
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        media: str = "",
+        patience: float = 5.0,
+        more: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         """(status, body), all of it within `patience`."""
         found = bytearray()
         async with asyncio.timeout(patience + CONNECT):
-            headers = [("Content-Type", media)] if media else []
+            headers = [*([("Content-Type", media)] if media else []), *(more or {}).items()]
             answer = await self.send(method, target, headers, body, patience)
             try:
                 async for chunk in answer.chunks(patience):

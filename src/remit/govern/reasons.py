@@ -8,13 +8,18 @@ from remit.domain.decision import Reason
 
 REASONS: Mapping[Reason, str] = {
     Reason.AGENT_UNKNOWN: "The agent is not in the catalogue. Add agents/NAME.toml and `remit apply`.",
-    Reason.AGENT_FROZEN: "The agent, its purpose, its owner's estate or everything was stopped. `remit frozen`.",
+    Reason.AGENT_FROZEN: "The agent, its purpose, a tool or secret of it, its owner's estate or all was stopped. "
+    "`remit frozen`.",
+    Reason.ENVIRONMENT_FROZEN: "Nothing may be changed there now, and no credential for it is given. `remit frozen`.",
     Reason.IDENTITY_STALE: "Its proof of identity expired or is older than the purpose allows. Attest again.",
     Reason.TASK_NOT_OPEN: "The task was closed, revoked or has expired. Propose a new one.",
     Reason.TASK_EXPIRED: "The task's deadline has passed. Propose a new one.",
     Reason.NOT_ITS_AGENT: "The token belongs to another agent.",
     Reason.PURPOSE_SUPERSEDED: "The purpose changed after the task was proposed. Propose it again.",
     Reason.OUT_OF_SCOPE: "The purpose does not grant this tool, resource or value. Ask the purpose's owner.",
+    Reason.INITIATOR_LEFT: "Whoever began it is here no more. Somebody else has to ask for it.",
+    Reason.POSTURE_UNMET: "What the purpose needs to be known of the agent is not. Have it assessed: `remit posture`.",
+    Reason.OUT_OF_HOURS: "The purpose runs at other hours. Propose the task when it opens.",
     Reason.TOOL_UNKNOWN: "Nobody reviewed such a tool. Add tools/NAME.toml and `remit apply`.",
     Reason.TOOL_CHANGED: "The tool's description is not the reviewed one. Review it and pin it again.",
     Reason.BAD_ARGUMENTS: "The arguments do not fit the tool's reviewed schema.",

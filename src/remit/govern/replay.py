@@ -174,7 +174,7 @@ class _Again:
         shown = await self._shown(decided)
         resource = shown.shown.resource if shown else ""
         arguments = json.loads(shown.shown.arguments) if shown else {}
-        made = facts.of_call(*seen, above.judged(task), tool, resource, arguments, NOTHING_TRACED, entry.at)
+        made = facts.of_call(*seen, above.judged(task), tool, resource, arguments, NOTHING_TRACED, entry.at, ())
         origins = {came.argument: came.origin for came in shown.shown.origins} if shown else {}
         origins = {name: origin for name, origin in origins.items() if name in tool.decisive()}
         moment = {**made.context, **_moment(decided)}

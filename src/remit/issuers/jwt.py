@@ -1,7 +1,8 @@
 """JWT access tokens for other resource servers (RFC 9068), bound to the task's key (RFC 9449).
 
 A signed token cannot be taken back from whoever only reads it: `kill` has nothing upstream to do. It is refused
-from the moment its lease is ending by everybody who introspects (RFC 7662), and by everybody at its `exp`.
+from the moment its lease is ending by everybody who introspects (RFC 7662), seconds later by everybody who looks it up
+in its status list, and by everybody at its `exp`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class JwtIssuer:
             scope=" ".join(str(s) for s in scope) if isinstance(scope, list | tuple) else "",
             details=({"type": task.purpose, "task": task.id},),
             actor=tuple(hop.agent for hop in reversed(task.chain.hops)),
+            status=lease.status,
         )
         kid = self._tools.signer.signing("token")
         key = SigningKey(kid, "ES256", lambda data: self._tools.signer.sign("token", data, kid).value)

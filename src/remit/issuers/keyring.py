@@ -11,7 +11,7 @@ from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Conflict, StoreUnavailable
-from remit.domain.keys import KeyState, KeyTurn, SigningKey, in_state
+from remit.domain.keys import WHEN_NEEDED, KeyState, KeyTurn, SigningKey, in_state
 from remit.formats import sealed, signing_key
 from remit.formats.signing_key import ALGORITHMS
 from remit.ports import Signature, Store
@@ -25,6 +25,11 @@ class RootSealer:
     def __init__(self, root_key: bytes, previous: bytes = b"") -> None:
         self._root_key = root_key
         self._previous = previous
+
+    @property
+    def replacing(self) -> bool:
+        """See `ports.Sealer`."""
+        return bool(self._previous)
 
     def seal(self, plaintext: bytes, context: bytes) -> str:
         """See `ports.Sealer`."""
@@ -69,7 +74,7 @@ class Keyring:
         """Read the keys, making the first of each use."""
         keyring = cls(store, sealer, uses)
         for use in uses:
-            if not await store.find(SigningKey, {"use": use}, limit=1):
+            if use not in WHEN_NEEDED and not await store.find(SigningKey, {"use": use}, limit=1):
                 await _first(store, sealer, use, now)
         await keyring.refresh()
         return keyring
@@ -111,15 +116,17 @@ class Keyring:
         rows: list[SigningKey] = []
         while page := await self._store.find(SigningKey, {}, after=rows[-1].key if rows else "", limit=1000):
             rows += page
-        rings = {use: self._ring([row for row in rows if row.use == use]) for use in self._uses}
+        rings = {use: self._ring(use, [row for row in rows if row.use == use]) for use in self._uses}
         # What is unchanged stays the same object: who derived something from it can tell.
         self._rings = {use: old if (old := self._rings.get(use)) == ring else ring for use, ring in rings.items()}
         self._opened = {kid: key for ring in self._rings.values() for kid, key in ring.keys.items()}
 
-    def _ring(self, rows: Sequence[SigningKey]) -> _Ring:
+    def _ring(self, use: str, rows: Sequence[SigningKey]) -> _Ring:
         published = sorted((row for row in rows if row.published), key=lambda row: (-row.created_at, row.kid))
         keys = {row.kid: self._opened.get(row.kid) or self._unsealed(row) for row in published}
         current = in_state(published, KeyState.CURRENT)
+        if current is None and not published and use in WHEN_NEEDED:
+            return _Ring({}, (), "")
         if current is None:
             raise StoreUnavailable("There is no key to sign with.", inside=f"{len(rows)} rows, none current")
         public = tuple({**key.public.jwk, "kid": kid, "alg": key.algorithm, "use": "sig"} for kid, key in keys.items())

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,20 @@ class OpenBaoIssuer:
         status, _ = await self._ask("PUT", "sys/leases/lookup", {"lease_id": lease_id})
         return status == 200
 
+    async def listed(self) -> Sequence[str]:
+        """See `ports.Lists`."""
+        return sorted({of for of in (await self._looked_up()).values() if of})
+
+    def name(self, lease: Lease) -> str:
+        """See `ports.Lists`."""
+        return lease.handle
+
     async def _accessors(self, handle: str) -> list[str]:
-        """Tokens whose metadata names this handle: the way back after a crash.
+        """Tokens whose metadata names this handle: the way back after a crash."""
+        return [accessor for accessor, of in (await self._looked_up()).items() if of == handle]
+
+    async def _looked_up(self) -> Mapping[str, str]:
+        """The accessor of each token, and the handle that its metadata names, or "".
 
         What was looked up once is remembered, so that each attempt goes on where the last ran out of time, however
         many tokens there are, and many attempts at once look each up once.
@@ -153,7 +165,7 @@ class OpenBaoIssuer:
         async with self._looking:
             status, body = await self._ask("LIST", "auth/token/accessors", None)
             if status == 404:
-                return []
+                return {}
             data = answer_of(body).get("data") if status == 200 else None
             keys = data.get("keys") if isinstance(data, Mapping) else None
             if not isinstance(keys, list) or len(keys) > _ACCESSORS:
@@ -168,7 +180,7 @@ class OpenBaoIssuer:
                     self._handles[accessor] = str(meta.get("remit_lease", "")) if isinstance(meta, Mapping) else ""
                 elif status not in (403, 404):
                     raise unavailable(f"a token cannot be looked up: {status}")
-            return [accessor for accessor, of in self._handles.items() if of == handle]
+            return self._handles
 
     async def _ask(self, method: str, path: str, body: Any, token: str = "") -> tuple[int, bytes]:
         header = {"X-Vault-Token": token or await self._own(), "X-Vault-Request": "true"}

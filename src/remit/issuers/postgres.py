@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,6 +40,8 @@ _TURNS = 8
 # It is also how far the two clocks may be apart.
 _MARGIN = 5_000
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = $1"
+_OURS = """SELECT rolname FROM pg_roles WHERE rolname ~ '^remit_[0-9a-f]{32}$' AND
+ (pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') OR current_setting('server_version_num')::int < 160000)"""
 _HIDDEN = """SELECT pid FROM pg_locks WHERE locktype = 'virtualxid' AND pid NOT IN
  (SELECT pid FROM pg_stat_activity WHERE usesysid IS NOT NULL OR backend_type <> 'client backend')"""
 # What runs as the admin finds only PostgreSQL's own functions and operators, not a task's.
@@ -107,6 +109,15 @@ class PostgresIssuer:
                 # Of a role that another replica drops meanwhile we are no member any more, or it is not there.
                 if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
                     raise
+
+    async def listed(self) -> Sequence[str]:
+        """Roles that we named and this admin may drop: one of another admin is another estate's (PostgreSQL 16)."""
+        async with self._admin() as connection:
+            return [row["rolname"] for row in await connection.fetch(_OURS)]
+
+    def name(self, lease: Lease) -> str:
+        """See `ports.Lists`."""
+        return lease.handle
 
     async def close(self) -> None:
         """Close the admin connections."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
@@ -45,6 +45,7 @@ zmscore zpopmax zpopmin zrandmember zrange zrangebylex zrangebyscore zrangestore
 zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore zunion zunionstore"""
 COMMANDS = frozenset(_COMMANDS.split())
 _OPTIONS: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5, "max_connections": 16}
+_OURS = re.compile(r"remit_[0-9a-f]{32}\Z")
 _HANDLE = re.compile(r"remit_[a-z0-9_]{1,57}\Z")
 _HOLE = re.compile(r"\{[a-z_][a-z0-9_]*\}\Z")
 _SPECIAL = re.compile(r"([\\*?\[\]^-])")
@@ -119,6 +120,16 @@ class RedisIssuer:
                     raise
                 await asyncio.sleep(0.02)
         raise IssuerUnavailable("Sessions of the task do not end.", inside=user)
+
+    async def listed(self) -> Sequence[str]:
+        """See `ports.Lists`."""
+        async with self._admin() as client:
+            users = await client.execute_command("ACL", "USERS")
+        return [name for user in users if _OURS.match(name := user if isinstance(user, str) else user.decode())]
+
+    def name(self, lease: Lease) -> str:
+        """See `ports.Lists`."""
+        return lease.handle
 
     async def close(self) -> None:
         """Close the admin connections."""

@@ -24,7 +24,7 @@ from remit.domain.tool import Tool
 
 from . import model
 from .reading import PolicyInfo, default_policy, read
-from .slices import Bounded, Path, Slice, Slices
+from .slices import Bounded, Path, Slice, Slices, context_reads
 
 _MEMO = 65_536
 _OF_THE_CALL = {(), ("arguments",), ("origins",), ("resource",)}
@@ -52,7 +52,7 @@ class Explanation:
 
 
 class Bundle:
-    """Immutable once compiled; `revision` names exactly these texts and this schema."""
+    """Immutable once compiled. `revision` names exactly these texts and this schema; `asks_posture`: a policy does."""
 
     def __init__(self, policies: tuple[PolicyInfo, ...], schema: str, tools: Mapping[str, Tool], revision: str) -> None:
         self.policies = policies
@@ -61,6 +61,9 @@ class Bundle:
         self._schema = cedarpy.Schema.from_str(schema)
         self._arguments = {name: model.arguments_of(tool) for name, tool in tools.items()}
         self._slices = Slices(policies)
+        self.asks_posture = any(
+            path[:1] in ((), ("posture",)) for info in policies for path in context_reads(info.body)
+        )
         self._by_id = {info.id: info for info in policies}
         self._memo: Bounded[tuple[Any, ...], Decision] = Bounded(_MEMO)
         self._entities: Bounded[tuple[Any, ...], cedarpy.Entities] = Bounded(_MEMO)

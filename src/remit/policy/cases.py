@@ -149,10 +149,13 @@ def facts_of(entry: Mapping[str, Any], tools: Mapping[str, Tool]) -> Facts:
         "expected": True,
         "repeats": 0,
         "profile": Profile.BY_TIER.of(Tier(tier)).value if tier in {t.value for t in Tier} else "",
+        "posture": (),
         "hour": 12,
         "weekday": 2,
         **entry.get("context", {}),
     }
+    if isinstance(context["posture"], list):
+        context["posture"] = tuple(context["posture"])
     attributes |= entry.get("attributes", {})
     agent = entry.get("agent", "agent")
     return Facts(agent, tier, owner, purpose, action, kind, resource, attributes, context, arguments)

@@ -35,6 +35,7 @@ MOMENT: Mapping[str, type] = {
     "expected": bool,
     "repeats": int,
     "profile": str,
+    "posture": tuple,
     "hour": int,
     "weekday": int,
 }
@@ -156,6 +157,8 @@ def checked(values: Mapping[str, Any], types: Mapping[str, type]) -> None:
     for name, kind in types.items():
         if type(values[name]) is not kind:
             raise Unfit(f"fact {name} is not {kind.__name__}")
+        if kind is tuple and not all(type(one) is str for one in values[name]):
+            raise Unfit(f"fact {name} is not texts")
 
 
 def converted(facts: Facts, arguments: Mapping[str, Argument]) -> dict[str, Any]:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from .env import Env, InForce, compiled
 from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
-from .issuer import Answer, Ask, Connector, Issuer, Renew
+from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
-from .wakes import LOOK_ANYWAY, Wake, Wakes, looked
-from .world import Attestor, Authorization, Backchannel, IdentityProviders, NoBackchannel, NoNotifier, Notifier
+from .turns import Turns
+from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
+from .world import (
+    Attestor,
+    Authorization,
+    Backchannel,
+    IdentityProviders,
+    NoBackchannel,
+    NoNotifier,
+    NoSignals,
+    Notifier,
+    Signals,
+)
 
 __all__ = [
     "LOOK_ANYWAY",
@@ -28,21 +39,26 @@ __all__ = [
     "IdentityProviders",
     "InForce",
     "Issuer",
+    "Lists",
     "LogIndex",
     "LogReader",
     "LogWriter",
     "NoBackchannel",
     "NoNotifier",
+    "NoSignals",
     "Notifier",
     "Reader",
     "Renew",
     "Reported",
     "Sealer",
+    "Signals",
     "Signature",
     "Signer",
     "Store",
+    "Turns",
     "Wake",
     "Wakes",
     "compiled",
     "looked",
+    "wakes_of",
 ]

@@ -8,14 +8,20 @@ from functools import lru_cache
 
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
-from remit.domain.chain import Hop
-from remit.domain.errors import Busy, SeatLost, StoreUnavailable
+from remit.domain.chain import Hop, PrincipalKind
+from remit.domain.context import Context
+from remit.domain.departure import Departure
+from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
 from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
+from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
+from remit.domain.posture import Posture
+from remit.domain.redecision import Redecision
+from remit.domain.secret import SealedSecret, current
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
@@ -26,7 +32,7 @@ from remit.policy import Bundle, compile_bundle
 from .issuer import Issuer
 from .keys import Sealer, Signer
 from .store import Store
-from .world import Attestor, Backchannel, NoBackchannel, NoNotifier, Notifier
+from .world import Attestor, Backchannel, NoBackchannel, NoNotifier, NoSignals, Notifier, Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,16 @@ class Env:
     rotation: Rotation = field(default_factory=Rotation)
     notifier: Notifier = field(default_factory=NoNotifier)
     backchannel: Backchannel = field(default_factory=NoBackchannel)
+    signals: Signals = field(default_factory=NoSignals)
     place: str = ""
     age: Callable[[], int] = lambda: 0
+
+    async def unsealed(self, name: str, now: int) -> str:
+        """What is sealed under this name now; `Unavailable` when nothing is."""
+        found = current(await self.store.find(SealedSecret, {"name": name, "state": "active"}, limit=1000), now)
+        if found is None:
+            raise Unavailable("Something is not set up.", inside=f"nothing is sealed as {name}")
+        return self.sealer.unseal(found.envelope, found.context).decode()
 
     async def above(self, hops: Sequence[Hop]) -> Above:
         """The tasks of these hops, which are above some other, and all that is frozen."""
@@ -82,6 +96,29 @@ class Env:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
             links.append(Link(task, branch))
         return Above(tuple(links), await self.frozen())
+
+    async def context(self, task: Task, above: Above | None = None) -> Context:
+        """What this task is asked for in, or open in, now; `above`, where it was read already."""
+        identity = await self.store.get(Identity, task.jkt)
+        above, by = above or await self.above(task.chain.hops[:-1]), task.initiator
+        departure = await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
+        return Context(identity, above, departure, await self.posture(task.agent))
+
+    async def posture(self, agent: str) -> Posture:
+        """What is known of this agent's surroundings."""
+        return await self.store.get(Posture, agent) or Posture(agent)
+
+    async def departure(self, person: str) -> Departure:
+        """Whether this person has left."""
+        return await self.store.get(Departure, person) or Departure(person)
+
+    async def left(self, change: Redecision) -> int:
+        """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""
+        found = 0
+        for column, value in change.places[change.place :]:
+            where = {"state": "open", column: value}
+            found += sum((await self.store.tally(Task, where, "state", limit=100_000)).values())
+        return found
 
     async def frozen(self) -> Frozen:
         """Everything that is frozen now; a change that relies on it checks it."""

@@ -37,6 +37,19 @@ class Issuer(Protocol):
         ...
 
 
+@runtime_checkable
+class Lists(Protocol):
+    """An issuer whose system can say what it has minted: how credentials without a lease are found (law 5)."""
+
+    async def listed(self) -> Sequence[str]:
+        """What is there now that Remit named, and its own account there may kill; or `IssuerUnavailable`."""
+        ...
+
+    def name(self, lease: Lease) -> str:
+        """What this lease's credential is called there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an address answered; header names are in lower case."""

@@ -39,6 +39,11 @@ class Signer(Protocol):
 class Sealer(Protocol):
     """Envelope encryption under the root key; `context` binds a sealed value to its row."""
 
+    @property
+    def replacing(self) -> bool:
+        """Whether a previous root key is still at hand."""
+        ...
+
     def seal(self, plaintext: bytes, context: bytes) -> str: ...
 
     def unseal(self, envelope: str, context: bytes) -> bytes: ...

@@ -71,13 +71,13 @@ class LogReader(Protocol):
         """Leaf bytes of indices start … end-1, shorter only at the end of the log."""
         ...
 
-
-class LogWriter(Protocol):
-    """What the sequencer alone may do."""
-
     async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
         """Committed events that have no place in the log yet: (event number, leaf bytes), in a stable order."""
         ...
+
+
+class LogWriter(Protocol):
+    """What the sequencer alone may do."""
 
     async def append(self, extension: Appended) -> None:
         """Extend the log by one checkpoint; raises `Conflict` if its size is no longer `extension.first`."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from enum import Enum
 from typing import Protocol
+
+from remit.domain.events import URGENT
 
 LOOK_ANYWAY = 1.0  # seconds; a wake may be lost, so nobody waits for one longer than this
 
@@ -16,6 +19,7 @@ class Wake(Enum):
     URGENT = "urgent"  # an event of `domain.events.URGENT` was committed, and has no place in the log yet
     SEQUENCED = "sequenced"  # the log has grown
     NUDGED = "nudged"  # there is something for the reconcilers
+    KEYS = "keys"  # a signing key was made, took over, or is no more
     TURN = "turn"  # somebody gave a turn back
 
 
@@ -35,6 +39,18 @@ class Wakes(Protocol):
     def wake(self, *kinds: Wake) -> None:
         """Wake whoever listens: in this process at once, in the others within milliseconds. Never waits or fails."""
         ...
+
+
+def wakes_of(events: Iterable[str]) -> tuple[Wake, ...]:
+    """What the store wakes for after it committed these events, by their names."""
+    return tuple({wake for event in events for wake in _BY_EVENT.get(event, ())})
+
+
+_BY_EVENT = {
+    **dict.fromkeys(URGENT, (Wake.URGENT,)),
+    **dict.fromkeys(("SigningKeyCreated", "SigningKeyPromoted", "SigningKeyRetired"), (Wake.KEYS,)),
+    "SigningKeyReplaced": (Wake.URGENT, Wake.KEYS),
+}
 
 
 async def looked(woken: asyncio.Event, seconds: float = LOOK_ANYWAY) -> None:

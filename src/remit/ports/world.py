@@ -10,11 +10,14 @@ from remit.domain.errors import Unavailable
 from remit.domain.flow import Json
 from remit.domain.identity import Attestation, Attester, Federation, TrustDomain
 from remit.domain.session import Provider
+from remit.domain.signal import SecurityEvent, Transmitter
 from remit.formats import ciba
 from remit.formats.aws_caller import Checked
 from remit.formats.client_attestation import VerifiedAttestation
 from remit.formats.client_id_metadata import ClientDocument
 from remit.formats.spiffe import TrustBundle
+
+from .issuer import Answer
 
 
 class Attestor(Protocol):
@@ -78,6 +81,30 @@ class Backchannel(Protocol):
     async def poll(self, provider: Provider, auth_req_id: str, since: int, now: int) -> ciba.Outcome | ciba.Said:
         """What came of it; `BadToken` for an ID token that does not verify or is not of this request since then."""
         ...
+
+
+class Signals(Protocol):
+    """Shared Signals over the network: what transmitters say, and what is said to receivers."""
+
+    async def heard(self, by: Transmitter, text: str, now: int) -> SecurityEvent:
+        """The event this text is, if it is this transmitter's and for us; `BadSignal`, or `Unavailable` keys."""
+        ...
+
+    async def post(self, url: str, media: str, content: bytes, authorization: str, *, allow_private: bool) -> Answer:
+        """One guarded request; whatever was answered, or `AddressRefused`."""
+        ...
+
+
+class NoSignals:
+    """What there is where nobody is heard."""
+
+    async def heard(self, by: Transmitter, text: str, now: int) -> SecurityEvent:
+        """See `Signals`."""
+        raise Unavailable("Nobody is heard here.")
+
+    async def post(self, url: str, media: str, content: bytes, authorization: str, *, allow_private: bool) -> Answer:
+        """See `Signals`."""
+        raise Unavailable("Nobody is heard here.")
 
 
 class NoBackchannel:

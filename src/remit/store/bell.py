@@ -1,4 +1,4 @@
-"""Wakes within one process; see `ports.Wakes`."""
+"""Wakes and turns where there is one process; see `ports.Wakes` and `ports.Turns`."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ class Bell:
         for by, event in self._listening:
             if not by.isdisjoint(kinds):
                 event.set()
+
+    async def take_turn(self, name: str, holder: str, ms: int) -> int:
+        """See `ports.Turns`. There is one process, so it is always its turn."""
+        return 1
+
+    async def give_turn(self, name: str, holder: str) -> None:
+        """See `ports.Turns`."""

@@ -48,7 +48,7 @@ class PostgresEdges:
     """For any number of writers."""
 
     _pool: Any
-    _ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+    _ask: Any
 
     async def saw(self, found: Sequence[EdgeSeen]) -> None:
         """See `ports.Edges`."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
 from remit.domain.estate import EdgeSeen
-from remit.domain.events import URGENT
-from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, decode, encode, pack
-from remit.ports import Appended, Wake
+from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
+from remit.formats.row_body import decode
+from remit.ports import Appended, Wake, wakes_of
 
 from .bell import Bell
 
@@ -71,8 +71,7 @@ class MemoryStore(Bell):
         for put in encoded.puts:
             self._rows[(put.kind.table, put.key)] = put
         self._events.append((encoded.leaf, pack([put.told for put in encoded.puts])))
-        if encoded.event in URGENT:
-            self.wake(Wake.URGENT)
+        self.wake(*wakes_of([encoded.event]))
         return len(self._events)
 
     async def spend(self, token: str, until: int) -> bool:

@@ -8,9 +8,9 @@ batch that loses such a race is taken back and its changes are tried one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
@@ -18,27 +18,25 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
-from remit.ports import Appended, Wake
+from remit.ports import wakes_of
 
-from .bell import Bell
 from .edges import PostgresEdges
 from .migrate import migrate
+from .observed import unobserved, watched
 from .postgres_batch import LostRace, apply
-from .postgres_post import Post
+from .postgres_log import LOST, PostgresLog, unavailable
 from .row_cache import RowCache
-from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
+from .tables import RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
 _SQL: Mapping[str, RowSql] = {kind.table: row_sql(kind, _DIALECT) for kind in KINDS}
-_PLACES = PlacesSql(_DIALECT)
 _BATCH = 256
+# A process that is paused, or cut off, in the middle of a transaction keeps its locks no longer than that (ms).
+_SESSION = {"application_name": "remit", "idle_in_transaction_session_timeout": "2000"}
 _BEHIND = 120_000  # ms: by so much may the clock of a process be behind and still take nothing twice
 _MIGRATION_LOCK = 0x52454D4954
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,14 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore(PostgresEdges, Bell):
+class PostgresStore(PostgresEdges, PostgresLog):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any, dsn: str) -> None:
-        super().__init__()
-        self._pool = pool
-        self._post = Post(dsn, lambda kinds: super(PostgresStore, self).wake(*kinds))
+        super().__init__(pool, dsn)
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.observed = unobserved
         self._queue: asyncio.Queue[_Waiter | None] = asyncio.Queue()
         self._committer = asyncio.create_task(self._run())
 
@@ -64,8 +61,10 @@ class PostgresStore(PostgresEdges, Bell):
         """Migrate when needed, under a lock, and connect."""
         try:
             await _migrate(dsn)
-            pool = await asyncpg.create_pool(dsn, min_size=1, max_size=10, timeout=5, command_timeout=15)
-        except (*_LOST, sa.exc.SQLAlchemyError) as failure:
+            pool = await asyncpg.create_pool(
+                dsn, min_size=1, max_size=10, timeout=5, command_timeout=15, server_settings=_SESSION
+            )
+        except (*LOST, sa.exc.SQLAlchemyError) as failure:
             step = "Is it running, and is --database right?"
             raise StoreUnavailable("PostgreSQL cannot be opened.", next_step=step, inside=str(failure)) from failure
         return cls(pool, dsn)
@@ -76,11 +75,6 @@ class PostgresStore(PostgresEdges, Bell):
         await self._committer
         await self._post.close()
         await self._pool.close()
-
-    def wake(self, *kinds: Wake) -> None:
-        """See `ports.Wakes`."""
-        super().wake(*kinds)
-        self._post.send(kinds)
 
     # --- reading ---
 
@@ -111,12 +105,6 @@ class PostgresStore(PostgresEdges, Bell):
         rows = await self._ask(lambda: self._pool.fetch(_SQL[table].due, now, min(limit, 1000)))
         return [self._cache.decoded(kind, table, row[0], row[1]) for row in rows]
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await call()
-        except _LOST as failure:
-            raise _unavailable(failure) from failure
-
     # --- writing ---
 
     async def commit(self, change: Change) -> int:
@@ -124,8 +112,9 @@ class PostgresStore(PostgresEdges, Bell):
         if self._committer.done():
             raise StoreUnavailable("The store is closed.")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiter(encode(change), future))
-        return await future
+        with watched(self.observed):
+            self._queue.put_nowait(_Waiter(encode(change), future))
+            return await future
 
     async def spend(self, token: str, until: int) -> bool:
         """See `ports.Store`."""
@@ -166,10 +155,9 @@ class PostgresStore(PostgresEdges, Bell):
                     await self._commit_batch([waiter])
                 return
         except Exception as failure:
-            results = [_unavailable(failure)] * len(waiters)
+            results = [unavailable(failure)] * len(waiters)
         done = [waiter for waiter, result in zip(waiters, results, strict=True) if isinstance(result, int)]
-        if any(waiter.encoded.event in URGENT for waiter in done):
-            self.wake(Wake.URGENT)
+        self.wake(*wakes_of(waiter.encoded.event for waiter in done))
         for waiter, result in zip(waiters, results, strict=True):
             if waiter.future.done():
                 continue
@@ -187,98 +175,6 @@ class PostgresStore(PostgresEdges, Bell):
                 if last:
                     raise
         raise AssertionError("unreachable")  # pragma: no cover
-
-    # --- the log ---
-
-    async def head(self) -> tuple[int, str]:
-        """See `ports.LogReader`."""
-        row = await self._ask(lambda: self._pool.fetchrow("SELECT size, note FROM log_head WHERE id = 1"))
-        return (row[0], row[1]) if row else (0, "")
-
-    async def tile(self, level: int, index: int) -> bytes:
-        """See `ports.LogReader`."""
-        sql = "SELECT hashes FROM tiles WHERE level = $1 AND position = $2"
-        row = await self._ask(lambda: self._pool.fetchrow(sql, level, index))
-        return bytes(row[0]) if row else b""
-
-    async def entries(self, start: int, end: int) -> Sequence[bytes]:
-        """See `ports.LogReader`."""
-        sql = "SELECT leaf FROM events WHERE log_index >= $1 AND log_index < $2 ORDER BY log_index"
-        return [row[0] for row in await self._ask(lambda: self._pool.fetch(sql, start, end))]
-
-    async def unsequenced(self, limit: int) -> Sequence[tuple[int, bytes]]:
-        """See `ports.LogWriter`."""
-        sql = "SELECT number, leaf FROM events WHERE log_index IS NULL ORDER BY number LIMIT $1"
-        return [(row[0], row[1]) for row in await self._ask(lambda: self._pool.fetch(sql, limit))]
-
-    async def append(self, extension: Appended) -> None:
-        """See `ports.LogWriter`."""
-        await self._ask(lambda: self._append(extension))
-        self.wake(Wake.SEQUENCED)
-
-    async def _append(self, extension: Appended) -> None:
-        async with self._pool.acquire(timeout=5) as connection, connection.transaction():
-            await connection.execute("INSERT INTO log_head (id, size, note) VALUES (1, 0, '') ON CONFLICT DO NOTHING")
-            size = await connection.fetchval("SELECT size FROM log_head WHERE id = 1 FOR UPDATE")
-            if size != extension.first:
-                raise Conflict("The log has moved on.")
-            places = list(range(extension.first, extension.first + len(extension.events)))
-            done = await connection.execute(
-                "UPDATE events SET log_index = p.place FROM unnest($1::bigint[], $2::bigint[]) AS p(number, place)"
-                " WHERE events.number = p.number AND events.log_index IS NULL",
-                list(extension.events),
-                places,
-            )
-            if done != f"UPDATE {len(places)}":
-                raise Conflict("Another sequencer was faster.")
-            tiles = [(level, index, hashes) for (level, index), hashes in extension.tiles.items()]
-            await connection.executemany(
-                "INSERT INTO tiles (level, position, hashes) VALUES ($1, $2, $3)"
-                " ON CONFLICT (level, position) DO UPDATE SET hashes = excluded.hashes",
-                tiles,
-            )
-            sql = "UPDATE log_head SET size = $1, note = $2 WHERE id = 1"
-            await connection.execute(sql, extension.size, extension.note)
-
-    async def indexed(self) -> int:
-        """See `ports.LogIndex`."""
-        row = await self._ask(lambda: self._pool.fetchrow("SELECT size FROM log_indexed WHERE id = 1"))
-        return int(row[0]) if row else 0
-
-    async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
-        """See `ports.LogIndex`."""
-        await self._ask(lambda: self._index(first, words))
-
-    async def _index(self, first: int, words: Sequence[Sequence[int]]) -> None:
-        async with self._pool.acquire(timeout=5) as connection, connection.transaction():
-            await connection.execute("INSERT INTO log_indexed (id, size) VALUES (1, 0) ON CONFLICT DO NOTHING")
-            if await connection.fetchval("SELECT size FROM log_indexed WHERE id = 1 FOR UPDATE") != first:
-                raise Conflict("The index has moved on.")
-            rows = [(word, first + i) for i, found in enumerate(words) for word in found]
-            await connection.execute(
-                "INSERT INTO log_words (word, place) SELECT * FROM unnest($1::bigint[], $2::bigint[])"
-                " ON CONFLICT DO NOTHING",
-                [word for word, _ in rows],
-                [place for _, place in rows],
-            )
-            await connection.execute("UPDATE log_indexed SET size = $1 WHERE id = 1", first + len(words))
-
-    async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
-        """See `ports.LogIndex`."""
-        return await self._ask(lambda: self._places(words, before, limit))
-
-    async def _places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
-        async with self._pool.acquire(timeout=5) as connection:
-            rare = [
-                (await connection.fetchval(_PLACES.counted, word, before, COUNTED), word)
-                for word in dict.fromkeys(words)
-            ]
-            rarest, *others = [word for _, word in sorted(rare)]
-            sql = _PLACES.of(1 + len(others))
-            found = [row[0] for row in await connection.fetch(sql, rarest, before, LOOKED_AT, *others, limit)]
-            if len(found) == limit:
-                return found, found[-1]
-            return found, await connection.fetchval(_PLACES.looked, rarest, before, 1, LOOKED_AT - 1) or 0
 
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""
@@ -303,11 +199,3 @@ async def _migrate(dsn: str) -> None:
             await connection.run_sync(migrate)
     finally:
         await engine.dispose()
-
-
-def _unavailable(failure: Exception) -> StoreUnavailable:
-    return StoreUnavailable(
-        "The store did not confirm, so nothing leaves.",
-        next_step="Try again; what was not confirmed may or may not have happened.",
-        inside=f"{type(failure).__name__}: {failure}",
-    )

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from remit.domain.change import R
-from remit.formats.record import decode
+from remit.formats.row_body import decode
 
 _SIZE = 16_384
 

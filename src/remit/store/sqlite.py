@@ -22,13 +22,13 @@ from sqlalchemy.dialects import sqlite
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
-from remit.domain.events import URGENT
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
-from remit.ports import Appended, Wake
+from remit.ports import Appended, Wake, wakes_of
 
 from .bell import Bell
 from .edges import SqliteEdges
 from .migrate import migrate
+from .observed import unobserved, watched
 from .row_cache import RowCache
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
@@ -61,6 +61,7 @@ class SqliteStore(SqliteEdges, Bell):
         self._reader = _connect(path)
         self._cache = RowCache()
         self._finds: dict[tuple[str, tuple[str, ...]], str] = {}
+        self.observed = unobserved
 
     @classmethod
     def open(cls, path: Path) -> SqliteStore:
@@ -129,11 +130,11 @@ class SqliteStore(SqliteEdges, Bell):
     async def commit(self, change: Change) -> int:
         """See `ports.Store`."""
         encoded = encode(change)
-        number: int = await self._durably(lambda db: _apply(db, encoded))
+        with watched(self.observed):
+            number: int = await self._durably(lambda db: _apply(db, encoded))
         for put, written in zip(encoded.puts, change.puts, strict=True):
             self._cache.remember(put.kind.table, put.key, put.body, written.row)
-        if encoded.event in URGENT:
-            self.wake(Wake.URGENT)
+        self.wake(*wakes_of([encoded.event]))
         return number
 
     async def spend(self, token: str, until: int) -> bool:

@@ -75,8 +75,20 @@ log_head = sa.Table(
     sa.Column("size", _BIG, nullable=False),
     sa.Column("note", sa.Text, nullable=False),
 )
-
-
+turns = sa.Table(
+    "turns",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("number", _BIG, nullable=False),
+    sa.Column("until", _BIG, nullable=False),
+)
+schema_floor = sa.Table(
+    "schema_floor",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("revision", sa.Text, nullable=False),
+)
 log_words = sa.Table(
     "log_words",
     metadata,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from remit.domain.errors import IssuerUnavailable, NotRecallable
@@ -62,6 +62,15 @@ class FakeIssuer:
         self.kills += 1
         self.live.discard(lease.handle)
         self._fault("kill-after")
+
+    async def listed(self) -> Sequence[str]:
+        """See `ports.Lists`."""
+        self._fault("list-before")
+        return sorted(self.live)
+
+    def name(self, lease: Lease) -> str:
+        """See `ports.Lists`."""
+        return lease.handle
 
     def _fault(self, name: str) -> None:
         if self.down or name in self.faults:

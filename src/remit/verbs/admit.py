@@ -1,4 +1,4 @@
-"""Admit: give a person, operator, auditor, enforcement point or edge a bearer key."""
+"""Admit: give a person, operator, auditor, enforcement point, edge or receiver a bearer key, and take it away."""
 
 from __future__ import annotations
 
@@ -15,14 +15,32 @@ from remit.ports import Env
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
     """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
     if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
-        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
+        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
     checked_name("name", name)
-    if kind in (CallerKind.PERSON, CallerKind.EDGE):
-        catalogue = (await env.in_force())[1].catalogue
-        if name not in (catalogue.people if kind is CallerKind.PERSON else catalogue.edges):
-            raise Absent(inside=f"{kind.value} {name}")
+    catalogue = (await env.in_force())[1].catalogue
+    named = {
+        CallerKind.PERSON: catalogue.people,
+        CallerKind.EDGE: catalogue.edges,
+        CallerKind.RECEIVER: catalogue.receivers,
+    }.get(kind)
+    if named is not None and name not in named:
+        raise Absent(inside=f"{kind.value} {name}")
     text = env.new_id(f"key_{kind.value}")
     row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)
     await env.store.commit(Change(because, call).put(row, was=None))
     return text, row
+
+
+async def end(env: Env, call: Call, digest: str, reason: str) -> AccessKey:
+    """It is refused from the moment this returns. One whose time is over is returned as it is."""
+    if len(reason) > 500:
+        raise BadField("reason", "is longer than 500 characters")
+    row = await env.store.get(AccessKey, digest)
+    if row is None:
+        raise Absent(inside=f"key {digest[:64]}")
+    if call.now >= row.expires_at:
+        return row
+    because = events.AccessKeyEnded(row.kind.value, row.name, row.digest, reason)
+    await env.store.commit(Change(because, call).put(row.ended(call.now), was=row))
+    return row.ended(call.now)

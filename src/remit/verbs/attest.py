@@ -8,11 +8,13 @@ from hashlib import sha256
 from typing import TypeAlias
 
 from remit.domain import events
+from remit.domain.above import Branch, ending
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadToken, NotAttested, Replayed
+from remit.domain.errors import Absent, BadToken, Busy, Conflict, NotAttested, Replayed
 from remit.domain.flow import Json
 from remit.domain.identity import Agent, Attestation, Identity, JoinToken, SpiffeId
+from remit.domain.restore import Restored
 from remit.domain.task import Task, TaskState
 from remit.formats import aws_caller, claim_conditions, client_attestation, oidc_providers, spiffe, x509_svid
 from remit.formats.claims import instant
@@ -21,6 +23,7 @@ from remit.ports import Env, InForce
 JOINED_FOR = 30 * 24 * 3_600_000
 FEDERATED_FOR = 3_600_000
 NEAR_MISSES = 5
+ROUNDS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
     digest = sha256(_bytes(evidence)).hexdigest()
     bound = await env.store.get(Identity, jkt)
     proved = await _prove(env, force, evidence, digest, jkt, call.now)
+    await _after_restore(env, proved)
     fresh = not proved.once or await env.store.spend(f"evidence:{digest}", proved.expires_at)
     if not fresh and (bound is None or bound.evidence != digest):
         raise Replayed("This token already proved another key.", next_step="Get a fresh one.")
@@ -131,6 +135,13 @@ async def attest(env: Env, call: Call, evidence: Evidence, jkt: str, jwk: Mappin
         change = change.put(replace(proved.join, used_at=call.now), was=proved.join)
     await env.store.commit(change)
     return identity
+
+
+async def _after_restore(env: Env, proved: _Proved) -> None:
+    """What was used before a restore, the store has forgotten: made before it, it counts as used."""
+    restored = await env.store.get(Restored, "restored") if proved.once else None
+    if restored is not None and proved.proved_at <= restored.since:
+        raise Replayed("This token is from before the store was restored.", next_step="Get a fresh one.")
 
 
 def _bytes(evidence: Evidence) -> bytes:
@@ -196,25 +207,36 @@ def _workload(env: Env, force: InForce, svid: spiffe.JwtSvid | x509_svid.X509Svi
 async def _supersede(env: Env, call: Call, agent: Agent, new: Identity, bound: Identity | None) -> None:
     """End what other code of a `latest_only` agent, or other code under this very key, proved before (law 6).
 
-    Tasks end before the newcomer counts: should we stop in between, it proves itself again and this is done again.
+    Tasks end before the newcomer counts: should we stop in between, it proves itself again and this is done again, for
+    what was superseded then too.
     """
     rows = await _identities(env, agent) if agent.latest_only else [bound] if bound else []
-    gone = {row.jkt: row for row in rows if new.code and row.code != new.code and call.now < row.expires_at}
+    gone = {row.jkt: row for row in rows if new.code and row.code != new.code}
     for jkt, row in gone.items():
-        if jkt != new.jkt:
+        if jkt != new.jkt and call.now < row.expires_at:
             because = events.IdentitySuperseded(agent.name, jkt, row.code, new.code)
             await env.store.commit(Change(because, call).put(row.superseded(call.now), was=row))
     after = ""
     while gone and (tasks := await env.store.find(Task, {"agent": agent.name, "state": "open"}, after=after)):
         for task in tasks:
             if task.jkt in gone:
-                reason = "the agent's code has changed"
-                ended = task.ended(TaskState.REVOKED, call.now, reason)
-                ending = events.TaskEnded(task.id, task.agent, TaskState.REVOKED.value, reason, task.home)
-                await env.store.commit(Change(ending, call).put(ended, was=task))
+                await _end(env, call, task)
         after = tasks[-1].key
     if gone:
         env.nudge()
+
+
+async def _end(env: Env, call: Call, task: Task) -> None:
+    for _ in range(ROUNDS):
+        branch = await env.store.get(Branch, task.id) if task.handed else None
+        try:
+            await env.store.commit(ending(call, task, branch, TaskState.REVOKED, "the agent's code has changed"))
+            return
+        except Conflict:  # it is called, or ended, meanwhile
+            task = await env.store.get(Task, task.id) or task
+            if task.state is not TaskState.OPEN:
+                return
+    raise Busy("A task of the agent's old code is very busy.", next_step="Try again at once.")
 
 
 async def _identities(env: Env, agent: Agent) -> list[Identity]:

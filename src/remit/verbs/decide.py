@@ -23,6 +23,7 @@ from remit.domain.identity import Identity, stale
 from remit.domain.notice import notice
 from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
 from remit.domain.origin import word as word_of
+from remit.domain.posture import Posture
 from remit.domain.purpose import Profile
 from remit.domain.scope import Attempt
 from remit.domain.standing_yes import StandingYes
@@ -46,6 +47,7 @@ class Situation:
     above: Above
     read: Sequence[Observation]
     digest: provenance.Digest
+    posture: Posture
     place: str = ""
     age: int = 0
 
@@ -83,7 +85,15 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     identity = await env.store.get(Identity, task.jkt)
     digest_ = provenance.digester(env.sealer.derive(task.memory))
     above = await env.above(task.chain.hops[:-1])
-    return Situation(head, force, task, identity, above, await env.read_by(task), digest_, env.place, age)
+    posture, read = await _posture(env, force, task), await env.read_by(task)
+    return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age)
+
+
+async def _posture(env: Env, force: InForce, task: Task) -> Posture:
+    """Where anything asks for it; otherwise as if nothing were known."""
+    purpose = force.catalogue.purposes.get(task.purpose)
+    asks = force.bundle.asks_posture or (purpose is not None and bool(purpose.needs))
+    return await env.posture(task.agent) if asks else Posture("")
 
 
 def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
@@ -107,6 +117,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         if situation.place:
             raise NotHome(task.id, "")  # the centre may have the revision that it was opened under
         return _deny(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed; propose the task again.")
+    unmet = situation.posture.unmet(purpose.needs, call.now)
+    if unmet:
+        return _deny(Reason.POSTURE_UNMET, unmet)
     if task.left <= 0:
         return _deny(Reason.BUDGET_SPENT, f"All {task.max_calls} calls of this task are spent.")
     above = situation.above
@@ -119,6 +132,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
         return _deny(Reason.TOOL_UNKNOWN, f"Nobody has reviewed a tool {access.tool!r}.")
     if tool.pin and access.pin != tool.pin:
         return _deny(Reason.TOOL_CHANGED, f"{tool.name} is not as it was reviewed; it waits for another review.")
+    closed = above.closed(tool.environment) if tool.effect is not Effect.READ else None
+    if closed is not None:
+        return Deny((closed,))
     if situation.place:
         edge = catalogue.edges.get(situation.place)
         if edge is not None and not edge.takes(purpose.name):
@@ -145,7 +161,7 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     outside = scope.outside(attempt)
     if outside:
         return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
-    bundle = situation.force.bundle
+    bundle, seen = situation.force.bundle, above.strictest(catalogue, agent, purpose)
     covers = canonical(
         {
             "tool": tool.name,
@@ -155,11 +171,13 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
             "resource": resource,
             "task": task.id,
             "chain": [str(task.chain.initiator), *([hop.agent, hop.task] for hop in task.chain.hops)],
+            "acts": [seen[0].tier.value, seen[1].profile.of(seen[0].tier).value],
             "policy": bundle.revision,
         }
     )
-    seen = above.strictest(catalogue, agent, purpose)
-    asked = facts.of_call(*seen, judged, tool, resource, access.arguments, traced, call.now)
+    asked = facts.of_call(
+        *seen, judged, tool, resource, access.arguments, traced, call.now, situation.posture.at(call.now)
+    )
     goal = task.goal if judged is task else f"{judged.goal} → {task.agent} was told: {task.goal}"
     owners = tuple({catalogue.agents[hop.agent].owner: None for hop in task.chain.hops})
     label = task.label | above.label
@@ -182,6 +200,7 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
     used = agreed.id if agreed else ""
     change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
     change = situation.above.guard(change.check(situation.head))
+    change = change.check(situation.posture) if situation.posture.agent else change
     if isinstance(verdict, Permit):
         tool = candidate.tool
         changing = "" if tool.effect is Effect.READ else tool.name

@@ -17,6 +17,7 @@ from remit.domain.decision import Reason, Why
 from remit.domain.errors import Absent, BadField, Busy, Conflict, Denied
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
+from remit.domain.posture import Posture
 from remit.domain.task import GOAL_LIMIT, Task
 from remit.formats import rfc8693
 from remit.formats.jcs import digest
@@ -59,7 +60,8 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
         head, force = await env.in_force()
         above = await env.above(task.chain.hops[:-1])
         identity = await env.store.get(Identity, task.jkt)
-        why = _own_flaw(force, task, above, identity, call.now) or above.flaw(force.catalogue, call.now)
+        posture = await env.posture(task.agent)
+        why = _own_flaw(force, task, above, identity, posture, call.now) or above.flaw(force.catalogue, call.now)
         why = why or _refusal(force, task, above, part)
         if part.jkt and not why:
             receiver = force.catalogue.agents[part.agent]
@@ -72,7 +74,7 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
             )
             await env.store.commit(Change(because, call))
             raise Denied(found.sentence, reasons=(found.reason.value,))
-        change = Change(_delegated(task, above, found), call).check(head)
+        change = Change(_delegated(task, above, found), call).check(head).check(posture)
         change = change.put(task.hands_on(found.max_calls), was=task)
         if not task.handed:
             change = change.put(Branch(task.id), was=None)
@@ -84,7 +86,9 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
 
-def _own_flaw(force: InForce, task: Task, above: Above, identity: Identity | None, now: int) -> Why | None:
+def _own_flaw(
+    force: InForce, task: Task, above: Above, identity: Identity | None, posture: Posture, now: int
+) -> Why | None:
     """Whoever could not act itself hands nothing on."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
@@ -99,7 +103,8 @@ def _own_flaw(force: InForce, task: Task, above: Above, identity: Identity | Non
         return Why(Reason.TASK_NOT_OPEN, "The task is over; propose a new one.")
     if purpose is None or purpose.revision != task.purpose_revision:
         return Why(Reason.PURPOSE_SUPERSEDED, f"Purpose {task.purpose} has changed; propose the task again.")
-    return None
+    unmet = posture.unmet(purpose.needs, now)
+    return Why(Reason.POSTURE_UNMET, unmet) if unmet else None
 
 
 def _refusal(force: InForce, task: Task, above: Above, part: Part) -> Why | None:

@@ -32,9 +32,11 @@ async def entrust(env: Env, call: Call, task_id: str, seat: str) -> Entrusted:
         if task is None or edge not in force.catalogue.edges or not force.catalogue.edges[edge].takes(task.purpose):
             raise Absent(inside=f"task {task_id[:64]} for edge {edge}")
         identity, frozen = await env.store.get(Identity, task.jkt), await env.frozen()
-        there = await env.revision(head.at(edge))
+        there, posture = await env.revision(head.at(edge)), await env.posture(task.agent)
         again = (task.home, task.seat) == (edge, seat) and task.open_at(call.now)
         flaw = "" if again else await _flaw(env, call, task, there, frozen)
+        if posture.facts and not again:
+            flaw = "It is judged by what is known of its agent."
         if flaw or identity is None:
             raise NotEntrusted(flaw or "Nobody can act for it.", next_step="Its calls are decided at the centre.")
         read = await env.read_by(task)
@@ -45,7 +47,7 @@ async def entrust(env: Env, call: Call, task_id: str, seat: str) -> Entrusted:
         given = task.entrusted(edge, seat)
         change = Change(events.TaskEntrusted(task.id, task.agent, edge, seat), call).put(given, was=task)
         try:
-            await env.store.commit(change.check(seated).check(head).check(frozen))
+            await env.store.commit(change.check(seated).check(head).check(frozen).check(posture))
         except Conflict:
             continue
         return Entrusted(given, identity, read)

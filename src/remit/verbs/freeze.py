@@ -1,20 +1,22 @@
-"""Freeze: stop an agent, a purpose, an owner's estate or everything, in one commit (law 6).
+"""Freeze: stop an agent, a purpose, a tool, a secret, an environment, an owner's estate or everything, in one commit.
 
 What hangs below it then ends by reconciliation: its open tasks, and every credential they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from remit.domain import events
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, Busy, Conflict
+from remit.domain.errors import Absent, BadField, Busy, Conflict, WrongState
 from remit.domain.freeze import Freeze, Reach
-from remit.domain.lease import LeaseState
+from remit.domain.lease import Lease, LeaseState
+from remit.domain.purpose import Purpose
+from remit.domain.restore import IN_FLIGHT, Restored
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
 
@@ -56,6 +58,8 @@ async def unfreeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -
         found = frozen.found(reach, name)
         if found is None or (call.caller.kind is not CallerKind.OPERATOR and found.by != str(call.caller)):
             raise Absent(inside=f"freeze of {reach.value} {name} for {call.caller}")
+        if reach is Reach.EVERYTHING:
+            await _restore_is_over(env)
         change = Change(events.Unfroze(reach.value, name, reason), call).put(frozen.ended(found), was=frozen)
         try:
             await env.store.commit(change)
@@ -63,6 +67,13 @@ async def unfreeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -
             continue
         return found
     raise Busy("What is frozen keeps changing.", next_step="Try again at once.")
+
+
+async def _restore_is_over(env: Env) -> None:
+    row = await env.store.get(Restored, "restored")
+    if row is not None and not row.swept_at:
+        step = f"Issuers are asked what they list, the last time {IN_FLIGHT // 1000} s after it. See `remit doctor`."
+        raise WrongState("The store was restored, and that is not finished.", next_step=step)
 
 
 def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:
@@ -73,6 +84,12 @@ def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:
             return name in catalogue.purposes
         case Reach.OWNER:
             return name in catalogue.people
+        case Reach.TOOL:
+            return name in catalogue.tools
+        case Reach.SECRET:
+            return any(name in purpose.secrets for purpose in catalogue.purposes.values())
+        case Reach.ENVIRONMENT:
+            return name in catalogue.environments
     return not name
 
 
@@ -91,10 +108,15 @@ def _answers_for(call: Call, catalogue: Catalogue, reach: Reach, name: str) -> b
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """What still lives below a freeze: tasks that are open, and how many credentials are not confirmed dead."""
+    """What still lives below a freeze: tasks that are open, and credentials that are not confirmed dead."""
 
     tasks: tuple[Task, ...]
-    credentials: int
+    leases: tuple[Lease, ...]
+
+    @property
+    def credentials(self) -> int:
+        """How many."""
+        return len(self.leases)
 
 
 async def below(env: Env, freeze: Freeze) -> Below:
@@ -112,27 +134,42 @@ async def below(env: Env, freeze: Freeze) -> Below:
             )
         return known[task_id]
 
-    tasks = await _open(env, freeze, stopped)
-    credentials = 0
+    async def there(lease: Lease) -> bool:
+        task = await env.store.get(Task, lease.task)
+        purpose = purposes.get(task.purpose) if task else None
+        rule = purpose.credential(lease.credential) if purpose else None
+        return rule is None or rule.environment == freeze.name
+
+    inside = there if freeze.reach is Reach.ENVIRONMENT else lambda lease: stopped(lease.task)
+    tasks = await _open(env, freeze, purposes, stopped)
+    leases: list[Lease] = []
     for state in (LeaseState.RESERVED, LeaseState.LIVE, LeaseState.ENDING):
-        leases = await env.leases_in(state)
-        if freeze.reach is Reach.EVERYTHING:
-            credentials += len(leases)
-        else:
-            credentials += sum([await stopped(lease.task) for lease in leases])
-    return Below(tuple(tasks), credentials)
+        found = await env.leases_in(state)
+        leases += [one for one in found if freeze.reach is Reach.EVERYTHING or await inside(one)]
+    return Below(tuple(tasks), tuple(leases))
 
 
-async def _open(env: Env, freeze: Freeze, stopped: Callable[[str], Awaitable[bool]]) -> list[Task]:
-    by = {Reach.AGENT: {"agent": freeze.name}, Reach.PURPOSE: {"purpose": freeze.name}}.get(freeze.reach, {})
+async def _open(
+    env: Env, freeze: Freeze, purposes: Mapping[str, Purpose], stopped: Callable[[str], Awaitable[bool]]
+) -> list[Task]:
+    places = [("state", TaskState.OPEN.value)]
+    match freeze.reach:
+        case Reach.ENVIRONMENT:
+            return []
+        case Reach.AGENT | Reach.PURPOSE:
+            places = [(freeze.reach.value, freeze.name)]
+        case Reach.TOOL | Reach.SECRET:
+            places = [("purpose", purpose.name) for purpose in purposes.values() if freeze.stops(None, purpose)]
     found: list[Task] = []
-    after = ""
-    while page := await env.store.find(Task, {**by, "state": TaskState.OPEN.value}, after=after, limit=1000):
-        found += [task for task in page if await stopped(task.id)]
-        after = page[-1].key
+    for column, value in places:
+        after = ""
+        where = {"state": TaskState.OPEN.value, column: value}
+        while page := await env.store.find(Task, where, after=after, limit=1000):
+            found += [task for task in page if await stopped(task.id)]
+            after = page[-1].key
     known = {task.id for task in found}
     for task in found:  # grows as it goes: what a task handed on hangs from it
-        if task.handed and by:
+        if task.handed:
             children = await env.store.find(Task, {"parent": task.id, "state": TaskState.OPEN.value}, limit=1000)
             found += [child for child in children if child.id not in known]
             known |= {child.id for child in children}

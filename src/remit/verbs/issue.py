@@ -16,13 +16,16 @@ from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailabl
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState, Minted
+from remit.domain.posture import Posture
 from remit.domain.purpose import CredentialRule
 from remit.domain.secret import SealedSecret, current
+from remit.domain.status import StatusEntry
 from remit.domain.task import Task
 from remit.ports import Env, InForce, Issuer
 
 MINT_WINDOW = 30_000
 HIDDEN = ("static", "oauth")
+LOOKED_UP = "jwt"
 ROUNDS = 24
 
 
@@ -60,7 +63,8 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])
-    rule, whys, policies = _judge(force, task, above, identity, credential, call)
+    posture = await env.posture(task.agent)
+    rule, whys, policies = judge(force, task, above, identity, posture, credential, call)
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -68,11 +72,17 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     if version is not None:
         until = min(filter(None, (lease.expires_at, version.expires_at)))
         lease = replace(lease, holds=version.label, expires_at=until)
+    entry = None
+    if force.catalogue.issuers[rule.issuer].kind == LOOKED_UP:
+        entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, lease.expires_at)
+        lease = replace(lease, status=entry.key)
     because = events.LeaseReserved(
         lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
     )
-    change = Change(because, call).put(lease, was=None).check(task).check(head)
+    change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
+    if entry is not None:
+        change = change.put(entry, was=None)
     await env.store.commit(change)
     return replace(lease, version=1), env.issuer(force.catalogue.issuers[rule.issuer])
 
@@ -98,8 +108,11 @@ async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Mi
         above = await env.above(task.chain.hops[:-1])
         _, force = await env.in_force()
         catalogue = force.catalogue
-        frozen = above.frozen.of(catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose))
-        if frozen is not None or any(link.branch.ended_at for link in above.links):
+        purpose = catalogue.purposes.get(task.purpose)
+        rule = purpose.credential(lease.credential) if purpose else None
+        frozen = above.frozen.of(catalogue.agents.get(task.agent), purpose)
+        shut = rule is None or above.closed(rule.environment) is not None
+        if frozen is not None or shut or any(link.branch.ended_at for link in above.links):
             break
         live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
@@ -138,14 +151,16 @@ async def _end(env: Env, call: Call, reserved: Lease, issuer: Issuer, reason: st
     env.nudge()
 
 
-def _judge(
+def judge(
     force: InForce,
     task: Task,
     above: Above,
     identity: Identity | None,
+    posture: Posture,
     credential: str,
     call: Call,
 ) -> tuple[CredentialRule | None, list[Why], tuple[str, ...]]:
+    """The rule it may be issued by now, or why it may not; and the policies that spoke."""
     agent, purpose = force.catalogue.agents.get(task.agent), force.catalogue.purposes.get(task.purpose)
     if agent is None:
         return None, [Why(Reason.AGENT_UNKNOWN, f"{task.agent} is no longer registered.")], ()
@@ -162,10 +177,16 @@ def _judge(
     over = above.flaw(force.catalogue, call.now)
     if over is not None:
         return None, [over], ()
+    unmet = posture.unmet(purpose.needs, call.now)
+    if unmet:
+        return None, [Why(Reason.POSTURE_UNMET, unmet)], ()
     rule = purpose.credential(credential)
     if rule is None:
         offered = ", ".join(r.name for r in purpose.credentials) or "none"
         return None, [Why(Reason.CREDENTIAL_UNKNOWN, f"This purpose offers: {offered}.")], ()
+    closed = above.closed(rule.environment)
+    if closed is not None:
+        return None, [closed], ()
     if call.caller.kind is CallerKind.AGENT and _hidden(force, rule):
         sentence = f"{rule.name} is used on the agent's behalf and never shown to it."
         return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
@@ -173,7 +194,7 @@ def _judge(
         sentence = f"A task above this one could not have had {rule.name} for the same."
         return None, [Why(Reason.OUT_OF_SCOPE, sentence)], ()
     seen = above.strictest(force.catalogue, agent, purpose)
-    verdict = force.bundle.verdict(facts.of_credential(*seen, above.judged(task), rule, call.now))
+    verdict = force.bundle.verdict(facts.of_credential(*seen, above.judged(task), rule, call.now, posture.at(call.now)))
     policies = tuple(why.policy for why in verdict.why if why.policy)
     return (rule, [], policies) if isinstance(verdict, Permit) else (None, list(verdict.why), policies)
 
@@ -197,6 +218,7 @@ def _reserved(env: Env, call: Call, task: Task, rule: CredentialRule) -> Lease:
         expires_at=min(call.now + rule.ttl, task.deadline),
         grants=_filled(rule.grants, task.parameters),
         parameters=task.parameters,
+        trace=call.span,
     )
 
 

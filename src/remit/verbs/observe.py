@@ -42,11 +42,14 @@ async def observe(
         found = provenance.observed(content, tool, digest)
     else:
         found = await asyncio.to_thread(provenance.observed, content, tool, digest)
+    catalogue = force.catalogue
     for _ in range(ROUNDS):
         above = await env.above(task.chain.hops[:-1])
-        over = above.flaw(force.catalogue, call.now)
+        over = above.flaw(catalogue, call.now)
         if over is not None:
             raise Denied(over.sentence, reasons=(over.reason.value,))
+        if above.frozen.of(catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)) is not None:
+            raise Denied(f"{task.agent} is frozen; its results are for nobody.", reasons=("agent_frozen",))
         if not task.open_at(call.now):
             raise Denied(f"The task is {task.state.value}; its results are for nobody.", reasons=("task_not_open",))
         if task.observed >= RESULTS:

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from remit.domain import events, facts
+from remit.domain import events
 from remit.domain.above import Above, Delegation
 from remit.domain.caller import Call
 from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
-from remit.domain.decision import Decision, Hold, Permit, Reason, Why
+from remit.domain.decision import Reason
 from remit.domain.errors import Absent, BadField, Denied, NotAttested, Replayed
 from remit.domain.flow import Json
-from remit.domain.identity import Agent, Identity, stale
 from remit.domain.purpose import Purpose
 from remit.domain.task import GOAL_LIMIT, Task
 from remit.formats.jcs import digest
-from remit.ports import Env, InForce
+from remit.policy import Opening, judge
+from remit.ports import Env
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,13 @@ async def propose(
     if agent is None or purpose is None or agent.name not in purpose.agents:
         raise Absent(inside=f"agent {call.caller.name}, purpose {proposal.purpose}")
     parameters = _checked(purpose, proposal)
-    identity = await env.store.get(Identity, call.caller.jkt)
-
     above, chain = await _chain(env, agent.name, initiator, delegation, task_id)
-    task_id, begun_by = chain.hops[-1].task, chain.initiator
-    over = above.flaw(force.catalogue, call.now)
-    if over is not None:
-        await _deny(env, call, purpose, [over], ())
-    refusals = _refusals(force, agent, purpose, identity, above, begun_by, call.now)
-    seen = above.strictest(force.catalogue, agent, purpose)
-    verdict = force.bundle.verdict(facts.of_proposal(*seen, chain, above.label, call.now))
-    policies = tuple(why.policy for why in verdict.why if why.policy)
-    if refusals or not isinstance(verdict, Permit):
-        await _deny(env, call, purpose, refusals or _as_refusals(verdict), policies)
-
-    deadline = call.now + min(proposal.duration or purpose.max_duration, purpose.max_duration)
-    deadline = min((deadline, *(link.task.deadline for link in above.links)))
+    until = purpose.until(call.now)
+    deadline = min(
+        (until, call.now + (proposal.duration or purpose.max_duration), *(link.task.deadline for link in above.links))
+    )
     task = Task(
-        id=task_id,
+        id=chain.hops[-1].task,
         purpose=purpose.name,
         purpose_revision=purpose.revision,
         agent=agent.name,
@@ -88,20 +77,26 @@ async def propose(
         label=above.label,
         parent=above.tasks[-1] if above.links else "",
     )
+    context = await env.context(task, above)
+    if context.identity is None or context.identity.agent != agent.name:
+        raise NotAttested("This key proves no agent.", next_step="Attest again.")
+    opening = judge(force.catalogue, force.bundle, task, context, call.now)
+    if opening.why:
+        await _deny(env, call, purpose, opening)
     because = events.TaskProposed(
         task.id,
         agent.name,
         purpose.name,
         purpose.revision,
-        str(begun_by),
+        str(task.initiator),
         digest([task.id, task.goal]),
         digest([task.id, parameters]),
         deadline,
         head.digest,
-        policies,
+        opening.policies,
         above.tasks,
     )
-    await env.store.commit(above.guard(Change(because, call).put(task, was=None).check(head)))
+    await env.store.commit(context.guard(Change(because, call).put(task, was=None).check(head)))
     return task
 
 
@@ -146,39 +141,8 @@ def _checked(purpose: Purpose, proposal: Proposal) -> dict[str, str]:
     return purpose.checked_parameters(proposal.parameters)
 
 
-def _refusals(
-    force: InForce,
-    agent: Agent,
-    purpose: Purpose,
-    identity: Identity | None,
-    above: Above,
-    begun_by: Principal,
-    now: int,
-) -> list[Why]:
-    if identity is None or identity.agent != agent.name:
-        raise NotAttested("This key proves no agent.", next_step="Attest again.")
-    found: list[Why] = []
-    frost = above.frost(agent, purpose)
-    if frost is not None:
-        found.append(frost)
-    flaw = stale(identity, agent, now, max_age=purpose.identity_max_age, kinds=purpose.attested_by)
-    if flaw:
-        found.append(Why(Reason.IDENTITY_STALE, flaw))
-    if not force.catalogue.may_begin(purpose, begun_by):
-        asked = ", ".join(purpose.initiators)
-        found.append(Why(Reason.OUT_OF_SCOPE, f"Only {asked} may begin {purpose.name}."))
-    return found
-
-
-def _as_refusals(verdict: Decision) -> list[Why]:
-    whys = list(verdict.why)
-    if isinstance(verdict, Hold):
-        whys.append(Why(Reason.NEEDS_APPROVAL, "A proposal cannot wait for a person; its actions can."))
-    return whys
-
-
-async def _deny(env: Env, call: Call, purpose: Purpose, whys: list[Why], policies: tuple[str, ...]) -> NoReturn:
-    reasons = tuple(why.reason.value for why in whys)
-    because = events.ProposalDenied(call.caller.name, purpose.name, reasons, policies)
+async def _deny(env: Env, call: Call, purpose: Purpose, opening: Opening) -> NoReturn:
+    reasons = tuple(why.reason.value for why in opening.why)
+    because = events.ProposalDenied(call.caller.name, purpose.name, reasons, opening.policies)
     await env.store.commit(Change(because, call))
-    raise Denied(" ".join(why.sentence for why in whys), reasons=reasons)
+    raise Denied(" ".join(why.sentence for why in opening.why), reasons=reasons)

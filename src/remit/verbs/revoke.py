@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remit.domain import events
-from remit.domain.above import Branch
+from remit.domain.above import Branch, ending
 from remit.domain.caller import Call, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, Busy, Conflict
@@ -27,16 +27,13 @@ async def end_task(env: Env, call: Call, task_id: str, reason: str) -> Task:
         if task.state is not TaskState.OPEN:
             return task
         how = TaskState.CLOSED if call.caller.kind is CallerKind.AGENT else TaskState.REVOKED
-        ended = task.ended(how, call.now, reason[:500])
-        because = events.TaskEnded(task.id, task.agent, how.value, reason[:500], task.home)
         branch = await env.store.get(Branch, task.id) if task.handed else None
-        change = Change(because, call).put(ended, was=task)
         try:
-            await env.store.commit(change.put(branch.ended(call.now), was=branch) if branch else change)
+            await env.store.commit(ending(call, task, branch, how, reason[:500]))
         except Conflict:
             continue
         env.nudge()
-        return ended
+        return task.ended(how, call.now, reason[:500])
     raise Busy("The task is very busy; it was not ended.", next_step="Try again at once.")
 
 
@@ -50,13 +47,13 @@ async def end_lease(env: Env, call: Call, lease_id: str, reason: str) -> Lease:
         if lease.state not in (LeaseState.RESERVED, LeaseState.LIVE):
             return lease
         because = events.LeaseEnding(lease.id, lease.task, reason[:500])
-        ending = lease.ending(call.now, reason[:500])
+        after = lease.ending(call.now, reason[:500])
         try:
-            await env.store.commit(Change(because, call).put(ending, was=lease))
+            await env.store.commit(Change(because, call).put(after, was=lease))
         except Conflict:
             continue
         env.nudge()
-        return ending
+        return after
     raise Busy("The lease keeps changing.", next_step="Try again at once.")
 
 

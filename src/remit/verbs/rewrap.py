@@ -14,6 +14,7 @@ from remit.domain.connection import Connection
 from remit.domain.errors import BadToken, Conflict
 from remit.domain.keys import SigningKey
 from remit.domain.secret import HandOver, SealedSecret
+from remit.domain.stream import Stream
 from remit.ports import Env
 
 ENVELOPES: Mapping[type[Any], tuple[str, ...]] = {
@@ -22,6 +23,7 @@ ENVELOPES: Mapping[type[Any], tuple[str, ...]] = {
     HandOver: ("envelope",),
     Connection: ("envelope", "attempt"),
     BackchannelRequest: ("envelope",),
+    Stream: ("authorization",),
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.errors import BadField, Busy, Conflict
+from remit.domain.errors import BadField, Busy, Conflict, WrongState
 from remit.domain.keys import ROTATED, KeyState, KeyTurn, SigningKey, Step, due, in_state
 from remit.formats import signing_key
 from remit.ports import Env
@@ -26,10 +26,22 @@ async def rotate(env: Env, call: Call, use: str) -> SigningKey:
         upcoming = in_state(keys, KeyState.NEXT)
         if upcoming is not None:
             return upcoming
+        if in_state(keys, KeyState.CURRENT) is None:
+            raise WrongState(f"Nothing is signed with a {use} key yet.")
         row = await _create(env, call, use, turn)
         if row is not None:
             return row
     raise Busy("The keys keep changing.", next_step="Look at `remit key signing`, then try again.")
+
+
+async def begin(env: Env, call: Call, use: str) -> None:
+    """Make the first key of a use that not every house has; there is none of it until it is needed."""
+    turn, keys = await _keys(env, use)
+    if not any(key.published for key in keys):
+        row = signing_key.fresh(use, call.now, KeyState.CURRENT, call.now, env.sealer.seal)
+        because = events.SigningKeyCreated(use, row.kid, row.public, row.signs_from)
+        await _committed(env, _turned(Change(because, call), use, turn).put(row, was=None))
+    await env.signer.refresh()
 
 
 async def replace_now(env: Env, call: Call, use: str, reason: str) -> tuple[SigningKey, tuple[SigningKey, ...]]:

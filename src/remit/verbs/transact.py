@@ -7,7 +7,7 @@ lives as long as the credential that began it, and that as long as the task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from remit.domain import events
 from remit.domain.above import Above
@@ -18,6 +18,7 @@ from remit.domain.errors import Absent, Busy, Conflict, Denied
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState
+from remit.domain.status import StatusEntry
 from remit.domain.task import Task
 from remit.domain.transaction import LIFE, Transaction, TransactionRule, assurance
 from remit.ports import Env, InForce
@@ -89,6 +90,8 @@ async def transact(env: Env, call: Call, begun: Transaction | str, asked: Furthe
             raise Denied(why.sentence, reasons=reasons)
         until = min(call.now + LIFE, lease.expires_at, task.deadline)
         found = found.carried(workload, asked.scope, assurance(identity), until, call.now)
+        entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, found.expires_at, found.path)
+        found = replace(found, status=entry.key)
         because = events.TransactionTokenIssued(
             task.id,
             task.agent,
@@ -100,19 +103,19 @@ async def transact(env: Env, call: Call, begun: Transaction | str, asked: Furthe
             found.expires_at,
             behind.above.tasks,
         )
-        change = behind.above.guard(Change(because, call).check(head).check(task).check(lease))
+        change = Change(because, call).put(entry, was=None).check(head).check(task).check(lease)
         try:
-            await env.store.commit(change)
+            await env.store.commit(behind.above.guard(change))
         except Conflict:
             continue
         return found
     raise Busy("The task is very busy.", next_step="Try again in a moment.")
 
 
-async def alive(env: Env, found: Transaction, now: int) -> bool:
-    """Whether everything behind it still is, as introspection tells (RFC 7662)."""
+async def alive(env: Env, lease: str, path: tuple[str, ...], now: int) -> bool:
+    """Whether everything behind a token of this lease still is, which `path` has carried on, if anybody."""
     _, force = await env.in_force()
-    return (await _behind(env, found.lease, found.path)).flaw(force, now) is None
+    return (await _behind(env, lease, path)).flaw(force, now) is None
 
 
 async def _behind(env: Env, lease_id: str, path: tuple[str, ...]) -> _Behind:

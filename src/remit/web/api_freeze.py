@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import BadField
 from remit.domain.freeze import Freeze, Reach
+from remit.domain.restore import Restored
 from remit.verbs import freeze as verb
 
 from . import shapes_approvals as shapes
@@ -15,8 +18,12 @@ from .problems import json_response
 
 
 async def list_freezes(house: House, call: Call, asked: Asked) -> Response:
-    """What is frozen, and what still lives below each, counting down to zero."""
-    return json_response({"items": await freezes(house, call), "next": ""})
+    """What is frozen, and what still lives below each, counting down to zero; and the newest restore of the store."""
+    found: dict[str, object] = {"items": await freezes(house, call), "next": ""}
+    row = await house.env.store.get(Restored, "restored")
+    if row is not None and call.caller.kind is not CallerKind.PERSON:
+        found["restore"] = {**asdict(row), "lost": row.lost, "finished": bool(row.swept_at)}
+    return json_response(found)
 
 
 async def freezes(house: House, call: Call) -> list[dict[str, object]]:
@@ -28,7 +35,7 @@ async def freezes(house: House, call: Call) -> list[dict[str, object]]:
 
 
 async def freeze(house: House, call: Call, asked: Asked) -> Response:
-    """Freeze an agent, a purpose, an owner's estate, or everything."""
+    """Freeze an agent, a purpose, a tool, a secret, an environment, an owner's estate, or everything."""
     wanted = asked.json(shapes.FreezeRequest)
     found = await verb.freeze(house.env, call, _reach(wanted), wanted.name, wanted.reason)
     return json_response(await _shown(house, found), 201)
@@ -43,7 +50,7 @@ async def unfreeze(house: House, call: Call, asked: Asked) -> Response:
 
 def _reach(wanted: shapes.FreezeRequest) -> Reach:
     if wanted.reach not in [one.value for one in Reach]:
-        raise BadField("reach", "must be agent, purpose, owner or everything")
+        raise BadField("reach", f"must be one of {', '.join(one.value for one in Reach)}")
     return Reach(wanted.reach)
 
 

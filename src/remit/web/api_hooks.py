@@ -7,6 +7,7 @@ A hook that gets an error from us may go on by default, so once the caller is kn
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
@@ -85,11 +86,11 @@ async def _after(house: House, call: Call, event: claude.Event) -> dict[str, Any
 async def _decided(house: House, call: Call, event: claude.Event, patience: int) -> Decision:
     access = Access(call.caller.task, event.tool, event.arguments)
     found = await at_home(house.env, call, access.task, lambda call: decide(house.env, call, access), "a call")
-    house.metrics.decisions.labels(word(found)).inc()
+    house.counted(event.tool, found)
     if isinstance(found, Hold) and patience and await _answered(house, found.approval, patience):
-        later = Call(call.caller, house.clock(), call.trace)
+        later = replace(call, now=house.clock())
         found = await decide(house.env, later, access)
-        house.metrics.decisions.labels(word(found)).inc()
+        house.counted(event.tool, found)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from remit.domain.caller import Call, CallerKind
+from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent, BadField, StoreUnavailable
 from remit.domain.identity import Agent, Identity
@@ -22,7 +22,8 @@ from remit.verbs import apply as apply_verb
 from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
-from . import shapes
+from . import shapes, shapes_context
+from .etags import etag, if_match
 from .house import Asked, House
 from .problems import json_response
 
@@ -60,7 +61,9 @@ async def show_agent(house: House, call: Call, asked: Asked) -> Response:
     names = ("jkt", "spiffe_id", "method", "evidence", "rule", "code", "proved_at", "expires_at")
     identities = [{name: getattr(key, name) for name in names} for key in keys]
     seen = await enforcement(house.log, agent.name)
-    return json_response({**await agent_shape(house, agent), "enforcement": seen, "identities": identities})
+    known = shapes_context.posture(await house.env.posture(agent.name), call.now)["facts"]
+    more = {"enforcement": seen, "identities": identities, "posture": known}
+    return json_response({**await agent_shape(house, agent), **more})
 
 
 async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:
@@ -166,8 +169,11 @@ async def invite(house: House, call: Call, asked: Asked) -> Response:
 
 async def plan(house: House, call: Call, asked: Asked) -> Response:
     """What these files would change."""
-    candidate, changes, _ = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": candidate.digest, "changes": changes})
+    found = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files, call.now)
+    against = found.head.digest if found.head else ""
+    told = {"digest": found.candidate.digest, "against": against, "changed": found.candidate.digest != against}
+    said = {**told, "changes": found.changes, "ends": shapes_context.ends(found.ends)}
+    return json_response(said, headers=etag(against))
 
 
 async def replay(house: House, call: Call, asked: Asked) -> Response:
@@ -175,15 +181,20 @@ async def replay(house: House, call: Call, asked: Asked) -> Response:
     wanted = asked.json(shapes.ReplayRequest)
     if not 1 <= wanted.decisions <= 10_000:
         raise BadField("decisions", "must be 1 to 10000")
-    candidate, _, _ = await apply_verb.plan(house.env, wanted.files)
-    found = await replay_decisions(house.env, house.log, candidate, decisions=wanted.decisions, since=wanted.since)
+    planned = await apply_verb.plan(house.env, wanted.files, call.now, limit=0)
+    found = await replay_decisions(
+        house.env, house.log, planned.candidate, decisions=wanted.decisions, since=wanted.since
+    )
     return json_response(asdict(found))
 
 
 async def apply(house: House, call: Call, asked: Asked) -> Response:
     """Put these files in force."""
-    head, changes = await apply_verb.apply(house.env, call, asked.json(shapes.FilesRequest).files)
-    return json_response({"digest": head.digest, "number": head.number, "changes": changes})
+    files, against = asked.json(shapes.FilesRequest).files, if_match(asked.headers)
+    head, found = await apply_verb.apply(house.env, call, files, against)
+    told = {"digest": head.digest, "number": head.number, "changes": found.changes}
+    said = {**told, "ends": shapes_context.ends(found.ends), "redecision": found.redecision}
+    return json_response(said, headers=etag(head.digest))
 
 
 async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
@@ -193,15 +204,34 @@ async def show_catalogue(house: House, call: Call, asked: Asked) -> Response:
     if files is None:
         raise StoreUnavailable("The catalogue in force cannot be read.")
     shown = {name: getattr(head, name) for name in ("digest", "number", "applied_at", "applied_by")}
-    return json_response({**shown, "files": dict(files.files)})
+    return json_response({**shown, "files": dict(files.files)}, headers=etag(head.digest))
+
+
+async def list_keys(house: House, call: Call, asked: Asked) -> Response:
+    """Bearer keys that are good, by the digest that each is kept under; the keys are nobody's to see."""
+    limit = asked.whole("limit", 100, most=500)
+    rows = await house.env.store.find(AccessKey, {}, after=asked.query.get("after", ""), limit=limit)
+    good = [_key_shape(row) for row in rows if call.now < row.expires_at]
+    return _page(good, rows[-1].key if rows and len(rows) == limit else "")
+
+
+async def end_key(house: House, call: Call, asked: Asked) -> Response:
+    """A bearer key is refused from now on."""
+    reason = asked.json(shapes.ReasonRequest).reason
+    return json_response(_key_shape(await admit_verb.end(house.env, call, asked.path["key"], reason)))
+
+
+def _key_shape(row: AccessKey) -> dict[str, Any]:
+    times = {"created_at": row.created_at, "expires_at": row.expires_at}
+    return {"id": row.digest, "kind": row.kind.value, "name": row.name, **times}
 
 
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
-    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge"):
-        raise BadField("kind", "must be person, operator, auditor, enforcer or edge")
+    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge", "receiver"):
+        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)
-    return json_response({"key": text, "kind": row.kind.value, "name": row.name, "expires_at": row.expires_at}, 201)
+    return json_response({"key": text, **_key_shape(row)}, 201)

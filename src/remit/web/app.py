@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -22,6 +22,7 @@ from remit.domain.errors import (
     BadProof,
     NoCredentials,
     Refusal,
+    StoreUnavailable,
     TooLarge,
     Unauthenticated,
     WrongCaller,
@@ -71,20 +72,28 @@ class _Endpoint:
         self._house = house
         self._route = route
         self._latency = house.metrics.latency.labels(route.path)
+        self._answer: Callable[[House, Route, Request], Awaitable[Response]] = _answer
+        if house.tracing is not None:
+            self._route = replace(route, handler=house.tracing.verb(route.handler.__name__, route.handler))
+            self._answer = house.tracing.requests(route.method, route.path, _answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         response = await self._response(Request(scope, receive))
         self._latency.observe(time.perf_counter() - started)
         self._house.metrics.requests.labels(self._route.path, str(response.status_code)).inc()
+        if self._house.leaving:  # the client's next request goes over a new connection, to somebody who stays
+            response.headers["connection"] = "close"
         await response(scope, receive, send)
 
     async def _response(self, request: Request) -> Response:
         try:
-            return await _answer(self._house, self._route, request)
+            return await self._answer(self._house, self._route, request)
         except Refusal as refusal:
             if isinstance(refusal, Unauthenticated):
                 self._house.metrics.unauthenticated.labels(refusal.code).inc()
+            if isinstance(refusal, StoreUnavailable):
+                self._house.metrics.unavailable.inc()
             if refusal.inside:
                 _log.info("refused", route=self._route.path, code=refusal.code, inside=refusal.inside)
             return await self._render(request, refusal)

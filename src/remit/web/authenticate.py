@@ -75,7 +75,7 @@ async def _key(house: House, text: str, now: int) -> Caller:
     if row.kind is CallerKind.PERSON:
         _, force = await house.env.in_force()
         person = force.catalogue.people.get(row.name)
-        if person is None:
-            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue")
+        if person is None or (await house.env.departure(row.name)).gone:
+            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue, or left")
         groups = person.groups
     return Caller(row.kind, row.name, groups=groups)

@@ -57,7 +57,7 @@ class EdgeHouse(House):
         task = _checked(access.task)
         try:
             await self._at_home(call, task)
-            return self.shown(await decide(self.env, call, access))
+            return self.shown(access.tool, await decide(self.env, call, access))
         except (NotEntrusted, NotHome) as elsewhere:
             await self._let_go(call, task, elsewhere)
         body: dict[str, Json] = {"tool": access.tool, "arguments": access.arguments, "pin": access.pin}

@@ -16,6 +16,7 @@ from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
 from remit.ports import Edges, Env, IdentityProviders, Wakes
+from remit.telemetry import Tracing
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
 
@@ -24,6 +25,7 @@ from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
 from .sightings import Sightings
+from .status_lists import StatusLists
 
 if TYPE_CHECKING:
     from .console.live import Changes
@@ -81,7 +83,7 @@ class Log(Searched, Edges, Wakes, Protocol):
 
 @dataclass
 class House:
-    """The composed server. `clock` returns ms since the epoch; `origin` is the log's name."""
+    """The composed server. `clock` returns ms since the epoch; `origin` is the log's name; `leaving`: about to stop."""
 
     env: Env
     log: Log
@@ -90,7 +92,10 @@ class House:
     metrics: Metrics
     changes: Changes
     providers: IdentityProviders
+    tracing: Tracing | None = None
     fatigue: Fatigue = field(default_factory=Fatigue)
+    leaving: bool = False
+    lists: StatusLists = field(default_factory=StatusLists)
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)
@@ -116,13 +121,12 @@ class House:
 
     async def decided(self, call: Call, access: Access) -> dict[str, Any]:
         """One decision as it is shown."""
-        return self.shown(
-            await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call")
-        )
+        found = await at_home(self.env, call, access.task, lambda now: decide(self.env, now, access), "a call")
+        return self.shown(access.tool, found)
 
-    def shown(self, found: Decision) -> dict[str, Any]:
+    def shown(self, tool: str, found: Decision) -> dict[str, Any]:
         """A decision, counted."""
-        self.metrics.decisions.labels(word(found)).inc()
+        self.counted(tool, found)
         return shapes.decision(found, self.url)
 
     async def observed(self, call: Call, task: str, wanted: shapes.ObservationRequest, size: int) -> dict[str, Any]:
@@ -189,8 +193,18 @@ class House:
                 "A single-use proof or assertion was used before.", next_step="Sign fresh ones for every request."
             )
 
+    def counted(self, tool: str, found: Decision) -> None:
+        """Count it, and say so in the trace."""
+        said = word(found)
+        self.metrics.decisions.labels(said).inc()
+        if self.tracing is not None:
+            reasons = tuple(why.reason.value for why in found.why)
+            self.tracing.decided(tool, said, reasons, getattr(found, "approval", ""))
+
     def call(self, caller: Caller, asked: Asked, now: int) -> Call:
         """The verb's view of this request; the trace id is the caller's (W3C Trace Context) or empty."""
+        if self.tracing is not None and (span := self.tracing.here()):
+            return Call(caller, now, span[:32], span=span)
         parts = asked.headers.get("traceparent", "").split("-")
         traced = len(parts) == 4 and len(parts[1]) == 32 and all(c in "0123456789abcdef" for c in parts[1])
         return Call(caller, now, parts[1] if traced else "")

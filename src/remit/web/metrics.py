@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from remit import __version__
 from remit.domain.lease import Waiting
 from remit.govern.estate import EdgeShown
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+# Read from the store when somebody asks: name, labels, what it says.
+_READ: Sequence[tuple[str, tuple[str, ...], str]] = (
+    ("remit_tasks_open", (), "Tasks that are open; 100,000 and more are not counted."),
+    ("remit_leases_held", ("state", "issuer"), "Credentials that may be in use (reserved, live)."),
+    ("remit_approvals_waiting", (), "Approvals that wait for people; 1,000 at most."),
+    ("remit_approvals_oldest_seconds", (), "For how long the longest waits."),
+    ("remit_log_waiting", (), "Committed events that no checkpoint covers yet; 1,000 at most."),
+    ("remit_log_lag_seconds", (), "How old the oldest of them is."),
+    ("remit_log_checkpoint_age_seconds", (), "How old the newest event under the newest checkpoint is."),
+    ("remit_signing_key_age_seconds", ("use",), "Since when the key that signs now exists."),
+    ("remit_root_key_replacing", (), "1 while a previous root key is configured."),
+    ("remit_freezes", (), "What is frozen."),
+    ("remit_restore_unfinished", (), "1 while issuers are not yet compared after a restore."),
+)
 
 
 class Metrics:
@@ -17,6 +33,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.read: dict[str, Gauge] = {}
         self.requests = Counter(
             "remit_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )
@@ -87,7 +104,43 @@ class Metrics:
         self.reports_refused = Counter(
             "remit_edge_reports_refused", "Reports that edges may not make.", ["edge"], registry=self.registry
         )
+        self.undecided = Gauge(
+            "remit_redecision_left",
+            "Open tasks that a change may concern and that were not decided again yet, at most.",
+            registry=self.registry,
+        )
+        self.undecided_oldest = Gauge(
+            "remit_redecision_oldest_seconds",
+            "How long the oldest change has not reached every open task.",
+            registry=self.registry,
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
+        self.commits = Counter(
+            "remit_commits",
+            "Changes by outcome: done, conflict (tried again), unavailable (the store did not confirm).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "remit_commit_seconds", "Until a change was durable.", buckets=_SECONDS, registry=self.registry
+        )
+        self.unavailable = Counter(
+            "remit_store_unavailable", "Requests refused because the store did not answer.", registry=self.registry
+        )
+        self.last_pass = Gauge(
+            "remit_reconciler_last_success_timestamp_seconds",
+            "When a reconciler last finished a pass.",
+            ["name"],
+            registry=self.registry,
+        )
+        for name, labels, told in _READ:
+            self.read[name] = Gauge(name, told, labels, registry=self.registry)
+        self.rolled_back = Gauge(
+            "remit_store_rolled_back", "1 while the log is shorter than this host has seen it.", registry=self.registry
+        )
+        build = Gauge("remit_build_info", "1, with the version.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self.registry)
 
     def text(self) -> bytes:
         """The exposition."""
@@ -96,6 +149,24 @@ class Metrics:
     def passed(self, name: str, *, ok: bool) -> None:
         """A reconciler finished a pass."""
         self.passes.labels(name, "ok" if ok else "failed").inc()
+        if ok:
+            self.last_pass.labels(name).set_to_current_time()
+
+    def committed(self, outcome: str, seconds: float) -> None:
+        """A change was decided by the store, so many seconds after it was asked for."""
+        self.commits.labels(outcome).inc()
+        if outcome == "done":
+            self.commit_seconds.observe(seconds)
+
+    def show(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        """What was just read, by label values; what is not named is gone."""
+        gauge = self.read[name]
+        if () in values:
+            gauge.set(values[()])
+            return
+        gauge.clear()
+        for labels, value in values.items():
+            gauge.labels(*labels).set(value)
 
     def dead(self, issuer: str, seconds: float) -> None:
         """A credential of this issuer is confirmed dead, so long after it was to die."""

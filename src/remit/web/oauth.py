@@ -370,6 +370,7 @@ async def metadata(house: House, call: Call, asked: Asked) -> Response:
             "introspection_endpoint": f"{at}/oauth/introspect",
             "revocation_endpoint": f"{at}/oauth/revoke",
             "jwks_uri": f"{at}/.well-known/jwks.json",
+            "status_list_aggregation_endpoint": f"{at}/status",
             "grant_types_supported": ["client_credentials", authorization_code.GRANT, form.TOKEN_EXCHANGE],
             **authorization_code.metadata(house),
             "token_endpoint_auth_methods_supported": _METHODS,

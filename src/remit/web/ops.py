@@ -8,9 +8,10 @@ import msgspec
 from starlette.responses import Response
 
 from remit.domain.caller import Call, CallerKind
-from remit.domain.errors import BadField
+from remit.domain.errors import BadField, Leaving
 from remit.domain.keys import SIGNS
 from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
+from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret
 from remit.govern.estate import estate
 from remit.verbs.rotate import listed, replace_now
@@ -18,6 +19,7 @@ from remit.verbs.rotate import rotate as rotate_verb
 
 from . import shapes
 from .house import Asked, House
+from .measured import read_gauges
 from .problems import json_response, text_response
 
 
@@ -32,7 +34,9 @@ async def healthz(house: House, call: Call, asked: Asked) -> Response:
 
 
 async def readyz(house: House, call: Call, asked: Asked) -> Response:
-    """The store answers and a catalogue is in force, and an edge is fresh; otherwise 503."""
+    """The store answers, a catalogue is in force, an edge is fresh, and it is not about to stop; otherwise 503."""
+    if house.leaving:
+        raise Leaving("This process is about to stop.", next_step="Send requests to another one.")
     return text_response(await house.ready())
 
 
@@ -52,7 +56,10 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
     for outage in await house.env.store.find(IssuerOutage, {}, limit=1000):
         house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
     house.metrics.edges(await estate(house.env, house.log, now), now)
-    house.metrics.log_size.set((await house.log.head())[0])
+    changes = await house.env.store.find(Redecision, {"lasts": "yes"}, limit=1000)
+    house.metrics.undecided.set(sum([await house.env.left(row) for row in changes]))
+    house.metrics.undecided_oldest.set(max((now - row.since for row in changes), default=0) / 1000)
+    await read_gauges(house, now)
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -125,7 +132,7 @@ def describe(url: str, routes: Any) -> dict[str, Any]:
         "key": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A key of a person, operator, auditor or enforcer",
+            "description": "A key of a person, operator, auditor, enforcer or receiver",
         },
     }
     info = {

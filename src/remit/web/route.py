@@ -20,6 +20,7 @@ ENFORCER = frozenset({CallerKind.ENFORCER})
 EDGE = frozenset({CallerKind.EDGE})
 PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
+RECEIVER = frozenset({CallerKind.RECEIVER})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 

@@ -10,6 +10,7 @@ from remit.formats import authorization_request
 from . import api_agents as agents
 from . import api_approvals as approvals
 from . import api_connections as connections
+from . import api_context as context
 from . import api_egress as egress
 from . import api_freeze as freezes
 from . import api_gateway as gateway
@@ -28,7 +29,13 @@ from . import (
     ops,
     published,
     shapes,
+    shapes_context,
+    shapes_signals,
+    signals,
     spiffe,
+    ssf,
+    ssf_poll,
+    status,
 )
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
@@ -37,7 +44,7 @@ from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, Route
+from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, Route
 from .routes_estate import ESTATE_ROUTES
 from .sessions import FIELD
 
@@ -93,6 +100,26 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/oauth/revoke", AGENT, oauth.revoke, form=("token", "token_type_hint")),
     Route("GET", "/.well-known/oauth-authorization-server", ANYONE, oauth.metadata),
     Route("GET", "/.well-known/jwks.json", ANYONE, oauth.keys),
+    Route("GET", "/status", ANYONE, status.aggregation),
+    Route("GET", "/status/{list}", ANYONE, status.status_list, also=(406, 501)),
+    Route("POST", "/signals/{name}", ANYONE, signals.push, raw=True, limit=20 * KIB, also=(202,)),
+    Route("GET", "/.well-known/ssf-configuration", ANYONE, ssf.configuration),
+    Route("GET", "/.well-known/ssf-jwks.json", ANYONE, ssf.keys),
+    Route("POST", "/ssf/streams", RECEIVER, ssf.create, body=shapes_signals.StreamRequest, creates=True),
+    Route("GET", "/ssf/streams", RECEIVER, ssf.read, query=("stream_id",)),
+    Route("PATCH", "/ssf/streams", RECEIVER, ssf.update, body=shapes_signals.StreamRequest),
+    Route("PUT", "/ssf/streams", RECEIVER, ssf.replace, body=shapes_signals.StreamRequest, also=(200,)),
+    Route("DELETE", "/ssf/streams", RECEIVER, ssf.delete, query=("stream_id",), also=(204,)),
+    Route("GET", "/ssf/status", RECEIVER, ssf.status, query=("stream_id",)),
+    Route("POST", "/ssf/status", RECEIVER, ssf.turn, body=shapes_signals.StatusRequest),
+    Route("POST", "/ssf/subjects:add", RECEIVER, ssf.add_subject, body=shapes_signals.SubjectRequest),
+    Route(
+        "POST", "/ssf/subjects:remove", RECEIVER, ssf.remove_subject, body=shapes_signals.SubjectRequest, also=(204,)
+    ),
+    Route("POST", "/ssf/verify", RECEIVER, ssf.verify, body=shapes_signals.VerificationRequest, also=(204,)),
+    Route("POST", "/ssf/poll/{stream}", RECEIVER, ssf_poll.poll, body=shapes_signals.PollRequest, limit=512 * KIB),
+    Route("GET", "/v1/streams", READERS, ssf_poll.list_streams),
+    Route("GET", "/v1/streams/{receiver}", READERS, ssf_poll.show_stream),
     Route("GET", "/spiffe/bundle", ANYONE, spiffe.bundle),
     Route("GET", "/.well-known/openid-configuration", ANYONE, oidc.configuration),
     Route("GET", "/.well-known/federation-jwks.json", ANYONE, oidc.keys),
@@ -212,8 +239,27 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/catalogue", READERS, people.show_catalogue),
     Route("POST", "/v1/catalogue/plan", OPERATOR, people.plan, body=shapes.FilesRequest, limit=8192 * KIB),
     Route("POST", "/v1/catalogue/replay", READERS, people.replay, body=shapes.ReplayRequest, limit=8192 * KIB),
-    Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB),
+    Route("POST", "/v1/catalogue", OPERATOR, people.apply, body=shapes.FilesRequest, limit=8192 * KIB, also=(412,)),
+    Route(
+        "POST", "/v1/agents/{agent}/posture", OPERATOR | ENFORCER, context.assess, body=shapes_context.PostureRequest
+    ),
+    Route("POST", "/v1/people/{person}/leave", OPERATOR, context.leave, body=shapes_context.LeaveRequest),
+    Route("POST", "/v1/people/{person}/return", OPERATOR, context.come_back),
+    Route("GET", "/v1/findings", READERS, context.findings, query=(*_PAGE, "state")),
+    Route(
+        "POST",
+        "/v1/findings",
+        OPERATOR | ENFORCER,
+        context.report,
+        body=shapes_context.FindingRequest,
+        limit=512 * KIB,
+        creates=True,
+    ),
+    Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
+    Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
+    Route("GET", "/v1/keys", READERS, people.list_keys, query=("limit", "after")),
+    Route("POST", "/v1/keys/{key}/end", OPERATOR, people.end_key, body=shapes.ReasonRequest),
     Route("GET", "/v1/signing-keys", OPERATOR, ops.signing_keys),
     Route("POST", "/v1/signing-keys/{use}/rotate", OPERATOR, ops.rotate, body=shapes.RotateRequest),
     Route("GET", "/v1/connections", READERS, connections.list_connections, query=_PAGE),

@@ -68,7 +68,7 @@ async def browser(house: House, asked: Asked, now: int) -> Browser | None:
     if row is None or not row.good_at(now):
         return None
     _, force = await house.env.in_force()
-    if not row.stands(force.catalogue):
+    if not row.stands(force.catalogue) or (await house.env.departure(row.name)).gone:
         return None
     if LIVE not in asked.headers and "text/event-stream" not in asked.headers.get("accept", ""):
         await keep(house.env, Call(Caller(row.roles[0], row.name), now), row)

@@ -96,7 +96,9 @@ class PasskeyRequest(Strict, frozen=True):
 
 
 class FreezeRequest(Strict, frozen=True):
-    """What to freeze, or to let go: `agent`, `purpose` or `owner` with a name, or `everything`."""
+    """What to freeze, or to let go: `agent`, `purpose`, `tool`, `secret`, `environment` or `owner` with a name, or
+    `everything`.
+    """
 
     reach: str
     reason: str

@@ -81,7 +81,7 @@ async def active(house: House, text: str, now: int) -> dict[str, Any] | None:
     """What introspection says of one (RFC 7662); None when anything behind it has ended."""
     try:
         found = await parsed(house, text, now)
-        if not await alive(house.env, found, now):
+        if not await alive(house.env, found.lease, found.path, now):
             return None
     except (BadToken, Absent):
         return None

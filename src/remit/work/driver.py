@@ -1,4 +1,4 @@
-"""Runs the reconcilers beside the server: when woken, and after a while in any case."""
+"""Runs the reconcilers beside the server, in one process at a time: when woken, and after a while in any case."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from typing import Protocol
 
 import structlog
 
-from remit.ports import Env, LogIndex, Wake, Wakes
+from remit.domain.errors import UnknownRow
+from remit.ports import Env, LogIndex, Turns, Wake, Wakes
 
 from .ask_providers import ask_providers
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
+from .poll_signals import poll_signals
+from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
 from .sequence import sequence
 from .steady import Steady
+from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .transmit import Transmitting
+from .turn import Turn
 
 _log = structlog.get_logger("remit.work")
 
 
-class Log(Sequenced, LogIndex, Wakes, Protocol):
-    """What the passes over the log need of a store, and what wakes all passes."""
+class Log(Sequenced, LogIndex, Wakes, Turns, Protocol):
+    """What the passes over the log need of a store, what wakes all passes, and whose turn they are."""
 
 
 class Observer(Protocol):
@@ -44,34 +50,40 @@ class Observer(Protocol):
 @dataclass(frozen=True)
 class Reconciler:
     """`once` does what is due and says whether anything moved: then it runs again at once, else after `every` seconds
-    or when woken.
+    or when woken. `everywhere`: in every process, for what that process itself holds.
     """
 
     name: str
     once: Callable[[], Awaitable[object]]
     every: float
     woken: Wake | None = None
+    everywhere: bool = False
 
 
 class Driver:
-    """`nudge()` from any verb wakes the lease reconciler at once; `stop()` lets the running passes finish."""
+    """`nudge()` from any verb wakes those that end leases and tasks at once, in whichever process they run; `stop()`
+    lets the running passes finish and gives the turn back.
+    """
 
     def __init__(self, clock: Callable[[], int], observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
-        self._wakes: Wakes | None = None
+        self._log: Log | None = None
+        self._turn = Turn()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
+        self._transmitting = Transmitting()
 
     def nudge(self) -> None:
         """There may be something to do now."""
-        if self._wakes is not None:
-            self._wakes.wake(Wake.NUDGED)
+        if self._log is not None:
+            self._log.wake(Wake.NUDGED)
 
     def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
         """Begin; needs a running loop."""
-        self._wakes = log
+        self._log = log
+        self._keeping = asyncio.create_task(self._turn.keep(log))
         for one in self._reconcilers(env, log, log_name, forget):
             self._tasks.append(asyncio.create_task(self._run(one, log)))
 
@@ -79,6 +91,7 @@ class Driver:
         self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
+        turns: dict[str, int] = {}
         steady = Steady(self._clock)
 
         async def leases() -> bool:
@@ -86,13 +99,18 @@ class Driver:
 
         return (
             Reconciler("end_leases", leases, 0.5, Wake.NUDGED),
+            Reconciler("redecide", lambda: redecide(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_secrets", lambda: tend_secrets(env, self._clock()), 0.5),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),
+            Reconciler("read_keys", env.signer.refresh, 0.25, Wake.KEYS, everywhere=True),
             Reconciler("rotate_keys", lambda: rotate_keys(env, self._clock()), 0.25),
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
+            Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
+            Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
+            Reconciler("sweep_orphans", lambda: sweep_orphans(env, self._clock()), 0.5),
             Reconciler("forget", lambda: forget(steady.now()), 10.0),
         )
 
@@ -101,6 +119,11 @@ class Driver:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
+        await self._transmitting.finish()
+        if self._log is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+            await self._turn.give_back(self._log)
 
     def _killed(self, done: Done) -> None:
         self._observer.killed(done.killed, len(done.errors))
@@ -111,10 +134,13 @@ class Driver:
         if done.killed:
             self.nudge()
 
-    async def _run(self, one: Reconciler, wakes: Wakes) -> None:
+    async def _run(self, one: Reconciler, log: Log) -> None:
         with ExitStack() as stack:
-            woken = stack.enter_context(wakes.woken(one.woken)) if one.woken else asyncio.Event()
+            woken = stack.enter_context(log.woken(one.woken)) if one.woken else asyncio.Event()
             while not self._stopping.is_set():
+                if not one.everywhere and not self._turn.ours():
+                    await self._wait(one.every, self._turn.taken)
+                    continue
                 woken.clear()
                 moved: object = False
                 try:
@@ -122,6 +148,8 @@ class Driver:
                     self._observer.passed(one.name, ok=True)
                 except Exception as failure:  # a reconciler never dies: it is what everything else relies on
                     self._observer.passed(one.name, ok=False)
+                    if isinstance(failure, UnknownRow):
+                        await self._turn.leave_to_others(log)
                     _log.error("pass failed", name=one.name, error=type(failure).__name__, exc_info=failure)
                 if not moved:
                     await self._wait(one.every, woken)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from remit.domain import events
-from remit.domain.above import Branch
+from remit.domain.above import Branch, ending
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import Call
-from remit.domain.change import Change
+from remit.domain.change import Change, Row
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.standing_yes import StandingYes
 from remit.domain.task import Task, TaskState
@@ -18,14 +18,13 @@ from .kill_leases import attempt
 from .tend_approvals import expire
 
 
-async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str) -> int:
-    """End an open one; returns how many that were."""
+async def end_task(env: Env, call: Call, task: Task, how: TaskState, reason: str, while_: Row | None = None) -> int:
+    """End an open one, as long as the row `while_` has not moved; returns how many that were."""
     if task.state is not TaskState.OPEN:
         return 0
-    change = Change(events.TaskEnded(task.id, task.agent, how.value, reason, task.home), call)
-    change = change.put(task.ended(how, call.now, reason), was=task)
     branch = await env.store.get(Branch, task.id) if task.handed else None
-    return int(await attempt(env, change.put(branch.ended(call.now), was=branch) if branch else change))
+    change = ending(call, task, branch, how, reason)
+    return int(await attempt(env, change.check(while_) if while_ is not None else change))
 
 
 async def close(env: Env, call: Call, task_id: str) -> int:
@@ -59,7 +58,7 @@ async def close(env: Env, call: Call, task_id: str) -> int:
 
 async def mark(env: Env, call: Call, lease: Lease, reason: str, since: int = 0) -> Lease | None:
     """It must die; returns it as it is then."""
-    ending = lease.ending(call.now, reason, since)
+    after = lease.ending(call.now, reason, since)
     because = events.LeaseEnding(lease.id, lease.task, reason)
-    await attempt(env, Change(because, call).put(ending, was=lease))
+    await attempt(env, Change(because, call).put(after, was=lease))
     return await env.store.get(Lease, lease.id)

@@ -82,6 +82,10 @@ class Lanes:
         done = Done(issuer)
         try:
             await self._lane(env, Call(SYSTEM, now), due, done)
+        except (
+            Unavailable
+        ) as failure:  # nobody waits for this task: what it could not do is said, and done by a later pass
+            done.errors.append(f"lane of {issuer}: {_describe(failure)}")
         finally:
             self._running.pop(issuer, None)
             if self._told is not None:

@@ -15,9 +15,8 @@ from remit.domain.backchannel import BackchannelRequest, code, reached
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
-from remit.domain.errors import Refusal, Unavailable
+from remit.domain.errors import Refusal
 from remit.domain.notice import Notice, Route
-from remit.domain.secret import SealedSecret, current
 from remit.ports import Env
 
 from .kill_leases import attempt
@@ -73,11 +72,7 @@ async def _owe(env: Env, call: Call, catalogue: Catalogue, approval: Approval) -
 async def _delivered(env: Env, call: Call, route: Route, approval: Approval) -> bool:
     """Whether the route took it. Nothing of the address is said, here or in any event (law 10)."""
     try:
-        versions = await env.store.find(SealedSecret, {"name": route.secret, "state": "active"}, limit=1000)
-        secret = current(versions, call.now)
-        if secret is None:
-            raise Unavailable(f"Nothing is sealed as {route.secret}.")
-        address = env.sealer.unseal(secret.envelope, secret.context).decode()
+        address = await env.unsealed(route.secret, call.now)
         async with asyncio.timeout(TIMEOUT):
             await env.notifier.send(address, f"{approval.chain.agents()[-1]} waits for you", message(env, approval))
     except (Refusal, TimeoutError):

@@ -1,4 +1,4 @@
-"""Stop frozen: end every open task below a freeze, until nothing below it lives; then say how long that took."""
+"""Stop frozen: end what is open below a freeze until nothing of it lives; then say how long that took."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import asyncio
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
+from remit.domain.freeze import Reach
+from remit.domain.lease import LeaseState
 from remit.domain.task import Task, TaskState
 from remit.ports import Env
 from remit.verbs.freeze import below
 
-from .end_tasks import close, end_task
+from .end_tasks import close, end_task, mark
 from .kill_leases import attempt
 
 AT_ONCE = 64
@@ -30,6 +32,9 @@ async def stop_frozen(env: Env, call: Call) -> int:
         for start in range(0, len(found.tasks), AT_ONCE):  # so that their commits share a write
             some = found.tasks[start : start + AT_ONCE]
             ended += sum(await asyncio.gather(*(_end(env, call, task, f"frozen: {freeze.reason}") for task in some)))
+        if freeze.reach is Reach.ENVIRONMENT:  # their tasks go on
+            living = [one for one in found.leases if one.state in (LeaseState.RESERVED, LeaseState.LIVE)]
+            await asyncio.gather(*(mark(env, call, one, f"frozen: {freeze.reason}") for one in living))
         if not found.tasks and not found.credentials:
             now = env.clock()
             frozen = await env.frozen()

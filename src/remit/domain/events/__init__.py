@@ -47,6 +47,16 @@ from .connection import (
     GrantTaken,
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
+from .context import (
+    FindingReported,
+    FindingResolved,
+    PersonLeft,
+    PersonReturned,
+    PostureAssessed,
+    PostureLapsed,
+    RedecisionReached,
+    TasksRedecided,
+)
 from .decision import (
     AccessDecided,
     IssueDenied,
@@ -67,6 +77,7 @@ from .estate import (
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
+    AccessKeyEnded,
     AgentProved,
     IdentitySuperseded,
     JoinTokenCreated,
@@ -89,6 +100,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
     HandOverEnded,
@@ -104,6 +116,17 @@ from .session import (
     SessionEnded,
     SessionKept,
     SignInLinkMade,
+)
+from .signal import SignalHeeded, SignalRefused
+from .stream import (
+    SignalReturned,
+    SignalsDelivered,
+    StreamChanged,
+    StreamFailing,
+    StreamHeard,
+    StreamMade,
+    StreamTurned,
+    StreamVerificationAsked,
 )
 from .task import (
     DelegationDenied,
@@ -133,6 +156,7 @@ Event: TypeAlias = (
     | Unfroze
     | AccessKeyCreated
     | AccessKeyLearned
+    | AccessKeyEnded
     | SecretSealed
     | SecretOverdue
     | SecretRetiring
@@ -203,6 +227,14 @@ Event: TypeAlias = (
     | ConsentGiven
     | ConsentRedeemed
     | ConsentReplayed
+    | TasksRedecided
+    | RedecisionReached
+    | PersonLeft
+    | PersonReturned
+    | PostureAssessed
+    | PostureLapsed
+    | FindingReported
+    | FindingResolved
     | EdgeJoined
     | EdgeReported
     | EdgeReportRefused
@@ -213,6 +245,21 @@ Event: TypeAlias = (
     | Followed
     | TaskTaken
     | TaskLetGo
+    | SignalHeeded
+    | SignalRefused
+    | StreamMade
+    | StreamChanged
+    | StreamTurned
+    | StreamVerificationAsked
+    | StreamHeard
+    | StreamFailing
+    | SignalsDelivered
+    | SignalReturned
+    | StoreRestored
+    | RestoredVoided
+    | RestoreSafe
+    | OrphanFound
+    | RestoreSwept
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
@@ -222,8 +269,11 @@ URGENT = frozenset(
     for event in (
         ApprovalAnswered,
         CatalogueApplied,
+        FindingReported,
+        FindingResolved,
         Froze,
         IdentitySuperseded,
+        PersonLeft,
         RolloutSet,
         RolloutTakenBack,
         SessionEnded,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Froze:
-    """An agent, a purpose, an owner's estate or everything was stopped: nothing below it is permitted after this."""
+    """This agent, purpose, tool, secret, environment or owner's estate, or everything, was stopped at once."""
 
     reach: str
     name: str

@@ -57,3 +57,13 @@ class AccessKeyCreated:
     name: str
     digest: str
     expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeyEnded:
+    """A bearer key is good no more, before its time."""
+
+    kind: str
+    name: str
+    digest: str
+    reason: str

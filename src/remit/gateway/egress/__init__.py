@@ -19,6 +19,7 @@ from typing import Any
 import h11
 import httpcore
 
+from remit import telemetry
 from remit.domain.errors import AddressRefused, BadField, Refusal, TooLarge
 from remit.domain.http_route import HttpRoute
 from remit.formats.http_request import Meant, Outgoing, Received, Routes, outgoing
@@ -120,7 +121,8 @@ class Egress:
         except BadField as bad:
             await self._nobodys(asks, visit, origin)
             raise Denied(bad.message, reasons=("bad_arguments",)) from bad
-        await self._decide(asks, visit, meant, arguments)
+        with telemetry.asked(dict(visit.headers), meant.tool):
+            await self._decide(asks, visit, meant, arguments)
         credential = await self._purse.credential(visit.task, meant.route)
         return await self._exchange(asks, visit, meant, request, credential, stack)
 

@@ -21,6 +21,7 @@ import uvicorn
 
 from remit.formats import http_origin
 from remit.formats.interception_ca import InterceptionCa
+from remit.supervisor import supervised
 from remit_client import AsyncRemit, RemitError
 from remit_client.running.child import keep_memory_private
 
@@ -72,7 +73,8 @@ async def serve(
         bound.listen(2048)
         announce(base)
         sys.stdout.flush()
-        await server.serve(sockets=[bound])
+        async with supervised(base):
+            await server.serve(sockets=[bound])
     finally:
         bound.close()
         await upstreams.close()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 import mcp_types as types
 from mcp.server.lowlevel.server import Server
 
-from remit import __version__
+from remit import __version__, telemetry
 from remit_client import RemitError
 
 from .beside import COMPLETE, METHODS, Beside
@@ -41,6 +41,11 @@ class Front(Server[Any]):
         return found.model_copy(update={"resources": resources, "logging": logging, "completions": completions})
 
 
+def headers_of(ctx: Any) -> Mapping[str, str]:
+    """Of the HTTP request that it came with; a pipe has none."""
+    return getattr(getattr(ctx, "request", None), "headers", {})
+
+
 def _offered(seat: Seat) -> Collection[str]:
     named = {word.replace("/", "."): word for word in METHODS}
     return [word for end, word in named.items() if any(catalogue_name(s, end) in seat.granted for s in seat.servers)]
@@ -60,7 +65,8 @@ def front(
         return await enforcer.list_tools(seat_of(ctx), ctx)
 
     async def call_tool(ctx: Any, params: Any) -> Any:
-        return await enforcer.call_tool(seat_of(ctx), ctx, params)
+        with telemetry.asked(headers_of(ctx), params.name):
+            return await enforcer.call_tool(seat_of(ctx), ctx, params)
 
     async def list_resources(ctx: Any, params: Any) -> Any:
         return await enforcer.list_resources(seat_of(ctx), ctx)

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from remit.domain.errors import Refusal
 from remit.formats.request_state import key_of
 from remit.formats.rfc9449 import ALGORITHMS
+from remit.supervisor import supervised
 from remit_client import RemitError
 
 from ..asks import Desk, EnforcerAsks
@@ -229,7 +230,8 @@ async def serve(
             announce(base + PATH)
             sys.stdout.flush()
             try:
-                await server.serve(sockets=[bound])
+                async with supervised(base + PATH):
+                    await server.serve(sockets=[bound])
             finally:
                 await gateway.close()
     finally:

@@ -25,6 +25,9 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     may = {
         "agent": sorted(a.name for a in agents.values() if everything or a.owner == name),
         "purpose": sorted(p.name for p in purposes.values() if everything or p.owner == name),
+        "tool": sorted(force.catalogue.tools) if everything else [],
+        "secret": sorted({name for p in purposes.values() for name in p.secrets}) if everything else [],
+        "environment": sorted(force.catalogue.environments) if everything else [],
         "owner": sorted(p for p in people if p in owners and (everything or p == name)),
         "everything": [""] if everything else [],
     }

@@ -6,7 +6,8 @@ from typing import Any
 
 from remit.domain.caller import Call, CallerKind
 from remit.domain.lease import IssuerOutage, LeaseState
-from remit.web import shapes, shapes_approvals
+from remit.domain.redecision import Redecision
+from remit.web import shapes, shapes_approvals, shapes_context
 from remit.web.api_freeze import freezes
 from remit.web.house import Asked, House
 
@@ -36,7 +37,16 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "denied": await seen.denied(house, call, SHOWN),
         "issuers": await _issuers(house, call),
         "frozen": await freezes(house, call),
+        "redecided": await _redecided(house, call),
     }
+
+
+async def _redecided(house: House, call: Call) -> list[dict[str, Any]]:
+    """Changes that have not reached every open task yet; for operators and auditors."""
+    if call.caller.kind is CallerKind.PERSON:
+        return []
+    rows = await house.env.store.find(Redecision, {"lasts": "yes"}, limit=SHOWN)
+    return [shapes_context.redecision(row, call.now) for row in rows]
 
 
 async def _issuers(house: House, call: Call) -> list[dict[str, Any]]:

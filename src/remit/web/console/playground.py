@@ -113,7 +113,8 @@ async def _found(house: House, given: Mapping[str, str]) -> dict[str, Any]:
     candidate = force
     if edited:
         whole = await house.env.store.get(CatalogueFiles, head.digest)
-        candidate, _, _ = await plan(house.env, {**dict(whole.files if whole else ()), file: text})
+        planned = await plan(house.env, {**dict(whole.files if whole else ()), file: text}, house.clock(), limit=0)
+        candidate = planned.candidate
     facts = _facts(force, given)
     before, after = force.bundle.explain(facts), candidate.bundle.explain(facts)
     return {

@@ -24,7 +24,7 @@ from remit.domain.estate import Edge, Following, Held
 from remit.domain.freeze import Frozen
 from remit.domain.task import Task, TaskState
 from remit.formats import catalogue as catalogue_format
-from remit.formats import estate, jwk, record
+from remit.formats import estate, jwk, row_body
 from remit.formats.estate import Body, Said, Signed, Statement
 from remit.formats.jwk import PublicKey
 from remit.ports import Env, compiled
@@ -221,7 +221,7 @@ class Follow:
             frozen = said.body.get("frozen")
             if frozen is not None or now is None:
                 there = await self._env.store.get(Frozen, "frozen")
-                change = change.put(record.row(Frozen, frozen) if frozen else Frozen(), was=there)
+                change = change.put(row_body.row(Frozen, frozen) if frozen else Frozen(), was=there)
             try:
                 await self._env.store.commit(change)
                 break
@@ -236,7 +236,7 @@ class Follow:
         """The head that is told, and what is in force here: files of that digest, which compile; or nothing moves."""
         if body.get("catalogue") is None:
             return None, ()
-        head = record.row(CatalogueHead, body["catalogue"])
+        head = row_body.row(CatalogueHead, body["catalogue"])
         digest = head.at(self._env.place)
         known = await self._env.store.get(CatalogueFiles, digest)
         files = known.files if known else tuple(sorted((await self._centre.catalogue(digest)).items()))

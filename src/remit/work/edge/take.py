@@ -15,7 +15,7 @@ from remit.domain.estate import Held
 from remit.domain.identity import Identity
 from remit.domain.origin import Observation
 from remit.domain.task import Task, TaskState
-from remit.formats import record
+from remit.formats import row_body
 from remit.formats.estate import Said, Statement
 from remit.ports import Env
 from remit.ports.estate import Centre
@@ -130,8 +130,8 @@ class Take:
 def _parsed(said: Statement) -> tuple[Task, Identity, Sequence[Observation]]:
     body = said.body
     try:
-        read = [record.row(Observation, one) for one in body.get("observations", [])]
-        return record.row(Task, body["task"]), record.row(Identity, body["identity"]), read
+        read = [row_body.row(Observation, one) for one in body.get("observations", [])]
+        return row_body.row(Task, body["task"]), row_body.row(Identity, body["identity"]), read
     except (KeyError, TypeError, ValueError, AttributeError) as flaw:
         raise BadToken("What the centre handed over cannot be read.", inside=repr(flaw)) from flaw
 

@@ -1,0 +1,142 @@
+"""Scan: what agents, servers, pipelines and secrets are in a tree, a home, or among what runs here.
+
+A reader looks at one file and says what it found; to add one, write it and put it into `READERS`. No reader asks
+anybody anything, starts anything, or keeps a secret: what leaves a scan has fingerprints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from remit.domain.discovery import Flaw, Noun, Place, Scan, Severity, Thing
+
+from . import agent_configs, agents_in_code, credentials, manifests, pipelines, processes
+from .files import File, walk
+from .found import Found
+from .owners import Owners
+from .rules import RULES
+from .scanners import Hit, NoScanner, detect_secrets, kingfisher
+from .values import Fingerprints, is_reference
+
+READERS: tuple[Callable[[File], Found | None], ...] = (
+    agent_configs.read,
+    pipelines.read,
+    manifests.read,
+    agents_in_code.read,
+    credentials.read,
+)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What to look at besides the tree. `scanners` off: only our own readers."""
+
+    history: bool = False
+    running: bool = False
+    scanners: bool = True
+
+
+def scan(
+    roots: Sequence[Path],
+    fingerprints: Fingerprints,
+    looked: Looked,
+    told: Callable[[str, int], None] = lambda *_: None,
+) -> Scan:
+    """Look at these trees (or files). `told` hears what is going on, and how many files so far."""
+    things: list[Thing] = []
+    flaws: list[Flaw] = []
+    without: list[str] = []
+    files = 0
+    for root in roots:
+        seen: set[tuple[str, int]] = set()
+        readable: list[str] = []
+        owners = Owners.of(root)
+        for file in walk(root, lambda n: told("reading", n)):
+            files += 1
+            readable += [file.path] if file.text is not None else []
+            for reader in READERS:
+                found = reader(file)
+                if found is None:
+                    continue
+                things += [_owned(thing, owners) for thing in found.things]
+                fresh = [s for s in found.secrets if (s[1].path, s[1].line) not in seen]
+                seen |= {(s[1].path, s[1].line) for s in fresh}
+                flaws += [milder(flaw) for flaw in Found(flaws=found.flaws, secrets=fresh).told(fingerprints)]
+        if looked.scanners:
+            hits, missing = _scanned(root, readable, looked, told)
+            without += missing
+            flaws += _flaws(hits, seen, fingerprints)
+        flaws += _unowned(things, owners)
+    if looked.running:
+        found = processes.read()
+        things += found.things
+        flaws += found.told(fingerprints)
+    order = sorted(set(flaws), key=lambda f: (-f.severity, f.rule, f.place, f.what))
+    return Scan(tuple(things), tuple(order), files, tuple(dict.fromkeys(without)))
+
+
+_TRIED = re.compile(
+    r"(?:^|/)(?:tests?|__tests__|testdata|fixtures?|specs?|examples?|samples?|mocks?)/|(?:^|/)test_[^/]*$|_test\.\w+$"
+)
+
+
+def milder(flaw: Flaw) -> Flaw:
+    """In a test or an example one step less: it is likely made up, and may still be real."""
+    if not flaw.fingerprint or not _TRIED.search(flaw.place.path):
+        return flaw
+    return replace(flaw, severity=Severity(max(flaw.severity - 2, Severity.LOW)))
+
+
+def _scanned(
+    root: Path, paths: Sequence[str], looked: Looked, told: Callable[[str, int], None]
+) -> tuple[list[Hit], list[str]]:
+    hits: list[Hit] = []
+    missing: list[str] = []
+    told("asking kingfisher", 0)
+    try:
+        hits += kingfisher(root, history=looked.history)
+    except NoScanner as why:
+        missing.append(str(why))
+    told("asking detect-secrets", 0)
+    try:
+        likely = sorted(paths, key=lambda path: Path(path).suffix in credentials.PROGRAM)  # settings before programs
+        more, left = detect_secrets(root if root.is_dir() else root.parent, likely)
+        hits += more
+        missing += [f"detect-secrets came to all but {left} of {len(paths)} files in its time"] if left else []
+    except NoScanner as why:
+        missing.append(str(why))
+    return hits, missing
+
+
+def _flaws(hits: Sequence[Hit], seen: set[tuple[str, int]], fingerprints: Fingerprints) -> list[Flaw]:
+    """What nobody has found yet: our own readers say better where it stands, and what it is for."""
+    flaws: list[Flaw] = []
+    for hit in hits:
+        if is_reference(hit.secret) or (not hit.commit and (hit.path, hit.line) in seen):
+            continue
+        if not hit.commit:
+            seen.add((hit.path, hit.line))
+        rule = "secret-in-history" if hit.commit else "secret-in-file"
+        rule = "private-key-in-file" if "private" in hit.what.lower() and not hit.commit else rule
+        place = Place(hit.path, hit.line, hit.commit)
+        flaws.append(milder(Flaw(rule, RULES[rule].severity, place, hit.what, "", fingerprints.of(hit.secret))))
+    here = {flaw.fingerprint for flaw in flaws if not flaw.place.commit}
+    return [flaw for flaw in flaws if not flaw.place.commit or flaw.fingerprint not in here]
+
+
+def _owned(thing: Thing, owners: Owners) -> Thing:
+    who = owners.who(thing.place.path)
+    return Thing(thing.noun, thing.name, thing.place, {**thing.facts, "owner": who}, thing.uses) if who else thing
+
+
+def _unowned(things: Sequence[Thing], owners: Owners) -> list[Flaw]:
+    rule = RULES["nobody-answers"]
+    mine = [t for t in things if t.noun in (Noun.AGENT, Noun.PIPELINE) and "owner" not in t.facts]
+    return (
+        [Flaw(rule.id, rule.severity, t.place, f"{t.noun.value} {t.name}", t.name) for t in mine]
+        if owners.known
+        else []
+    )

@@ -1,0 +1,315 @@
+"""Who uses Remit: agents that propose, call, read, hand on; people who answer; operators who stop things; and bad luck."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from remit.domain.approval import Approval
+from remit.domain.caller import CallerKind
+from remit.domain.decision import Access, Permit
+from remit.domain.errors import Conflict, Refusal, Unavailable
+from remit.domain.freeze import Reach
+from remit.formats import jwk, rfc8693
+from remit.verbs.apply import apply
+from remit.verbs.approve import Given, answer
+from remit.verbs.decide import decide
+from remit.verbs.delegate import Part, delegate
+from remit.verbs.freeze import freeze, unfreeze
+from remit.verbs.issue import issue
+from remit.verbs.observe import observe
+from remit.verbs.propose import Proposal, propose
+from remit.verbs.revoke import end_lease, end_task
+
+from .house import AGENTS, CATALOGUES, SIGNER, House, Replica
+from .network import NoAnswer
+
+UNKNOWN = (NoAnswer, Unavailable)
+CUSTOMERS = ("acme", "globex")
+
+
+class Agent:
+    """Workers of one agent; what one of them was refused or could not learn is not the end of it."""
+
+    def __init__(self, house: House, name: str, number: int) -> None:
+        self.house, self.name, self.rng = house, name, Random(f"agent {house.seed} {name} {number}")
+
+    def _call(self, replica: Replica) -> Any:
+        return replica.call(CallerKind.AGENT, self.name, self.house.jkts[self.name])
+
+    def _mine(self) -> tuple[str, str, str] | None:
+        mine = [task for task in self.house.tasks if task[1] == self.name]
+        return self.rng.choice(mine) if mine else None
+
+    async def work(self) -> None:
+        rng = self.rng
+        for number in range(self.house.settings.operations):
+            await asyncio.sleep(rng.choice((0, 0.001, 0.05, 0.5)) * rng.random())
+            doing = rng.choice(
+                (
+                    self.call,
+                    self.call,
+                    self.call,
+                    self.issue,
+                    self.issue,
+                    self.read,
+                    self.hand_on,
+                    self.accept,
+                    self.close,
+                    self.give_back,
+                )
+            )
+            if number == 0 or not self._mine():
+                doing = rng.choice((self.accept, self.propose))
+            with suppress(Refusal, NoAnswer):
+                await doing()
+
+    async def propose(self) -> None:
+        customer, purpose = self.rng.choice(CUSTOMERS), "lead" if self.name == "bot" else "dig"
+        proposal = Proposal(purpose, "goal", {"customer": customer}, 600_000, self.rng.choice((2, 4, 0)))
+
+        async def verb(replica: Replica) -> Any:
+            return await propose(replica.env, self._call(replica), proposal)
+
+        task = await self.house.ask(f"{self.name} proposes", verb)
+        self.house.tasks.append((task.id, self.name, customer))
+
+    async def call(self) -> None:
+        found = self._mine()
+        if not found:
+            return
+        task, _, customer = found
+        tool, to = self.rng.choice(("list", "pay", "note", "web")), self.rng.choice((customer, *CUSTOMERS))
+        arguments = {
+            "list": {"customer": to},
+            "pay": {"customer": to, "invoice": self.rng.choice((1, 2)), "amount": "9.00"},
+            "note": {"to": to},
+        }.get(tool, {})
+        asked = self.house.witness.asks()
+
+        async def verb(replica: Replica) -> Any:
+            return await decide(replica.env, self._call(replica), Access(task, tool, arguments))
+
+        for _ in range(self.rng.choice((1, 2, 4))):
+            decision = await self.house.ask(f"{self.name} calls {tool} of {task[-4:]}", verb)
+            if isinstance(decision, Permit):
+                witness = self.house.witness
+                witness.permitted(asked, task, tool)
+                if tool == "pay" or (tool == "list" and witness.lead(task)):
+                    witness._must("2", to == customer, f"a permit for {to} within a task for {customer}")
+                return
+            await asyncio.sleep(self.rng.random() * 4)
+            asked = self.house.witness.asks()
+
+    async def issue(self) -> None:
+        found = self._mine()
+        if not found:
+            return
+        asked = self.house.witness.asks()
+
+        async def verb(replica: Replica) -> Any:
+            return await issue(replica.env, self._call(replica), found[0], "db")
+
+        lease, _ = await self.house.ask(f"{self.name} wants a credential for {found[0][-4:]}", verb, 45.0)
+        self.house.witness.handed_out(asked, found[0], lease.handle)
+        self.house.given.append((lease.id, self.name))
+
+    async def read(self) -> None:
+        found = self._mine()
+        if found:
+            content = {"a": "x@y.example"}
+
+            async def verb(replica: Replica) -> Any:
+                return await observe(replica.env, self._call(replica), found[0], "web", content, size=30)
+
+            await self.house.ask(f"{self.name} reads", verb)
+
+    async def hand_on(self) -> None:
+        found = self._mine()
+        if not found:
+            return
+        to = self.rng.choice([name for name in AGENTS[: self.house.settings.agents] if name != self.name] or ["other"])
+        part = Part(to, "dig", "dig", {"customer": found[2]}, max_calls=self.rng.choice((1, 2, 4)))
+
+        async def verb(replica: Replica) -> Any:
+            return await delegate(replica.env, self._call(replica), found[0], part)
+
+        text, _ = await self.house.ask(f"{self.name} hands {found[0][-4:]} to {to}", verb)
+        self.house.handed.append((text, to, found[2]))
+
+    async def accept(self) -> None:
+        mine = [one for one in self.house.handed if one[1] == self.name]
+        if not mine:
+            return
+        text, _, customer = self.rng.choice(mine)
+
+        async def verb(replica: Replica) -> Any:
+            keys = [jwk.parse(key) for key in SIGNER.public("token")]
+            call = self._call(replica)
+            handed = rfc8693.parse_delegation(text, issuer=replica.env.issuer_url, keys=keys, now=call.now)
+            return await propose(replica.env, call, Proposal("", ""), delegation=handed)
+
+        task = await self.house.ask(f"{self.name} accepts", verb)
+        self.house.tasks.append((task.id, self.name, customer))
+
+    async def close(self) -> None:
+        found = self._mine()
+        if found and self.rng.random() < 0.5:
+
+            async def verb(replica: Replica) -> Any:
+                return await end_task(replica.env, self._call(replica), found[0], "done")
+
+            await self.house.ask(f"{self.name} closes {found[0][-4:]}", verb)
+            self.house.witness.ended_for(found[0])
+
+    async def give_back(self) -> None:
+        mine = [lease for lease, agent in self.house.given if agent == self.name]
+        if mine:
+            lease = self.rng.choice(mine)
+
+            async def verb(replica: Replica) -> Any:
+                return await end_lease(replica.env, self._call(replica), lease, "done")
+
+            await self.house.ask(f"{self.name} gives back {lease[-4:]}", verb)
+
+
+async def person(house: House, name: str) -> None:
+    """Answers whatever waits, mostly with yes."""
+    rng = Random(f"person {house.seed} {name}")
+    for _ in range(8):
+        await asyncio.sleep(rng.random())
+
+        async def waiting(replica: Replica) -> Any:
+            return await replica.env.store.find(Approval, {"state": "pending"})
+
+        with suppress(Refusal, NoAnswer):
+            for approval in await house.ask(f"{name} looks", waiting):
+                given = Given(approval.digest, rng.random() < 0.8)
+
+                async def verb(replica: Replica, key: str = approval.id, given: Given = given) -> Any:
+                    return await answer(replica.env, replica.call(CallerKind.PERSON, name), key, given)
+
+                with suppress(Refusal):
+                    await house.ask(f"{name} answers {approval.id[-4:]}", verb)
+
+
+async def operator(house: House) -> None:
+    """Revokes some tasks, and does not give up until one who revokes knows."""
+    rng = Random(f"operator {house.seed}")
+    for _ in range(house.settings.revokes):
+        await asyncio.sleep(rng.random() * 1.5)
+        if not house.tasks:
+            continue
+        task = rng.choice(house.tasks)[0]
+
+        async def verb(replica: Replica, task: str = task) -> Any:
+            return await end_task(replica.env, replica.call(CallerKind.OPERATOR, "op"), task, "stop")
+
+        for _ in range(6):
+            with suppress(*UNKNOWN):
+                await house.ask(f"op revokes {task[-4:]}", verb, 4.0)
+                house.witness.ended_for(task)
+                break
+
+
+async def freezer(house: House) -> None:
+    """Freezes an agent for a while."""
+    rng = Random(f"freezer {house.seed}")
+    for _ in range(house.settings.freezes):
+        await asyncio.sleep(rng.random() * 4)
+        agent = rng.choice(AGENTS)
+
+        async def on(replica: Replica, agent: str = agent) -> Any:
+            return await freeze(replica.env, replica.call(CallerKind.OPERATOR, "op"), Reach.AGENT, agent, "stop")
+
+        async def off(replica: Replica, agent: str = agent) -> Any:
+            return await unfreeze(replica.env, replica.call(CallerKind.OPERATOR, "op"), Reach.AGENT, agent, "fine")
+
+        with suppress(Refusal, NoAnswer):
+            await house.ask(f"op freezes {agent}", on)
+            house.witness.froze(agent)
+        await asyncio.sleep(rng.random() * 3)
+        house.witness.thaws(agent)
+        with suppress(Refusal, NoAnswer):
+            await house.ask(f"op unfreezes {agent}", off)
+
+
+async def reviewer(house: House) -> None:
+    """Puts other catalogues in force."""
+    rng = Random(f"reviewer {house.seed}")
+    for _ in range(house.settings.catalogues):
+        await asyncio.sleep(rng.random() * 4)
+        files = rng.choice(CATALOGUES)
+
+        async def verb(replica: Replica, files: Any = files) -> Any:
+            return await apply(replica.env, replica.call(CallerKind.OPERATOR, "op"), files)
+
+        with suppress(Refusal, Conflict, NoAnswer):
+            await house.ask("op applies a catalogue", verb)
+
+
+async def bad_luck(house: House) -> None:
+    """Crashes, stops, partitions and outages, one after the other and over each other."""
+    rng, settings = Random(f"luck {house.seed}"), house.settings
+    kinds = ("crashes", "stops", "cuts", "outages", "issuer_outages")
+    plan = [kind for kind in kinds for _ in range(getattr(settings, kind))]
+    rng.shuffle(plan)
+    await asyncio.gather(*(_befalls(house, Random(f"luck {house.seed} {n}"), kind) for n, kind in enumerate(plan)))
+
+
+async def _befalls(house: House, rng: Random, kind: str) -> None:
+    await asyncio.sleep(rng.random() * 5)
+    lasts = rng.choice((0.02, 0.5, 5.0, 40.0)) * rng.random()
+    name = rng.choice(sorted(house.replicas))
+    if kind == "crashes":
+        house.kill(name)
+        await asyncio.sleep(lasts)
+        house.say(f"{name} starts again")
+        house.start(name)
+    elif kind == "stops":
+        node = house.replicas[name].node
+        house.say(f"SIGSTOP {name} for {lasts:.2f} s")
+        node.stop()
+        await asyncio.sleep(lasts)
+        node.go_on()
+    elif kind == "cuts":
+        other = rng.choice(("db", "pg", "world"))
+        network = house.wires if other == "db" else house.network
+        pairs = rng.choice(([(name, other), (other, name)], [(name, other)], [(other, name)]))
+        house.say(f"cut {pairs}")
+        network.cut.update(pairs)
+        await asyncio.sleep(lasts)
+        network.cut.difference_update(pairs)
+    elif kind == "outages":
+        house.say("the database is down")
+        house.database.down = True
+        if rng.random() < 0.5:
+            house.database.crash()
+        await asyncio.sleep(min(lasts, 5.0))
+        house.database.down = False
+    else:
+        house.say("the issuer is down")
+        house.outside.down = True
+        await asyncio.sleep(lasts)
+        house.outside.down = False
+
+
+async def everybody(house: House) -> None:
+    """Until all of them are done, or a minute has passed; what happens to them goes on no longer than they do."""
+    settings = house.settings
+    workers = [
+        Agent(house, name, number).work() for name in AGENTS[: settings.agents] for number in range(settings.workers)
+    ]
+    people = [person(house, name) for name in ("frank", "gina")[: settings.people]]
+    others = [operator(house), freezer(house), reviewer(house)]
+    running = [house.client.spawn(one) for one in (*workers, *people, *others)]
+    luck = house.client.spawn(bad_luck(house))
+    done, late = await asyncio.wait(running, timeout=60)
+    luck.cancel()
+    for task in running:
+        if task in done and not task.cancelled() and task.exception():
+            raise task.exception()  # type: ignore[misc]
+        if task in late:
+            task.cancel()
