@@ -56,11 +56,19 @@ async def replayed(dsn: str) -> tuple[list[str], int]:
         await store.close()
 
 
+ABSENT = {  # a row does not say what is as it was made
+    "tasks": {"state": "open", "settled_at": 0, "calls": 0},
+    "leases": {"state": "reserved", "last_error": ""},
+}
+
+
 def rows(db: Database) -> dict[str, dict[str, Any]]:
     """Tasks and leases, by key."""
     return {
-        table: {str(key): json.loads(bytes(body)) for key, body in db.ask(f"SELECT key, body FROM {table}")}  # type: ignore[call-overload]
-        for table in ("tasks", "leases")
+        table: {
+            str(key): {**absent, **json.loads(bytes(body))} for key, body in db.ask(f"SELECT key, body FROM {table}")
+        }  # type: ignore[call-overload]
+        for table, absent in ABSENT.items()
     }
 
 
@@ -84,7 +92,7 @@ def over(db: Database, found: set[str]) -> dict[str, str]:
     return {
         role: known[role]["id"] if role in known else ""
         for role in found
-        if role not in known or known[role]["state"] == "ended"
+        if role not in known or known[role].get("state") == "ended"
     }
 
 

@@ -23,7 +23,8 @@ AFTER = 8  # calls at each door, right after something was taken away
 
 def everybody(world: World) -> list[Coroutine[Any, Any, None]]:
     """Until the world stops."""
-    return [one(world) for one in (approver, revoker, revoker, freezer, applier, witness, thief)]
+    alone = [one(world) for one in (approver, freezer, applier, witness, thief)]
+    return [*alone, revoker(world), *(revoker(world, edge) for edge in world.edges)]
 
 
 async def http_as(world: World, who: str, method: str, path: str, body: Any = None) -> Any:
@@ -54,11 +55,11 @@ async def approver(world: World) -> None:
         await asyncio.sleep(0.4)
 
 
-async def revoker(world: World) -> None:
-    """An operator ends tasks, and sees at every door whether that was true."""
+async def revoker(world: World, edge: str = "") -> None:
+    """An operator ends tasks, or those near this edge, and sees at every door whether that was true."""
     while not world.stop.is_set():
-        await asyncio.sleep(world.choose.uniform(0.2, 1.2))
-        open_ones = [live for live in world.tasks.values() if not live.over]
+        await asyncio.sleep(world.choose.uniform(0.3, 2.0))
+        open_ones = [live for live in world.tasks.values() if not live.over and edge in ("", live.near)]
         if not open_ones:
             continue
         live = world.choose.choice(open_ones)
