@@ -103,6 +103,12 @@ class Database(MemoryStore):
         numbers = sorted(number for number in self.visible if number > after)[:limit]
         return [(number, *self.visible[number]) for number in numbers]
 
+    async def newest_event(self, through: int = 2**62) -> int:
+        return max((number for number in self.visible if number <= through and number not in self.placed), default=0)
+
+    async def written(self, start: int, end: int) -> Sequence[tuple[bytes, bytes]]:
+        return [self.visible[number] for number in self._sequenced[start:end]]
+
     # --- transactions ---
 
     async def commit(self, change: Change) -> int:

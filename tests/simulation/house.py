@@ -24,8 +24,9 @@ from remit.verbs.attest import JoinEvidence, attest, invite
 from remit.work import driver as driving
 from remit.work.end_leases import end_leases
 from remit.work.sequence import sequence
-from tests.delegating import CATALOGUE
+from tests.delegating import CATALOGUE as BARE
 
+from . import edges
 from .database import Database, SimulatedStore
 from .keys import FixedSigner, fixed
 from .loop import EPOCH, Node, SimulatedLoop
@@ -37,6 +38,12 @@ from .witness import Witness
 LOG = "remit.test/log"
 AGENTS = ("bot", "other", "third")
 SIGNER, SEALER = FixedSigner(), RootSealer(b"r" * 32)
+STALE = {"east": 2_000, "west": 5_000}  # edges, and for how long each relies on what it heard (ms)
+EDGES = "".join(
+    f'[edges.{name}]\nurl = "https://{name}.example"\nowner = "olga"\nstale_after = "{ms // 1000}s"\n'
+    for name, ms in STALE.items()
+)
+CATALOGUE = {**BARE, "remit.toml": BARE["remit.toml"] + EDGES}
 CATALOGUES: tuple[Mapping[str, str], ...] = (
     CATALOGUE,
     {**CATALOGUE, "purposes/lead.toml": CATALOGUE["purposes/lead.toml"].replace("max_calls = 20", "max_calls = 6")},
@@ -87,6 +94,7 @@ class Replica:
         self.driver = Driver(self.node.clock, Quiet())
         adapter = Adapter(house.outside, self.node, house.network)
         self.env = environment(self.store, lambda config: adapter, self.node.clock, house.rng, self.driver.nudge)
+        self.house = edges.behind(self)
         if idle:
             self.driver.idle = idle
             self.node.spawn(self._start())
@@ -184,6 +192,9 @@ class House:
         for number in range(settings.replicas):
             self.start(f"r{number}")
         self.client = Node("world", self.loop)
+        self.witness.clock = self.loop.time
+        self.edges = [edges.Edge(self, name) for name in list(STALE)[: settings.edges]]
+        self.witness.edges = self.edges
         self.tasks: list[tuple[str, str, str]] = []  # id, agent, the customer it is for
         self.handed: list[tuple[str, str, str]] = []  # delegation token, receiver, customer
         self.given: list[tuple[str, str]] = []  # lease, agent
@@ -228,11 +239,24 @@ class House:
         self.outside.slow_one_in = self.outside.mute_one_in = 0
         for name in sorted(self.replicas):
             self.kill(name)
+        for edge in self.edges:
+            edge.node.stop()
         await asyncio.sleep(60)
         last = Replica(self, "last", idle=0, exact=True)
 
         async def finish() -> None:
             env, node = last.env, last.node
+            self.replicas = {"last": last}
+            for edge in self.edges:
+                edge.node.go_on()
+                if not edge.node.alive:
+                    edge.start()
+            for edge in self.edges:
+                for _ in range(200):
+                    if edge.reported():
+                        break
+                    await asyncio.sleep(0.5)
+                edge.kill()
             open_ = await env.store.find(Task, {"state": "open"}, limit=1000)
             for task in open_[::2]:
                 await end_task(env, last.call(CallerKind.OPERATOR, "op"), task.id, "stop")

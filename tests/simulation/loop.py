@@ -117,10 +117,21 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
+        task = context.get("future") or context.get("task")
+        where = task.get_coro().__qualname__ if isinstance(task, asyncio.Task) else ""
+        self.failures.append(f"{context.get('message')}: {where}: {context.get('exception')!r}")
 
     async def shutdown_asyncgens(self) -> None:
         """There are none."""
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """At once: there are no threads, and it takes no time."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as failure:
+            future.set_exception(failure)
+        return future
 
     async def shutdown_default_executor(self) -> None:
         """There is none: no threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -22,12 +23,22 @@ from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal, propose
 from remit.verbs.revoke import end_lease, end_task
+from remit.web.at_home import at_home
 
 from .house import AGENTS, CATALOGUES, SIGNER, House, Replica
 from .network import NoAnswer
 
 UNKNOWN = (NoAnswer, Unavailable)
 CUSTOMERS = ("acme", "globex")
+
+
+async def decide_at_home(replica: Replica, call: Any, access: Access) -> Any:
+    """As the centre's surface asks: what is at an edge is called home first."""
+
+    async def ask(fresh: Any) -> Any:
+        return await decide(replica.env, fresh, access)
+
+    return await at_home(replica.env, call, access.task, ask, "asked at the centre")
 
 
 class Agent:
@@ -61,6 +72,8 @@ class Agent:
                     self.give_back,
                 )
             )
+            if self.house.edges and rng.random() < 0.5:
+                doing = self.call
             if number == 0 or not self._mine():
                 doing = rng.choice((self.accept, self.propose))
             with suppress(Refusal, NoAnswer):
@@ -68,7 +81,13 @@ class Agent:
 
     async def propose(self) -> None:
         customer, purpose = self.rng.choice(CUSTOMERS), "lead" if self.name == "bot" else "dig"
-        proposal = Proposal(purpose, "goal", {"customer": customer}, 600_000, self.rng.choice((2, 4, 0)))
+        proposal = Proposal(
+            purpose,
+            "goal",
+            {"customer": customer},
+            600_000,
+            self.rng.choice((2, 4, 0, 0) if self.house.edges else (2, 4, 0)),
+        )
 
         async def verb(replica: Replica) -> Any:
             return await propose(replica.env, self._call(replica), proposal)
@@ -89,14 +108,25 @@ class Agent:
         }.get(tool, {})
         asked = self.house.witness.asks()
 
+        access = Access(task, tool, arguments)
+        edge = self.rng.choice(self.house.edges) if self.house.edges and self.rng.random() < 0.7 else None
+
         async def verb(replica: Replica) -> Any:
-            return await decide(replica.env, self._call(replica), Access(task, tool, arguments))
+            if edge is not None:
+                return await edge.decided(self._call, access, replica)
+            return await decide_at_home(replica, self._call(replica), access)
 
         for _ in range(self.rng.choice((1, 2, 4))):
-            decision = await self.house.ask(f"{self.name} calls {tool} of {task[-4:]}", verb)
+            what = f"{self.name} calls {tool} of {task[-4:]}"
+            if edge is None:
+                decision = await self.house.ask(what, verb)
+            else:
+                serve = functools.partial(verb, self.house.any())
+                decision = await self.house.network.call(self.house.client, edge.node, what, serve, 10.0)
             if isinstance(decision, Permit):
                 witness = self.house.witness
-                witness.permitted(asked, task, tool)
+                if edge is None:
+                    witness.permitted(asked, task, tool)
                 if tool == "pay" or (tool == "list" and witness.lead(task)):
                     witness._must("2", to == customer, f"a permit for {to} within a task for {customer}")
                 return
@@ -175,6 +205,44 @@ class Agent:
             await self.house.ask(f"{self.name} gives back {lease[-4:]}", verb)
 
 
+async def regular(house: House, edge: Any, number: int) -> None:
+    """An agent beside an edge: it begins a task, calls by the edge again and again, and somebody revokes it meanwhile."""
+    agent = Agent(house, "bot", 100 + number)
+    rng = agent.rng
+    for _ in range(4):
+        known = len(house.tasks)
+        with suppress(Refusal, NoAnswer):
+            await agent.propose()
+        mine = [task for task in house.tasks[known:] if task[1] == "bot"]
+        if not mine:
+            await asyncio.sleep(0.5)
+            continue
+        task, _, customer = mine[-1]
+        revoked = house.client.spawn(revoke(house, task, rng.random() * 5))
+        access = Access(task, "list", {"customer": customer})
+        for _ in range(24):
+            with suppress(Refusal, NoAnswer):
+                serve = functools.partial(edge.decided, agent._call, access, house.any())
+                await house.network.call(house.client, edge.node, f"bot calls {task[-4:]} at {edge.name}", serve, 3.0)
+            await asyncio.sleep(rng.random() * 0.5)
+        await revoked
+
+
+async def revoke(house: House, task: str, after: float) -> None:
+    """Again and again, until whoever revokes knows that it is done."""
+    if after:
+        await asyncio.sleep(after)
+
+    async def verb(replica: Replica) -> Any:
+        return await end_task(replica.env, replica.call(CallerKind.OPERATOR, "op"), task, "stop")
+
+    for _ in range(6):
+        with suppress(*UNKNOWN):
+            await house.ask(f"op revokes {task[-4:]}", verb, 4.0)
+            house.witness.ended_for(task)
+            break
+
+
 async def person(house: House, name: str) -> None:
     """Answers whatever waits, mostly with yes."""
     rng = Random(f"person {house.seed} {name}")
@@ -204,14 +272,7 @@ async def operator(house: House) -> None:
             continue
         task = rng.choice(house.tasks)[0]
 
-        async def verb(replica: Replica, task: str = task) -> Any:
-            return await end_task(replica.env, replica.call(CallerKind.OPERATOR, "op"), task, "stop")
-
-        for _ in range(6):
-            with suppress(*UNKNOWN):
-                await house.ask(f"op revokes {task[-4:]}", verb, 4.0)
-                house.witness.ended_for(task)
-                break
+        await revoke(house, task, 0.0)
 
 
 async def freezer(house: House) -> None:
@@ -260,9 +321,12 @@ async def bad_luck(house: House) -> None:
 
 
 async def _befalls(house: House, rng: Random, kind: str) -> None:
-    await asyncio.sleep(rng.random() * 5)
+    await asyncio.sleep(rng.random() * (20 if house.edges else 5))
     lasts = rng.choice((0.02, 0.5, 5.0, 40.0)) * rng.random()
     name = rng.choice(sorted(house.replicas))
+    if house.edges and rng.random() < 0.5 and kind in ("crashes", "stops", "cuts"):
+        await _befalls_edge(house, rng, kind, rng.choice(house.edges), lasts)
+        return
     if kind == "crashes":
         house.kill(name)
         await asyncio.sleep(lasts)
@@ -296,15 +360,39 @@ async def _befalls(house: House, rng: Random, kind: str) -> None:
         house.outside.down = False
 
 
+async def _befalls_edge(house: House, rng: Random, kind: str, edge: Any, lasts: float) -> None:
+    if kind == "crashes":
+        edge.kill()
+        await asyncio.sleep(lasts)
+        edge.start()
+    elif kind == "stops":
+        node = edge.node
+        house.say(f"SIGSTOP {edge.name} for {lasts:.2f} s")
+        node.stop()
+        await asyncio.sleep(lasts)
+        node.go_on()
+    else:
+        pairs = [pair for name in sorted(house.replicas) for pair in ((name, edge.name), (edge.name, name))]
+        house.say(f"cut {edge.name} off")
+        house.network.cut.update(pairs)
+        await asyncio.sleep(lasts)
+        house.network.cut.difference_update(pairs)
+
+
 async def everybody(house: House) -> None:
     """Until all of them are done, or a minute has passed; what happens to them goes on no longer than they do."""
     settings = house.settings
+    for _ in range(20 if house.edges else 0):  # until they have joined
+        if all(edge.freshness.age() < 10_000 for edge in house.edges):
+            break
+        await asyncio.sleep(0.2)
     workers = [
         Agent(house, name, number).work() for name in AGENTS[: settings.agents] for number in range(settings.workers)
     ]
     people = [person(house, name) for name in ("frank", "gina")[: settings.people]]
     others = [operator(house), freezer(house), reviewer(house)]
-    running = [house.client.spawn(one) for one in (*workers, *people, *others)]
+    beside = [regular(house, edge, number) for number, edge in enumerate(house.edges)]
+    running = [house.client.spawn(one) for one in (*workers, *people, *others, *beside)]
     luck = house.client.spawn(bad_luck(house))
     done, late = await asyncio.wait(running, timeout=60)
     luck.cancel()

@@ -18,13 +18,16 @@ from remit.domain import events
 from remit.domain.above import Above, Branch
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.change import Change
+from remit.domain.estate import Edge as Place
 from remit.domain.freeze import Frozen
 from remit.domain.lease import Lease
 from remit.domain.task import Task
 from remit.formats.tlog import Checkpoint, note_key, sign_checkpoint
 from remit.log import merkle, tiles
 from remit.ports import Appended
+from remit.web.frames import Frames
 from remit.work import kill_leases
+from remit.work.edge.follow import Follow
 
 from . import house, outside
 from .database import SimulatedStore
@@ -210,6 +213,46 @@ BUGS: tuple[Bug, ...] = (
         "9",
         lambda: [patch.object(house, "sequence", _head_last), patch.object(house.Database, "append", _unconditional)],
         seed=4,
+    ),
+)
+
+
+# Nothing but a task after the other beside one edge.
+ESTATE = {"edges": 1, "revokes": 5, "crashes": 0, "operations": 1, "workers": 1, "agents": 1, "replicas": 1}
+ESTATE |= {"lost": 0, "late": 0, "broken": 0, "outages": 0, "freezes": 0, "catalogues": 0, "issuer_slow": 0}
+APART = {**ESTATE, "cuts": 8}
+
+
+async def _whatever_is_sequenced(self: Any) -> int:
+    self._look = None
+    return int((await self._log.head())[0])
+
+
+async def _lets_nothing_go(self: Any, said: Any) -> None:
+    self._moved(said.size)
+
+
+BUGS += (
+    Bug(
+        "an edge does not look how old it is",
+        "6",
+        lambda: [patch.object(Place, "bound", lambda self, effect: 10**9)],
+        seed=32,
+        settings=APART,
+    ),
+    Bug(
+        "a beat covers what is sequenced, not what is committed",
+        "6",
+        lambda: [patch.object(Frames, "_covered", _whatever_is_sequenced)],
+        seed=117,
+        settings={**ESTATE, "broken": 10},
+    ),
+    Bug(
+        "an edge hears of an end and does nothing",
+        "6",
+        lambda: [patch.object(Follow, "_apply", _lets_nothing_go)],
+        seed=1,
+        settings=ESTATE,
     ),
 )
 

@@ -6,6 +6,7 @@ import gc
 from dataclasses import dataclass, field
 from typing import Any
 
+from .edges import drawn
 from .house import House
 from .loop import Stuck
 from .parties import everybody
@@ -29,7 +30,11 @@ class Outcome:
 
 def simulate(seed: int, overrides: dict[str, int] | None = None, *, keep: int = 60) -> Outcome:
     """One schedule, from its beginning until it has come to rest."""
-    settings = Settings.drawn(seed, overrides)
+    with drawn(seed):
+        return _simulate(seed, Settings.drawn(seed, overrides), keep)
+
+
+def _simulate(seed: int, settings: Settings, keep: int) -> Outcome:
     house = House(seed, settings, keep=keep)
     found = Outcome(seed, settings)
     try:

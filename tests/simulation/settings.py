@@ -34,6 +34,7 @@ class Settings:
     broken: int = 0  # of connections to the database
     issuer_slow: int = 0
     issuer_mute: int = 0
+    edges: int = 0
 
     @classmethod
     def drawn(cls, seed: int, overrides: dict[str, int] | None = None) -> Settings:
@@ -66,6 +67,7 @@ class Settings:
             broken=maybe(20, 100),
             issuer_slow=maybe(2, 5),
             issuer_mute=maybe(3, 8),
+            edges=rng.choice((1, 2)) if seed % 10 in (2, 5) else 0,  # one in five: they take ten times as long
         )
         return replace(found, **(overrides or {}))
 

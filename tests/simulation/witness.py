@@ -11,7 +11,8 @@ import msgspec
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
-from remit.formats.record import KIND_OF, EncodedPut, decode
+from remit.formats.record import KIND_OF, EncodedPut
+from remit.formats.row_body import decode
 from remit.formats.tlog import parse_checkpoint
 from remit.log.audit import Head, audit
 from remit.store.replay import replay
@@ -56,6 +57,10 @@ class Witness:
         self.minted: set[str] = set()
         self.acknowledged: set[str] = set()
         self.thawing: set[str] = set()
+        self.acknowledged_at: dict[str, float] = {}
+        self.reported: Counter[str] = Counter()
+        self.edges: list[Any] = []
+        self.clock: Callable[[], float] = lambda: 0.0
         self.stopped: frozenset[str] = frozenset()
         self.heads: list[tuple[int, str]] = []
         self.counts: Counter[str] = Counter()
@@ -86,8 +91,13 @@ class Witness:
             self.minted.add(data["lease"])
         elif kind == "LeaseEnded":
             self._lease_ended(data["lease"])
+        elif kind == "EdgeReportRefused":
+            self._must("9", False, f"an honest edge was refused: {data}")
         permit = kind == "AccessDecided" and data["decision"] == "permit"
-        if kind in ACTS or permit:
+        via = event.get("via")
+        if via:
+            self.reported[via["edge"]] += 1
+        elif kind in ACTS or permit:  # what an edge decided is bound by what it was told
             self._acts(kind, task)
         if permit:
             self._permitted(task, data)
@@ -150,6 +160,7 @@ class Witness:
         """Whoever ended it was told so."""
         self._must("6", task in self.ended, f"the end of {_id(task)} was acknowledged before it was durable")
         self.acknowledged.add(task)
+        self.acknowledged_at.setdefault(task, self.clock() * 1000)
 
     def froze(self, agent: str) -> None:
         self.stopped |= {agent}
@@ -165,6 +176,15 @@ class Witness:
         self.answered[key] += 1
         if self.answered[key] > self.permits[key]:
             self._must("4", False, f"{_id(task)} was told yes for {tool} more often than the log says")
+
+    def edge_permits(self, edge: str, task: str, tool: str, at: float, bound: float) -> None:
+        """An edge lets a permit out."""
+        self.counts["permit at an edge"] += 1
+        since = self.acknowledged_at.get(task)
+        late = at - since if since is not None else 0.0
+        self._must(
+            "6", late <= bound, f"{edge} permits {tool} of {_id(task)} {late:.0f} ms after its end was acknowledged"
+        )
 
     def handed_out(self, asked: Asked, task: str, handle: str) -> None:
         """An agent was given a secret."""
@@ -195,6 +215,9 @@ class Witness:
         for put in database._of(KIND_OF[Task]):
             task = decode(Task, put.body)
             self._must("5", task.state is not TaskState.OPEN and task.settled_at > 0, f"{_id(task.id)} never settles")
+        for edge in self.edges:
+            told = f"{edge.name} decided {edge.reportable} things, and the centre has {self.reported[edge.name]}"
+            self._must("9", edge.reportable == self.reported[edge.name], told)
         problems = await replay(database)
         self._must("9", not problems, "; ".join(problems[:3]))
         sequenced = database._sequenced

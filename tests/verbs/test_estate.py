@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import secrets
 from dataclasses import replace
 from hashlib import sha256
@@ -474,6 +475,48 @@ def test_forgetting_an_edge_ends_what_it_holds(run):
     run(main())
 
 
+class Dawdling(MemoryStore):
+    """Whoever asks waits a little, by chance, before it is looked and before it is written."""
+
+    chance = None
+
+    async def get(self, kind, key):
+        await self._dawdle()
+        return await super().get(kind, key)
+
+    async def commit(self, change):
+        await self._dawdle()
+        return await super().commit(change)
+
+    async def _dawdle(self):
+        for _ in range(self.chance.randrange(4) if self.chance else 0):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_copies_of_a_report_that_are_cut_differently_lose_nothing_and_refuse_nobody(run, seed):
+    """A link doubles and an edge asks again: every place is written once, in its order, whoever was faster."""
+
+    async def main():
+        w, edge, bot, task = await estate(Dawdling())
+        other = await w.task(bot)
+        await edge.take(await entrust(w.env, edge.call(), other.id, edge.seat), MEMORY)
+        for n in range(6):
+            await edge.decide(bot, (task, other)[n % 2].id, ("list", "ungranted")[n % 3 == 2])
+        log = await edge.log()
+        w.store.chance = chance = random.Random(seed)
+        copies = [report(w.env, edge.call(), edge.seat, log[: chance.randint(1, len(log))]) for _ in range(5)]
+        await asyncio.gather(*copies)
+        assert await report(w.env, edge.call(), edge.seat, log) == len(log)
+        w.store.chance = None
+        told = [json.loads(leaf) for leaf, _ in w.store._events]
+        decided = [one["via"]["index"] for one in told if one["type"] == "AccessDecided"]
+        assert decided == [n for n, one in enumerate(log) if json.loads(one.leaf)["type"] == "AccessDecided"]
+        assert "EdgeReportRefused" not in w.events()
+
+    run(main())
+
+
 class Losing(MemoryStore):
     losing = False
 
@@ -808,8 +851,8 @@ def test_a_revision_is_rolled_out_by_share_of_edges_and_back(run):
     async def main():
         w, edge, bot, task = await estate()
         before, _ = await w.env.in_force()
-        head, changes = await roll_out(w.env, operator(w), without_list(), 1)
-        assert "policies/default.cedar" in " ".join(changes) and head.digest == before.digest
+        head, found = await roll_out(w.env, operator(w), without_list(), 1)
+        assert "policies/default.cedar" in " ".join(found.changes) and head.digest == before.digest
         at = shares(head)
         head = await set_share(w.env, operator(w), at["west"])
         assert (head.at("west"), head.at("")) == (head.rollout, before.digest)

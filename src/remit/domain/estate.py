@@ -90,9 +90,9 @@ class EdgeLog:
         return f"{self.edge}/{self.seat}"
 
     def took(self, index: int) -> EdgeLog:
-        """Everything up to this place is taken in; whoever calls has seen every event in between."""
-        if index < self.received:
-            raise WrongState(f"event {index} of {self.key} was taken in before")
+        """The event in this place is taken in; there are no gaps."""
+        if index != self.received:
+            raise WrongState(f"event {index} of {self.key} is not the next, which is {self.received}")
         return replace(self, received=index + 1, refused="", refused_at=0)
 
     def stopped(self, why: str, now: int) -> EdgeLog:

@@ -1,7 +1,8 @@
 """One event of an edge's log as it is reported: its leaf, and the bodies of the rows that it wrote; strictly.
 
 Whoever is there may be hostile. Of a leaf only the event, when, and the trace are taken; of a task's body only what an
-edge decides; and each body must be the one that the leaf says it wrote.
+edge decides; and each body must be the one that the leaf says it wrote. A field that is not there has its default, as
+in every row's body (`row_body`).
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ class _Leaf(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Label(msgspec.Struct, forbid_unknown_fields=True):
-    trust: int
-    sensitivity: int
-    sources: list[str]
+    trust: int = Label().trust.value
+    sensitivity: int = Label().sensitivity.value
+    sources: list[str] = []
 
 
 class _Task(msgspec.Struct):
     id: str
-    calls: int
-    observed: int
-    uses: dict[str, int]
-    label: _Label
+    calls: int = 0
+    observed: int = 0
+    uses: dict[str, int] = {}
+    label: _Label = msgspec.field(default_factory=_Label)
 
 
 class _Observation(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,11 +66,11 @@ class _Observation(msgspec.Struct, forbid_unknown_fields=True):
     trust: int
     sensitivity: int
     at: int
-    trusted: str
-    untrusted: str
-    whole: bool
-    root: str
-    version: int
+    trusted: str = ""
+    untrusted: str = ""
+    whole: bool = True
+    root: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

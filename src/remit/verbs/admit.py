@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 
 from remit.domain import events
 from remit.domain.caller import AccessKey, Call, CallerKind
+from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
 from remit.domain.errors import Absent, BadField
 from remit.domain.identity import checked_name
 from remit.ports import Env
+
+# Whose keys are for somebody who is in the catalogue.
+_NAMED: Mapping[CallerKind, Callable[[Catalogue], Collection[str]]] = {
+    CallerKind.PERSON: lambda catalogue: catalogue.people,
+    CallerKind.EDGE: lambda catalogue: catalogue.edges,
+    CallerKind.RECEIVER: lambda catalogue: catalogue.receivers,
+}
 
 
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
@@ -17,14 +26,10 @@ async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> 
     if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
         raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
     checked_name("name", name)
-    catalogue = (await env.in_force())[1].catalogue
-    named = {
-        CallerKind.PERSON: catalogue.people,
-        CallerKind.EDGE: catalogue.edges,
-        CallerKind.RECEIVER: catalogue.receivers,
-    }.get(kind)
-    if named is not None and name not in named:
-        raise Absent(inside=f"{kind.value} {name}")
+    if kind in _NAMED:
+        catalogue = (await env.in_force())[1].catalogue
+        if name not in _NAMED[kind](catalogue):
+            raise Absent(inside=f"{kind.value} {name}")
     text = env.new_id(f"key_{kind.value}")
     row = AccessKey(sha256(text.encode()).hexdigest(), kind, name, call.now, call.now + ttl)
     because = events.AccessKeyCreated(kind.value, name, row.digest, row.expires_at)

@@ -1,7 +1,8 @@
 """Report: what an edge decided becomes the centre's own record, in that edge's order, each exactly once.
 
-Every event and how far that edge's log is taken in are one commit. Many of them are on their way together, and each
-holds only if the one before it did.
+Every event and how far that edge's log is taken in are one commit. Many of them are on their way together, also of two
+copies of one report. Each place of the log is one version of that row, so a commit holds only behind the one of the
+place before it, whoever made that; what stops a log moves the seat, which all of them rely on.
 """
 
 from __future__ import annotations
@@ -76,31 +77,29 @@ class _Stretch:
 
     async def plan(self, todo: Sequence[Reported]) -> str:
         """Returns why it stops short, if it does."""
-        kept = 0  # places of housekeeping that nothing has counted yet
-        refused = ""
         for one in todo:
             try:
                 found = edge_report.parse(one.leaf, one.bodies)
                 if found.event is None:
-                    kept += 1
-                    continue
-                await self._takes(one.index, found, found.event)
+                    because = events.EdgeReported(self.log.edge, self.log.seat, one.index, one.index + 1)
+                    self._add(Change(because, self.call), one.index)
+                else:
+                    await self._takes(one.index, found, found.event)
             except (_Flaw, Malformed, WrongState) as flaw:
-                refused = str(flaw)[:200]
-                break
-            kept = 0
-        if kept:
-            through = self.log.received + kept
-            because = events.EdgeReported(self.log.edge, self.log.seat, self.log.received, through)
-            self._add(Change(because, self.call), self.log.took(through - 1))
-        if refused and not self.log.refused:
-            because_of = events.EdgeReportRefused(self.log.edge, self.log.seat, self.log.received, refused)
-            self._add(Change(because_of, self.call), self.log.stopped(refused, self.call.now))
-        return refused
+                return self._stops(str(flaw)[:200])
+        return ""
 
-    def _add(self, change: Change, log: EdgeLog) -> None:
-        self.changes.append(change.put(log, was=self.log).check(self.seated))
-        self.log = replace(log, version=self.log.version + 1)
+    def _add(self, change: Change, index: int) -> None:
+        after = self.log.took(index)
+        self.changes.append(change.put(after, was=self.log).check(self.seated))
+        self.log = replace(after, version=self.log.version + 1)
+
+    def _stops(self, why: str) -> str:
+        if not self.log.refused:
+            because = events.EdgeReportRefused(self.log.edge, self.log.seat, self.log.received, why)
+            change = Change(because, self.call).put(self.log.stopped(why, self.call.now), was=self.log)
+            self.changes.append(change.put(self.seated, was=self.seated))
+        return why
 
     async def _takes(self, index: int, told: Told, event: events.AccessDecided | events.ResultObserved) -> None:
         task = await self._task(event.task)
@@ -117,7 +116,7 @@ class _Stretch:
         if after is not None:
             change = change.put(after, was=task)
             self.tasks[task.id] = replace(after, version=task.version + 1)
-        self._add(change, self.log.took(index))
+        self._add(change, index)
 
     async def _task(self, name: str) -> Task:
         if name not in self.tasks:

@@ -24,8 +24,8 @@ async def show(house: House, call: Call, asked: Asked) -> Response:
 async def begin(house: House, call: Call, asked: Asked) -> Response:
     """Put these files in force at a share of the edges."""
     wanted = asked.json(shapes.RolloutRequest)
-    head, changes = await verb.roll_out(house.env, call, wanted.files, wanted.share)
-    return json_response({**await _shown(house, head), "changes": changes})
+    head, found = await verb.roll_out(house.env, call, wanted.files, wanted.share)
+    return json_response({**await _shown(house, head), "changes": found.changes})
 
 
 async def share(house: House, call: Call, asked: Asked) -> Response:
