@@ -30,6 +30,7 @@ class Settings:
 
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
     `workers` processes serve it; told to stop, each answers for `drain` seconds more, and says that it is not ready.
+    `nats` is where frames for edges are published too, with `nats_creds`, a file.
     `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
     `key_overlap` how long the next one is published before it signs.
     """
@@ -48,6 +49,8 @@ class Settings:
     key_overlap: int = 3600
     workers: int = 1
     drain: int = 0
+    nats: str = ""
+    nats_creds: str = ""
 
     @property
     def url(self) -> str:
@@ -243,7 +246,7 @@ async def open_house(
     from remit.web.console.live import Changes
     from remit.web.house import House
     from remit.web.metrics import Metrics
-    from remit.work.driver import Driver
+    from remit.work.driver import Driver, Reconciler
     from remit.work.make_safe import restored_safely
     from remit.work.watermark import Watermark
 
@@ -298,14 +301,19 @@ async def open_house(
         await watermark.check(store)
         await restored_safely(store)
         await _furnish(env, settings.data, now())
-        driver.start(env, store, log_name, store.forget_spent)
+        house = House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
+        publish = _published(settings, env, store, house)
+        more = (Reconciler("publish", publish.once, 0.5),) if publish else ()
+        driver.start(env, store, log_name, store.forget_spent, more)
         metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
         remembering = asyncio.create_task(watermark.follow(store))
         try:
-            yield House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
+            yield house
         finally:
             remembering.cancel()
             await driver.stop()
+            if publish is not None:
+                await publish.close()
             await watermark.write(store)
             for made in issuers.values():
                 if hasattr(made, "close"):
@@ -314,6 +322,17 @@ async def open_house(
                 await asyncio.to_thread(tracing.close)
     finally:
         await store.close()
+
+
+def _published(settings: Settings, env: Any, store: Any, house: House) -> Any:
+    """What publishes frames over NATS, if that is wanted."""
+    if not settings.nats:
+        return None
+    from remit.estate.nats import Nats, NatsStream
+    from remit.work.publish import Publish
+
+    stream = NatsStream(Nats(settings.nats, settings.nats_creds), settings.trust_domain)
+    return Publish(env, store, house.frames, stream)
 
 
 def _check_store(file: Path | None, older: list[str], **given: Any) -> Any:

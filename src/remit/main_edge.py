@@ -67,7 +67,10 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class EdgeSettings:
-    """Where an edge lives. `backlog` is how many events it may have that the centre has not heard."""
+    """Where an edge lives. `backlog` is how many events it may have that the centre has not heard.
+
+    `nats` is where frames come too, with `nats_creds`, a file.
+    """
 
     data: Path = Path("remit-edge")
     host: str = "127.0.0.1"
@@ -75,6 +78,8 @@ class EdgeSettings:
     tls_cert: str = ""
     tls_key: str = ""
     backlog: int = 100_000
+    nats: str = ""
+    nats_creds: str = ""
 
 
 def serve_edge(announce: Callable[[dict[str, Any]], None], **given: Any) -> None:
@@ -118,6 +123,7 @@ async def open_edge(
     enrolment: Enrolment,
     *,
     centre: Any = None,
+    bus: Any = None,
     clock: Callable[[], int] | None = None,
     boottime: Callable[[], int] | None = None,
     by_itself: bool = True,
@@ -157,6 +163,7 @@ async def open_edge(
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = SqliteStore.open(settings.data / "edge.db")
     reached = centre or HttpsCentre(enrolment.centre, enrolment.key(), enrolment.ca)
+    bus = bus or _bus(settings)
     try:
         root = RootSealer(root_key(settings.data), previous_root_key(settings.data))
         signer = EdgeSigner(await Keyring.open(store, root, now(), ("log",)))
@@ -181,7 +188,7 @@ async def open_edge(
         follow = Follow(env, reached, freshness, enrolment.pins, signer.follow)
         take = Take(env, reached, follow, sealer)
         report = Report(env, reached, store, log_name, follow, sealer, settings.backlog)
-        work = EdgeWork(env, reached, freshness, follow, take, report, metrics)
+        work = EdgeWork(env, reached, freshness, follow, take, report, metrics, bus)
         await operator_key(env, settings.data, now())
         await work.begin()
         if by_itself:
@@ -194,3 +201,11 @@ async def open_edge(
     finally:
         await reached.close()
         await store.close()
+
+
+def _bus(settings: EdgeSettings) -> Any:
+    if not settings.nats:
+        return None
+    from remit.estate.nats import Nats, NatsBus
+
+    return NatsBus(Nats(settings.nats, settings.nats_creds))

@@ -173,14 +173,21 @@ def enrolled(centre: Server, where: Link, data: Path, url: str, name: str = "eas
 
 @contextmanager
 def estate(
-    tmp: Path, *, stale: str = "2s", files: dict[str, str] | None = None, more: str = "", **env: str
+    tmp: Path,
+    *,
+    stale: str = "2s",
+    files: dict[str, str] | None = None,
+    more: str = "",
+    at_edge: dict[str, str] | None = None,
+    **env: str,
 ) -> Iterator[Estate]:
-    """A centre and an edge that is fresh."""
+    """A centre and an edge that is fresh; environment variables of both, and of the one `at_edge`."""
     url = f"http://127.0.0.1:{free_port()}"
     with process(tmp / "centre", **env) as centre:
         furnished(centre, {**catalogue(url, stale=stale, more=more), **(files or {})})
         with link(int(centre.url.rpartition(":")[2])) as between:
             edge = enrolled(centre, between, tmp / "edge", url)
+            edge.env = at_edge or {}
             edge.start()
             try:
                 edge.fresh()

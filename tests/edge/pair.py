@@ -132,6 +132,7 @@ async def pair(
     at: Any = None,
     data: str = "edge",
     backlog: int = 100_000,
+    bus: Any = None,
 ) -> AsyncIterator[Pair]:
     """Both, joined and fresh. `at` is a centre that is open already."""
     if at is None:
@@ -148,7 +149,7 @@ async def pair(
     enrolment = Enrolment("east", at.url, at.url, "", "", pins)
     reached = HttpsCentre(at.url, key, transport=between)
     settings = EdgeSettings(data=tmp / data, backlog=backlog)
-    opened = open_edge(settings, enrolment, centre=reached, boottime=lambda: boot.now, by_itself=by_itself)
+    opened = open_edge(settings, enrolment, centre=reached, bus=bus, boottime=lambda: boot.now, by_itself=by_itself)
     async with opened as (house, work):
         both = Pair(at, house, work, between, boot)
         await work.join()

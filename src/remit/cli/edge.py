@@ -105,6 +105,8 @@ def _asked(centre: str, ca: str) -> tuple[str, set[str]]:
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM chain.  [REMIT_EDGE_TLS_CERT]")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM key.  [REMIT_EDGE_TLS_KEY]")
 @click.option("--backlog", type=click.IntRange(100, 10_000_000), help="Most unreported events.  [REMIT_EDGE_BACKLOG]")
+@click.option("--nats", help="nats://… or tls://…: hear the centre over JetStream.  [REMIT_EDGE_NATS]")
+@click.option("--nats-creds", type=click.Path(path_type=Path), help="Credentials for it.  [REMIT_EDGE_NATS_CREDS]")
 @click.pass_obj
 def run(obj: Context, /, **flags: Any) -> None:
     """Start the edge that is enrolled here. Agents reach it at the `url` of [edges.NAME].
@@ -124,7 +126,7 @@ def run(obj: Context, /, **flags: Any) -> None:
         click.echo(f"holds            {told['held']} tasks")
         click.echo(f"next             REMIT_EDGE={told['url']} for agents; remit edge status")
 
-    for name in ("tls_cert", "tls_key"):
+    for name in ("tls_cert", "tls_key", "nats_creds"):
         settings[name] = str(settings[name] or "")
     obj.parts.serve_edge(announce, **settings)
 

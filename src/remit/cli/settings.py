@@ -26,6 +26,8 @@ DEFAULTS: Mapping[str, Any] = {
     "key_overlap": 3600,
     "workers": 1,
     "drain": 0,
+    "nats": "",
+    "nats_creds": "",
 }
 EDGE: Mapping[str, Any] = {
     "data": Path("remit-edge"),
@@ -34,9 +36,11 @@ EDGE: Mapping[str, Any] = {
     "tls_cert": "",
     "tls_key": "",
     "backlog": 100_000,
+    "nats": "",
+    "nats_creds": "",
 }
 # What holds a secret may be in a file, whose name is in `REMIT_X_FILE`.
-IN_FILES = frozenset({"database"})
+IN_FILES = frozenset({"database", "nats"})
 WHOLE: Mapping[str, tuple[int, int]] = {
     "port": (0, 65_535),
     "backlog": (100, 10_000_000),

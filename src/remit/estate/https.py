@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -17,7 +17,8 @@ from remit.domain.errors import Absent, BadField, Refusal, Unauthenticated, Unav
 from remit.domain.estate import EdgeSeen
 from remit.domain.flow import Json
 from remit.formats import base64url, json_input, rfc9457, row_body
-from remit.formats.estate import BODY_LIMIT, Signed
+from remit.formats.estate import DEPTH, Signed
+from remit.formats.estate import WIRE_LIMIT as LIMIT
 from remit.ports.estate import Handed, Heard, Reported
 
 T = TypeVar("T")
@@ -25,8 +26,6 @@ ANSWER = 5.0  # seconds that a whole answer may take
 BEAT = 2.0
 LARGE = 30.0  # a catalogue, a report, a task that has read much
 SILENCE = 40.0  # seconds without a byte after which a stream of frames is thought dead
-LIMIT = 2 * BODY_LIMIT
-DEPTH = 64
 
 
 class HttpsCentre:
@@ -63,7 +62,7 @@ class HttpsCentre:
         found = await self._ask("GET", f"/v1/estate/frames?since={since}", None, LARGE)
         return [_signed(one) for one in _member(found, "frames", list[Any])]
 
-    async def pushed(self, since: int) -> AsyncIterator[Signed]:
+    async def pushed(self, since: int) -> AsyncGenerator[Signed]:
         """See `ports.estate.Centre`; over server-sent events."""
         headers = {"Accept": "text/event-stream"}
         timeout = httpx.Timeout(SILENCE, connect=2.0)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
 import msgspec
+
+from remit.domain.errors import Refusal
 
 from . import json_input
 from .claims import check_issuer, text
@@ -21,6 +24,8 @@ from .jws import SigningKey, bad, peek, sign, verify
 
 TYP = "remit-estate+jwt"
 BODY_LIMIT = 8 * 1024 * 1024
+WIRE_LIMIT = 2 * BODY_LIMIT
+DEPTH = 64
 Body = dict[str, Any]
 
 
@@ -58,6 +63,33 @@ class Signed:
 
     statement: str
     body: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A signed FRAME, and the stretch of the log that it says it is about."""
+
+    since: int
+    size: int
+    signed: Signed
+
+    @cached_property
+    def wire(self) -> bytes:
+        """As JSON, whatever carries it: written once for everybody."""
+        return msgspec.json.encode(self.signed)
+
+
+def read(wire: bytes) -> Signed:
+    """What `Frame.wire` wrote, unverified. `BadToken` for anything else."""
+    try:
+        found = json_input.parse(wire, limit=WIRE_LIMIT, depth=DEPTH)
+    except Refusal as flaw:
+        raise bad(flaw.message) from None
+    if not isinstance(found, dict) or found.keys() != {"statement", "body"}:
+        raise bad("it is not a signed statement")
+    if not all(isinstance(one, str) for one in found.values()):
+        raise bad("it is not a signed statement")
+    return Signed(**found)
 
 
 def encode(found: Statement, issuer: str, key: SigningKey) -> Signed:

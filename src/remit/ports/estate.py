@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from remit.domain.caller import AccessKey, Call
 from remit.domain.estate import EdgeSeen
@@ -12,7 +13,10 @@ from remit.domain.flow import Json
 from remit.domain.identity import Identity
 from remit.domain.origin import Observation
 from remit.domain.task import Task
-from remit.formats.estate import Signed
+from remit.formats.estate import Frame, Signed
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Centre(Protocol):
         """Frames from `since` on, without gaps, as far as one answer goes; none at the end of the log."""
         ...
 
-    def pushed(self, since: int) -> AsyncIterator[Signed]:
+    def pushed(self, since: int) -> AsyncGenerator[Signed]:
         """Frames as they come. It may begin late, end, repeat itself or leave something out: then ask for `frames`."""
         ...
 
@@ -88,6 +92,52 @@ class Centre(Protocol):
 
     async def access_key(self, digest: str) -> AccessKey | None:
         """Whose bearer key has this digest, if it is an enforcement point's."""
+        ...
+
+
+class Bus(Protocol):
+    """What carries frames beside the centre itself. Nothing is believed because it came that way, nor missed long."""
+
+    def subscribed(self, trust_domain: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Within, the newest message and all that come; `Unavailable` when it is not reached. They end when it is lost.
+
+        Unverified, and bounded: what is too large is empty.
+        """
+        ...
+
+
+class Stream(Protocol):
+    """Where the centre puts frames for those who follow it by `Bus`: numbered, in order. `Unavailable` when away."""
+
+    async def last(self) -> tuple[int, bytes]:
+        """The number of the last message and what it is, unverified; empty if it is not there any more."""
+        ...
+
+    async def put(self, wire: bytes, name: str, after: int) -> int:
+        """Put this after number `after`, and nowhere else, unless what has this `name` is there; returns its number.
+
+        `Conflict` when `after` is not the last; `TooLarge` when this is carried by no message.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Leave."""
+        ...
+
+
+class Pushes(Protocol):
+    """What the centre pushes, as the server has it for everybody."""
+
+    def listen(self, edge: str) -> asyncio.Queue[Frame | None]:
+        """All frames from now on; None when there are no more."""
+        ...
+
+    def leave(self, queue: asyncio.Queue[Frame | None]) -> None:
+        """Hear no more."""
+        ...
+
+    async def pages(self, since: int) -> Sequence[Frame]:
+        """Frames from `since` on, without gaps, as far as one answer goes; none at the end of the log."""
         ...
 
 

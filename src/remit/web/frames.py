@@ -17,14 +17,13 @@ import structlog
 
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.errors import Busy, Unavailable
-from remit.formats.estate import Body, Said, Signed, Statement, encode
+from remit.formats.estate import Body, Frame, Said, Statement, encode
 from remit.ports import Edges, Env, LogReader, Wake, Wakes, looked
 
 LISTENERS = 1500  # well below what the server takes at once: streams must not keep questions out
 EACH = 8
 WAITING = 64
 EMPTY_EVERY = 1.0
-SILENCE = 10.0
 PAGE = 1000
 PAGES = 8  # of the log that one answer to `frames` goes through
 LOOKED_BACK = 5_000  # events before the first that anybody asked for
@@ -33,7 +32,7 @@ MOST = 2_000  # things that one answer to a beat carries
 TOGETHER = 0.002  # seconds in which whoever asks how long the log is shares one look
 AGAIN = 0.05
 PATIENCE = 5.0
-Listening: TypeAlias = "asyncio.Queue[bytes | None]"
+Listening: TypeAlias = "asyncio.Queue[Frame | None]"
 _log = structlog.get_logger("remit.web")
 
 
@@ -58,18 +57,6 @@ class Told:
     index: int
     name: str
     value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Signed, and the length of the log that it goes up to."""
-
-    size: int
-    signed: Signed
-
-    def line(self) -> bytes:
-        """As a server-sent event."""
-        return f"id: {self.size}\ndata: ".encode() + msgspec.json.encode(self.signed) + b"\n\n"
 
 
 def told(index: int, leaf: bytes) -> list[Told]:
@@ -162,7 +149,7 @@ class Frames:
     async def signed(self, since: int, size: int, things: Sequence[Told]) -> Frame:
         """One frame."""
         frame = Statement(Said.FRAME, since, size, self._env.clock(), await self.body(things))
-        return Frame(size, encode(frame, self._env.issuer_url, self._env.token_key()))
+        return Frame(since, size, encode(frame, self._env.issuer_url, self._env.token_key()))
 
     async def body(self, things: Sequence[Told]) -> Body:
         """What there is, by name; state as it is now."""
@@ -201,8 +188,12 @@ class Frames:
     # --- who listens ---
 
     def listen(self, edge: str) -> Listening:
-        """Everything that is pushed from now on, until `leave`, or None is in it; `Busy` when too many listen."""
-        if self._closed or len(self._listening) >= LISTENERS or list(self._listening.values()).count(edge) >= EACH:
+        """Everything that is pushed from now on, until `leave`, or None is in it; `Busy` when too many listen.
+
+        Without a name it is this server itself, which hears all to the end.
+        """
+        many = len(self._listening) >= LISTENERS or list(self._listening.values()).count(edge) >= EACH
+        if edge and (self._closed or many):
             raise Busy("Too many streams are open at once.", next_step="Ask for frames instead.")
         queue: Listening = asyncio.Queue(WAITING)
         self._listening[queue] = edge
@@ -220,20 +211,17 @@ class Frames:
     async def _follow(self) -> None:
         sent = -1
         clock = asyncio.get_running_loop().time
-        told_at = spoke_at = clock()
+        told_at = clock()
         with self._log.woken(Wake.SEQUENCED) as grown:
-            while self._listening and not self._closed:
+            while self._listening:
                 try:
                     size, _ = await self._log.head()
                     await self._read_to(size)
                     sent = sent if sent >= 0 else size
                     things = self._between(sent, size)
                     if things or (size > sent and clock() - told_at >= EMPTY_EVERY):
-                        self._push((await self.signed(sent, size, things)).line())
-                        sent, told_at, spoke_at = size, clock(), clock()
-                    elif clock() - spoke_at >= SILENCE:
-                        self._push(b": still here\n\n")
-                        spoke_at = clock()
+                        self._push(await self.signed(sent, size, things))
+                        sent, told_at = size, clock()
                     if any(thing.name == "catalogue" for thing in things):
                         await self._part()
                 except Exception as failure:  # whoever listens asks, and is told by a beat
@@ -245,18 +233,19 @@ class Frames:
         """Who is no edge any more hears no more."""
         _, force = await self._env.in_force()
         for queue, edge in list(self._listening.items()):
-            if edge not in force.catalogue.edges:
+            if edge and edge not in force.catalogue.edges:
                 self.leave(queue)
 
-    def _push(self, text: bytes) -> None:
+    def _push(self, frame: Frame) -> None:
         for queue in list(self._listening):
             if queue.full():  # it does not read: it comes again, and asks for what it missed
                 self.leave(queue)
             else:
-                queue.put_nowait(text)
+                queue.put_nowait(frame)
 
     def close(self) -> None:
-        """The server stops: nobody is kept waiting."""
+        """The server stops: no edge is kept waiting."""
         self._closed = True
-        for queue in list(self._listening):
-            self.leave(queue)
+        for queue, edge in list(self._listening.items()):
+            if edge:
+                self.leave(queue)

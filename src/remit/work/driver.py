@@ -80,11 +80,18 @@ class Driver:
         if self._log is not None:
             self._log.wake(Wake.NUDGED)
 
-    def start(self, env: Env, log: Log, log_name: str, forget: Callable[[int], Awaitable[int]]) -> None:
-        """Begin; needs a running loop."""
+    def start(
+        self,
+        env: Env,
+        log: Log,
+        log_name: str,
+        forget: Callable[[int], Awaitable[int]],
+        more: Sequence[Reconciler] = (),
+    ) -> None:
+        """Begin, with `more` that not every server has; needs a running loop."""
         self._log = log
         self._keeping = asyncio.create_task(self._turn.keep(log))
-        for one in self._reconcilers(env, log, log_name, forget):
+        for one in (*self._reconcilers(env, log, log_name, forget), *more):
             self._tasks.append(asyncio.create_task(self._run(one, log)))
 
     def _reconcilers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -16,10 +16,11 @@ from remit.domain.estate import Held
 from remit.domain.flow import Json
 from remit.formats import rfc9457
 from remit.ports import Env
-from remit.ports.estate import Centre
+from remit.ports.estate import Bus, Centre
 
 from ..steady import Steady
 from .beat import beat
+from .carried import Carried
 from .follow import Follow, held
 from .freshness import NEVER, Freshness
 from .known_keys import KnownKeys
@@ -55,6 +56,7 @@ class EdgeWork:
         take: Take,
         report: Report,
         observer: Observer,
+        bus: Bus | None = None,
     ) -> None:
         self._env = env
         self._centre = centre
@@ -65,6 +67,7 @@ class EdgeWork:
         self._observer = observer
         self._woken = asyncio.Event()
         self._behind = asyncio.Event()
+        self._carried = Carried(bus, follow, self._behind) if bus else None
         self.flaw = ""
         self._closing = False
         self._joined = False
@@ -95,6 +98,7 @@ class EdgeWork:
             ("report", self.report, lambda: REPORT_EVERY, self._woken),
             ("beat", self.beat, self._between_beats, None),
             ("follow", self.pushed, lambda: 0.05, None),
+            *((("bus", self.carried, lambda: 0.05, None),) if self._carried else ()),
             ("pull", self.pull, lambda: 60.0, self._behind),
             ("forget", tidy, lambda: FORGET_EVERY, None),
         )
@@ -176,12 +180,25 @@ class EdgeWork:
     # --- the passes ---
 
     async def pushed(self) -> bool:
-        """Join, if that is to come, and apply frames as long as they are pushed."""
+        """Join, if that is to come, and apply frames as long as they are pushed, and come no other way."""
         await self.join()
-        async for frame in self._centre.pushed(self._follow.size):
-            if not await self._follow.apply(frame):
-                self._behind.set()
+        if self._comes_otherwise():
+            return False
+        async with aclosing(self._centre.pushed(self._follow.size)) as frames:
+            async for frame in frames:
+                if not await self._follow.apply(frame):
+                    self._behind.set()
+                if self._comes_otherwise():
+                    break
         return False
+
+    async def carried(self) -> bool:
+        """Apply frames that come another way, as long as they do."""
+        await self._ready.wait()
+        return await self._carried.once() if self._carried else False
+
+    def _comes_otherwise(self) -> bool:
+        return self._carried is not None and self._carried.up()
 
     async def join(self) -> None:
         """Begin with a snapshot, once, unless there are tasks here that it would pass over."""
@@ -304,5 +321,7 @@ class EdgeWork:
             "reported": max(self._report.received, 0),
             "seat": self._follow.row.seat if self._follow.ready else "",
             "refused_statements": self._follow.refused,
+            "dropped_messages": self._carried.dropped if self._carried else 0,
+            "frames_by": "nats" if self._comes_otherwise() else "centre",
             "flaw": self.flaw or self._report.flaw or self._report.refused,
         }
