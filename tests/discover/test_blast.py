@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,9 @@ CATALOGUE = {
 
 def run(*words: str) -> tuple[int, str]:
     none = lambda *_, **__: None  # noqa: E731
-    done = CliRunner().invoke(cli, list(words), obj=Context(Output(as_json=False, quiet=False), Parts(*[none] * 6)))  # type: ignore[arg-type]
+    done = CliRunner().invoke(
+        cli, list(words), obj=Context(Output(as_json=False, quiet=False), Parts(*[none] * len(fields(Parts))))
+    )  # type: ignore[arg-type]
     if isinstance(done.exception, Failure):
         return int(done.exception.exit_code), done.exception.message
     return done.exit_code, done.output

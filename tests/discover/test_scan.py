@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -312,4 +313,4 @@ def test_text_is_what_it_is() -> None:
 
 def _context() -> Context:
     none = lambda *_, **__: None  # noqa: E731
-    return Context(Output(as_json=False, quiet=False), Parts(none, none, none, none, none, none))  # type: ignore[arg-type]
+    return Context(Output(as_json=False, quiet=False), Parts(*[none] * len(fields(Parts))))  # type: ignore[arg-type]
