@@ -100,9 +100,13 @@ class Env:
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        above, by = above or await self.above(task.chain.hops[:-1]), task.initiator
-        departure = await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
-        return Context(identity, above, departure, await self.posture(task.agent))
+        above = above or await self.above(task.chain.hops[:-1])
+        return Context(identity, above, await self.beginner(task), await self.posture(task.agent))
+
+    async def beginner(self, task: Task) -> Departure:
+        """Whether the person who began this task has left; nobody's departure, where no person did."""
+        by = task.initiator
+        return await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
 
     async def posture(self, agent: str) -> Posture:
         """What is known of this agent's surroundings."""

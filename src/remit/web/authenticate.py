@@ -12,6 +12,7 @@ from remit.formats import rfc9068
 from .house import Asked, House
 
 NOBODY = Caller(CallerKind.ANYONE, "anyone")
+_PEOPLE = (CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR)
 
 
 async def authenticate(house: House, asked: Asked, now: int, *, hook: bool = False) -> Caller:
@@ -72,10 +73,12 @@ async def _key(house: House, text: str, now: int) -> Caller:
         if edge is None:
             raise BadToken("The bearer key is not valid.", inside=f"edge {row.name} is not in the catalogue")
         return Caller(row.kind, row.name, purposes=edge.purposes)
+    if row.kind in _PEOPLE and (await house.env.departure(row.name)).gone:
+        raise BadToken("The bearer key is not valid.", inside=f"{row.name} has left")
     if row.kind is CallerKind.PERSON:
         _, force = await house.env.in_force()
         person = force.catalogue.people.get(row.name)
-        if person is None or (await house.env.departure(row.name)).gone:
-            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue, or left")
+        if person is None:
+            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue")
         groups = person.groups
     return Caller(row.kind, row.name, groups=groups)
