@@ -20,9 +20,9 @@ from remit.domain.task import Task, TaskState
 from remit.formats.catalogue import parse
 from remit.verbs import sign_in, sign_out
 from remit.verbs.admit import admit
+from remit.verbs.decide import decide
 from remit.verbs.freeze import unfreeze
 from remit.verbs.heed import heed
-from remit.verbs.decide import decide
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
 from remit.work.redecide import redecide

@@ -14,8 +14,8 @@ from .redecision import Redecision
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Row, keyed by the person. `back_at` (ms): they are here again since then; 0: they are not. `over_until` (ms): what
-    they began until then is over, whether they are here or not.
+    """Row, keyed by the person. `back_at` (ms): they are here again since then; 0: they are not. `over_until` (ms):
+    what they began until then is over, whether they are here or not.
 
     A row that was never written is of somebody who never left.
     """

@@ -21,8 +21,8 @@ LATE = 60_000  # ms: clocks of two parties may be that far apart
 
 
 class Effect(Enum):
-    """What ends: their bearer keys; their sessions at the console; the tasks they began. LEFT: they are here no more, so
-    others are asked to answer for what they own. ESTATE: what they own is frozen.
+    """What ends: their bearer keys; their sessions at the console; the tasks they began. LEFT: they are here no more,
+    so others are asked to answer for what they own. ESTATE: what they own is frozen.
     """
 
     KEYS = "keys"

@@ -20,6 +20,7 @@ from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
 from . import (
+    accountability_file,
     agent_file,
     client_attestation,
     estate_file,
@@ -82,11 +83,13 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     stop = _stop(settings.table("findings"))
     transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
     receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
+    terms = accountability_file.read(settings.table("accountability"), settings.table("reviews"))
+    directories = {n: accountability_file.directory(n, s) for n, s in _entries(settings, "directories")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers, terms, directories)
     check_references(catalogue, files)
     return catalogue
 

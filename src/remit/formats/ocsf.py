@@ -51,6 +51,9 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "CatalogueApplied": (ENTITY, 3, "Update"),
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
+    "SuccessionBegan": (ENTITY, 3, "Update"),
+    "SuccessionTaken": (ENTITY, 3, "Update"),
+    "SuccessionStopped": (ENTITY, 9, "Disable"),
     "StoreRestored": (ENTITY, 3, "Update"),
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
@@ -75,6 +78,7 @@ _NAMED = (
     "person",
     "stream",
     "transmitter",
+    "directory",
 )
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 

@@ -24,6 +24,7 @@ from remit.domain.change import Change, Row
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.departure import Departure
+from remit.domain.directory import DirectoryUser
 from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
 from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
@@ -42,6 +43,7 @@ from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
 from remit.domain.stream import Stream
+from remit.domain.succession import Succession, SuccessionState
 from remit.domain.task import Task, TaskState
 
 from . import row_body
@@ -144,6 +146,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(Branch, "branches", {}, _never),
     Kind(Posture, "postures", {}, lambda r: r.due),
     Kind(Departure, "departures", {}, _never),
+    Kind(
+        Succession,
+        "successions",
+        {"lasts": lambda r: "no" if r.state is SuccessionState.OVER else "yes"},
+        lambda r: r.due,
+    ),
+    Kind(DirectoryUser, "directory_users", {"directory": lambda r: r.directory, "folded": lambda r: r.folded}, _never),
     Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(

@@ -22,6 +22,7 @@ from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
+from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
@@ -115,6 +116,20 @@ class Env:
     async def departure(self, person: str) -> Departure:
         """Whether this person has left."""
         return await self.store.get(Departure, person) or Departure(person)
+
+    async def successions(self) -> dict[str, Succession]:
+        """Everything that somebody took over, or is asked to, by its key."""
+        found: list[Succession] = []
+        while page := await self.store.find(
+            Succession, {"lasts": "yes"}, after=found[-1].key if found else "", limit=1000
+        ):
+            found += page
+        return {row.key: row for row in found}
+
+    async def answers_for(self, thing: Thing) -> str:
+        """Who answers for it now: its owner, or whoever took over."""
+        row = await self.store.get(Succession, f"{reach_of(thing).value} {thing.name}")
+        return row.answers_for(thing.owner) if row is not None else thing.owner
 
     async def left(self, change: Redecision) -> int:
         """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""

@@ -35,6 +35,7 @@ from remit.formats.jcs import canonical, digest, digest_of
 from remit.ports import Env, InForce
 
 ROUNDS = 24
+NOBODYS = Departure("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Situation:
     posture: Posture
     place: str = ""
     age: int = 0
-    departure: Departure = Departure("")
+    departure: Departure = NOBODYS
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:

@@ -67,6 +67,10 @@ async def _key(house: House, text: str, now: int) -> Caller:
     if row is None or now >= row.expires_at:
         raise BadToken("The bearer key is not valid.", next_step="Ask an operator for a new one.")
     groups: tuple[str, ...] = ()
+    if row.kind is CallerKind.DIRECTORY:
+        _, force = await house.env.in_force()
+        if row.name not in force.catalogue.directories:
+            raise BadToken("The bearer key is not valid.", inside=f"directory {row.name} is not in the catalogue")
     if row.kind is CallerKind.EDGE:
         _, force = await house.env.in_force()
         edge = force.catalogue.edges.get(row.name)

@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .accountability import (
+    DirectorySaid,
+    SuccessionBegan,
+    SuccessionEscalated,
+    SuccessionOver,
+    SuccessionStopped,
+    SuccessionTaken,
+)
 from .approval import (
     ApprovalAnswered,
     ApprovalEscalated,
@@ -260,6 +268,12 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | SuccessionBegan
+    | SuccessionEscalated
+    | SuccessionTaken
+    | SuccessionStopped
+    | SuccessionOver
+    | DirectorySaid
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
