@@ -11,21 +11,22 @@ from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, Iss
 from remit.domain.chain import Hop, PrincipalKind
 from remit.domain.context import Context
 from remit.domain.departure import Departure
-from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
+from remit.domain.errors import BadPasskey, Busy, SeatLost, StoreUnavailable, Unavailable
 from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.lease import Lease, LeaseState
+from remit.domain.narrowing import Narrowing
 from remit.domain.origin import Observation
-from remit.domain.passkey import Passkey
+from remit.domain.passkey import Passkey, Signed
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
 from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats import jwk, jws, rfc9068, signing_key, webauthn, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
@@ -88,20 +89,30 @@ class Env:
             raise Unavailable("Something is not set up.", inside=f"nothing is sealed as {name}")
         return self.sealer.unseal(found.envelope, found.context).decode()
 
-    async def above(self, hops: Sequence[Hop]) -> Above:
-        """The tasks of these hops, which are above some other, and all that is frozen."""
+    async def above_of(self, task: Task) -> Above:
+        """Everybody above this task, and what is taken away from them and from it."""
+        return await self.above(task.chain.hops[:-1], task.agent)
+
+    async def above(self, hops: Sequence[Hop], acting: str = "") -> Above:
+        """The tasks of these hops, which are above another, and all that is frozen; `acting` is that other's agent."""
         links: list[Link] = []
         for hop in hops:
             task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
             if task is None or branch is None:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
             links.append(Link(task, branch))
-        return Above(tuple(links), await self.frozen())
+        frozen, agents = await self.frozen(), {*(link.task.agent for link in links), acting}
+        narrowed = [await self.narrowing(name) for name in sorted(agents.intersection(frozen.narrowed))]
+        return Above(tuple(links), frozen, tuple(narrowed))
+
+    async def narrowing(self, agent: str) -> Narrowing:
+        """What a review took away from this agent."""
+        return await self.store.get(Narrowing, agent) or Narrowing(agent)
 
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        above = above or await self.above(task.chain.hops[:-1])
+        above = above or await self.above_of(task)
         return Context(identity, above, await self.beginner(task), await self.posture(task.agent))
 
     async def beginner(self, task: Task) -> Departure:
@@ -157,6 +168,21 @@ class Env:
         """Those that answer for this person."""
         rows = await self.store.find(Passkey, {"person": person}, limit=1000)
         return [row for row in rows if not row.removed_at]
+
+    async def signed_by(self, person: str, statement: webauthn.Statement, signed: Signed, now: int) -> Passkey:
+        """This person's passkey, after one more use, that signed exactly this statement; its challenge is spent.
+
+        `BadPasskey` when it did not, or is not theirs, or answered with this before.
+        """
+        party = webauthn.relying_party(self.issuer_url)
+        webauthn.asked(self.passkey_secret, statement, now)
+        key = await self.store.get(Passkey, signed.passkey)
+        if key is None or key.removed_at or (key.person, key.rp_id) != (person, party.id):
+            raise BadPasskey("This passkey is not yours, or not here.", inside=signed.passkey[:100])
+        count = webauthn.signed_by(party, statement, signed, key.public_key, key.sign_count)
+        if not await self.store.spend(f"passkey:{signed.nonce}", signed.expires_at):
+            raise BadPasskey("This signature was used before.", next_step="Sign a fresh challenge.")
+        return key.used(count, now)
 
     @property
     def passkey_secret(self) -> bytes:

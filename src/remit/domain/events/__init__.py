@@ -109,6 +109,7 @@ from .lease import (
     LeaseReserved,
 )
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
+from .review import NarrowingOver, ReviewAnswered, ReviewOpened, ReviewOverdue
 from .secret import (
     EnvelopeRewrapped,
     HandOverEnded,
@@ -274,6 +275,10 @@ Event: TypeAlias = (
     | SuccessionStopped
     | SuccessionOver
     | DirectorySaid
+    | ReviewOpened
+    | ReviewAnswered
+    | ReviewOverdue
+    | NarrowingOver
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
@@ -288,6 +293,7 @@ URGENT = frozenset(
         Froze,
         IdentitySuperseded,
         PersonLeft,
+        ReviewAnswered,
         RolloutSet,
         RolloutTakenBack,
         SessionEnded,

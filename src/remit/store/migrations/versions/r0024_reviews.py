@@ -1,0 +1,22 @@
+"""Reviews of agents, and what they took away."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0024"
+down_revision = "0023"
+
+
+def upgrade() -> None:
+    """Create two tables."""
+    big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    positive = sa.text("due > 0")
+    for table in ("reviews", "narrowings"):
+        op.create_table(
+            table,
+            sa.Column("key", sa.Text, primary_key=True),
+            sa.Column("version", big, nullable=False),
+            sa.Column("body", sa.LargeBinary, nullable=False),
+            sa.Column("due", big, nullable=False),
+        )
+        op.create_index(f"{table}_due", table, ["due"], sqlite_where=positive, postgresql_where=positive)

@@ -1,0 +1,158 @@
+"""Review: open the next review of an agent, and answer it, bound to exactly what was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from remit.domain import events
+from remit.domain.caller import Call
+from remit.domain.catalogue import CatalogueHead
+from remit.domain.change import Change
+from remit.domain.errors import Absent, BadField, WrongState
+from remit.domain.freeze import Freeze, Reach
+from remit.domain.identity import NAME, Agent, Person
+from remit.domain.narrowing import Held
+from remit.domain.passkey import UNSIGNED, Signed
+from remit.domain.redecision import Redecision
+from remit.domain.review import Review, Verdict, every, may_answer, opened, separate
+from remit.formats import json_input, webauthn
+from remit.formats.jcs import digest_of
+from remit.ports import Env, InForce
+
+NOTE_LIMIT, COVERS_LIMIT = 2000, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What somebody answers, to exactly this digest; `signed` is empty without a passkey."""
+
+    digest: str
+    verdict: Verdict
+    note: str = ""
+    signed: Signed = UNSIGNED
+
+
+async def open_review(env: Env, call: Call, agent: str, campaign: str = "") -> Review:
+    """Ask whoever answers for this agent to look at it. `WrongState` while the one before waits."""
+    head, force = await env.in_force()
+    if agent not in force.catalogue.agents:
+        raise Absent(inside=f"agent {agent[:100]}")
+    if campaign and not NAME.match(campaign):
+        raise BadField("campaign", "use 1 to 64 of a-z, 0-9, '.', '_' and '-'")
+    before = await env.store.get(Review, agent)
+    row = opened(before, agent, campaign, str(call.caller), call.now, force.catalogue.terms)
+    because = events.ReviewOpened(agent, row.round, campaign, row.due_at, row.narrow_at, row.freeze_at)
+    await env.store.commit(Change(because, call).put(row, was=before).check(head))
+    return row
+
+
+async def challenge(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> dict[str, Any]:
+    """What the person's passkey is to sign for this answer (`publicKey`), and what to send back with the signature."""
+    row, _, _, _, person = await _asked(env, call, agent, given, covers)
+    party = webauthn.relying_party(env.issuer_url)
+    known = [key.id for key in await env.passkeys(person.name) if key.rp_id == party.id]
+    if not known:
+        raise WrongState("You have no passkey here.", next_step="Register one first, in the console's settings.")
+    expires_at = call.now + webauthn.CHALLENGE_TTL
+    bare = replace(given, signed=replace(given.signed, nonce=env.new_id("chl"), expires_at=expires_at))
+    statement = webauthn.vouched(env.passkey_secret, _statement(row, person, bare))
+    options = webauthn.answer_options(party, statement, known)
+    return {"publicKey": options, "nonce": statement["nonce"], "expires_at": expires_at, "statement": statement}
+
+
+async def answer(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> Review:
+    """What becomes of it, by one who answers for it; `covers` is what there is to be seen now, in canonical JSON.
+
+    `BadField` when the digest is not of that, `Denied` when this person may not, `Absent` when it is not theirs. KEEP
+    gives back what a review took away before; NARROW takes away what was never used; RETIRE freezes it.
+    """
+    row, head, force, entry, person = await _asked(env, call, agent, given, covers)
+    seen = json_input.parse(covers.encode(), limit=COVERS_LIMIT, depth=8)
+    separate(person.name, given.verdict, seen["began"], force.catalogue.terms)
+    mine = await env.departure(person.name)
+    passkey = None
+    if given.signed:
+        statement = _statement(row, person, given)
+        passkey = await env.signed_by(person.name, statement, given.signed, call.now)
+    gone = unused(seen) if given.verdict is Verdict.NARROW else ()
+    after = row.answered(person.name, given.verdict, call.now, given.digest, covers)
+    after = replace(after, note=given.note, passkey=given.signed.passkey, next_at=_next(force, entry, call.now))
+    because = events.ReviewAnswered(
+        agent,
+        row.round,
+        person.name,
+        given.verdict.value,
+        given.digest,
+        tuple(f"{held.purpose} {held.kind}:{held.name}" for held in gone),
+        webauthn.note_digest(given.note),
+        given.signed,
+    )
+    change = Change(because, call).put(after, was=row).check(head).check(mine)
+    if passkey is not None:
+        change = change.put(passkey, was=passkey)
+    change = await _took(env, call, change, agent, given.verdict, gone)
+    await env.store.commit(change)
+    env.nudge()
+    return after
+
+
+async def _took(env: Env, call: Call, change: Change, agent: str, verdict: Verdict, gone: Sequence[Held]) -> Change:
+    frozen, narrowing = await env.frozen(), await env.narrowing(agent)
+    reason = f"{call.caller.name} reviewed it: {verdict.value}"
+    match verdict:
+        case Verdict.NARROW:
+            after = narrowing.and_without(gone, call.now, str(call.caller), reason)
+            again = Redecision(env.new_id("rdc"), reason, call.now, (("agent", agent),), {})
+            change = change.put(after, was=narrowing).put(again, was=None)
+            return change.put(frozen.narrows(agent), was=frozen)
+        case Verdict.RETIRE if frozen.found(Reach.AGENT, agent) is None:
+            freeze = Freeze(Reach.AGENT, agent, call.now, reason, str(call.caller))
+            return change.put(frozen.began(freeze), was=frozen)
+        case Verdict.KEEP if narrowing.without:
+            kept = replace(narrowing, without=(), since=call.now, by=str(call.caller), reason=reason)
+            return change.put(kept, was=narrowing).put(frozen.narrows(agent, still=False), was=frozen)
+    return change
+
+
+def unused(seen: Any) -> tuple[Held, ...]:
+    """What was shown as never used."""
+    items = [one for one in seen["may"] if one["unused"]]
+    return tuple(Held(one["purpose"], one["kind"], one["name"]) for one in items)
+
+
+def _next(force: InForce, agent: Agent, now: int) -> int:
+    span = every(agent, force.catalogue.purposes.values(), force.catalogue.terms)
+    return now + span if span else 0
+
+
+async def _asked(
+    env: Env, call: Call, agent: str, given: Reviewed, covers: str
+) -> tuple[Review, CatalogueHead, InForce, Agent, Person]:
+    if len(given.note) > NOTE_LIMIT:
+        raise BadField("note", f"longer than {NOTE_LIMIT} characters")
+    head, force = await env.in_force()
+    person, entry = force.catalogue.person(call.caller), force.catalogue.agents.get(agent)
+    row = await env.store.get(Review, agent)
+    if row is None or person is None or entry is None or (await env.departure(person.name)).gone:
+        raise Absent(inside=f"review of {agent[:100]} for {call.caller}")
+    if not may_answer(person, entry, await env.answers_for(entry)):
+        raise Absent(inside=f"review of {agent} is not for {call.caller}")
+    if given.digest != digest_of(covers.encode()):
+        raise BadField("digest", "is not of what there is to see now", next_step="Look again before you answer.")
+    return row, head, force, entry, person
+
+
+def _statement(row: Review, person: Person, given: Reviewed) -> webauthn.Statement:
+    return {
+        "statement": "remit review answer 1",
+        "agent": row.agent,
+        "round": row.round,
+        "digest": given.digest,
+        "person": person.name,
+        "answer": given.verdict.value,
+        "note": webauthn.note_digest(given.note),
+        "nonce": given.signed.nonce,
+        "expires_at": given.signed.expires_at,
+    }
