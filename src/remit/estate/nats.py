@@ -24,6 +24,7 @@ from remit.formats.nats_jwt import parse_creds
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
 CONNECT = 2  # seconds
 ANSWER = 2.0
@@ -64,11 +65,17 @@ def stream_of(trust_domain: str) -> tuple[str, str]:
 
 
 class Nats:
-    """How to reach NATS. `creds` is a file (JWT and seed, as `nsc` writes it), read at every connection, or empty."""
+    """How to reach NATS. `creds` is a file (JWT and seed, as `nsc` writes it), read at every connection, or empty.
 
-    def __init__(self, text: str, creds: str = "") -> None:
+    `domain` is that of the JetStream that has the stream, where it is not the one of the server itself, or empty.
+    """
+
+    def __init__(self, text: str, creds: str = "", domain: str = "") -> None:
         self._servers = servers(text)
         self._creds = creds
+        self._domain = domain
+        if domain and not domain.replace("-", "").replace("_", "").isalnum():
+            raise BadField("nats_domain", "must be letters, digits, - and _")
         if creds and not Path(creds).is_file():
             raise BadField("nats_creds", f"{creds} is not a file")
 
@@ -103,6 +110,8 @@ class Nats:
                         name="remit",
                         **self._shown(),
                         allow_reconnect=False,
+                        max_reconnect_attempts=1,
+                        reconnect_time_wait=0,
                         connect_timeout=CONNECT,
                         ping_interval=5,
                         max_outstanding_pings=1,
@@ -118,6 +127,10 @@ class Nats:
                 await _close(client)
                 raise
         raise Unavailable("NATS is not reached.", next_step="Is it there, and are the credentials its own?", inside=why)
+
+    def jetstream(self, client: Client) -> JetStreamContext:
+        """JetStream, over this connection."""
+        return client.jetstream(timeout=ANSWER, **({"domain": self._domain} if self._domain else {}))
 
 
 class NatsBus:
@@ -141,7 +154,7 @@ class NatsBus:
         client = await self._nats.connect(lost)
         try:
             try:
-                await client.jetstream(timeout=ANSWER).subscribe(
+                await self._nats.jetstream(client).subscribe(
                     subject,
                     stream=name,
                     cb=heard,
@@ -176,7 +189,7 @@ class NatsStream:
         from nats.js.errors import NotFoundError
 
         async with self._reached() as client:
-            js = client.jetstream(timeout=ANSWER)
+            js = self._nats.jetstream(client)
             try:
                 found = await js.stream_info(self._name)
             except NotFoundError:
@@ -203,7 +216,7 @@ class NatsStream:
         async with self._reached() as client:
             if len(wire) > client.max_payload - 1024:  # for what is beside it
                 raise TooLarge("This is more than NATS carries.", inside=f"{name}: {len(wire)} bytes")
-            js = client.jetstream(timeout=ANSWER)
+            js = self._nats.jetstream(client)
             for headers in ({"Nats-Msg-Id": name}, {}):
                 headers["Nats-Expected-Last-Sequence"] = str(after)
                 try:

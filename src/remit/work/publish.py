@@ -78,7 +78,7 @@ class Publish:
         self._after, wire = await self._stream.last()
         size, _ = await self._log.head()
         self._sent = self._told(wire)
-        if not size - FAR <= self._sent <= size:  # empty, another's, too old, or of a log that has gone back
+        if not max(0, size - FAR) <= self._sent <= size:  # empty, another's, too old, or of a log that has gone back
             self._sent = size
         await self._make_up()
 
