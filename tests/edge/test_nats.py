@@ -334,12 +334,61 @@ def test_the_centre_is_not_made_silent_by_what_somebody_puts_at_the_end_or_a_nam
     centre.run(test)
 
 
+async def told_of(js, task):
+    """A message of the stream tells that this task has ended."""
+    async with asyncio.timeout(5):
+        while True:
+            last = (await js.stream_info(STREAM)).state.last_seq
+            found = [statements.read((await js.get_msg(STREAM, seq=n + 1)).data) for n in range(last)]
+            if any(f'["{task.id}","' in one.body for one in found):
+                return
+            await asyncio.sleep(0.02)
+
+
+def test_what_somebody_puts_between_two_frames_takes_neither_away(centre, server):
+    async def test(both):
+        mallory = await emptied(server.url)
+        js = mallory.jetstream()
+        mine = publisher(both, server.url)
+        task = await both.task()
+        await both.decide(task)
+        start = await both.centre.frames.length()
+        await mine.once()
+        await ended(both, task)
+        size = await both.centre.frames.length()
+        for end in (size, 2**50):
+            lie = forged(both, Statement(Said.FRAME, start, end, 0, {}))
+            await js.publish(SUBJECT, msgspec.json.encode(lie))
+        async with publishing(mine):
+            await told_of(js, task)
+        await mallory.close()
+
+    centre.run(test)
+
+
+def test_a_stream_that_is_ahead_of_a_log_that_was_put_back_is_gone_on_with(centre, server):
+    async def test(both):
+        mallory = await emptied(server.url)
+        js = mallory.jetstream()
+        await js.add_stream(name=STREAM, subjects=[SUBJECT])
+        task = await both.task()
+        await both.decide(task)
+        ahead = true(both, Statement(Said.FRAME, 2**49, 2**50, 0, {}))
+        await js.publish(SUBJECT, msgspec.json.encode(ahead))
+        async with publishing(publisher(both, server.url)):
+            await ended(both, task)
+            await told_of(js, task)
+        await mallory.close()
+
+    centre.run(test)
+
+
 def test_with_credentials_that_may_do_only_what_is_documented(tmp_path):
     """An edge may listen and not publish; the centre may publish and make the stream."""
     with nats_house() as house:
-        api = f"$JS.API.*.*.{STREAM}"
+        api = [f"$JS.API.STREAM.{what}.{STREAM}" for what in ("INFO", "CREATE", "MSG.GET")]
         may = {
-            "centre": ([SUBJECT, api, f"$JS.API.STREAM.MSG.GET.{STREAM}"], ["_INBOX.>"]),
+            "centre": ([SUBJECT, *api], ["_INBOX.>"]),
             "edge": (
                 [f"$JS.API.CONSUMER.CREATE.{STREAM}.>", f"$JS.API.CONSUMER.CREATE.{STREAM}", "$JS.FC.>"],
                 ["_INBOX.>"],

@@ -77,8 +77,8 @@ class Publish:
         self._queue = self._pushes.listen("")
         self._after, wire = await self._stream.last()
         size, _ = await self._log.head()
-        self._sent = self._told(wire)
-        if not max(0, size - FAR) <= self._sent <= size:  # empty, another's, too old, or of a log that has gone back
+        self._sent = max(self._sent, self._told(wire))
+        if not max(0, size - FAR) <= self._sent <= size:  # nothing yet, too old, or of a log that has gone back
             self._sent = size
         await self._make_up()
 
