@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from tests.edge.estate import Estate, estate
 from tests.edge.link import free_port
 from tests.edge.nats_servers import HUB, nats_server
 
-from remit.estate.nats import Nats, NatsBus
+from remit.estate.nats import SILENCE, stream_of
 from remit.formats import estate as statements
 from remit.formats import jwk
 from remit.formats.estate import Said, Signed
@@ -91,17 +92,35 @@ async def subscriber(url: str, key: str, check: Any, heard: asyncio.Queue[float]
             heard.put_nowait(time.perf_counter())
 
 
-async def follower(url: str, check: Any, heard: asyncio.Queue[float], ready: asyncio.Semaphore) -> None:
-    """One consumer of the stream; the same of it."""
-    async with NatsBus(Nats(url)).subscribed("remit.local") as messages:
-        ready.release()
-        async for wire in messages:
-            if b"ended" in wire:
-                check(statements.read(wire))
-                heard.put_nowait(time.perf_counter())
+async def follower(port: int, check: Any, heard: asyncio.Queue[float], ready: asyncio.Semaphore) -> None:
+    """One connection with a consumer of the stream, as light as the other; the same of it."""
+    stream, subject = stream_of("remit.local")
+    inbox = f"_INBOX.{secrets.token_hex(8)}"
+    wanted = {"deliver_subject": inbox, "deliver_policy": "new", "ack_policy": "none", "filter_subject": subject,
+              "idle_heartbeat": int(SILENCE * 1e9), "num_replicas": 1, "mem_storage": True}  # fmt: skip
+    body = json.dumps({"stream_name": stream, "config": wanted})
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    hello = json.dumps({"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "raw"})
+    create = f"PUB $JS.API.CONSUMER.CREATE.{stream} {inbox}.made {len(body)}\r\n{body}\r\n"
+    writer.write(f"CONNECT {hello}\r\nSUB {inbox} 1\r\nSUB {inbox}.made 2\r\n{create}".encode())
+    while line := await reader.readline():
+        words = line.split()
+        if words[0] == b"PING":
+            writer.write(b"PONG\r\n")
+        if words[0] not in (b"MSG", b"HMSG"):
+            continue
+        wire = (await reader.readexactly(int(words[-1]) + 2))[:-2]
+        if words[0] == b"HMSG":
+            wire = wire[int(words[-2]) :]
+        if words[2] == b"2":
+            assert b"error" not in wire, wire
+            ready.release()
+        elif b"ended" in wire:
+            check(statements.read(wire))
+            heard.put_nowait(time.perf_counter())
 
 
-async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: str = "") -> None:
+async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) -> None:
     """Rounds of: a task at the edge is ended, and everybody has it."""
     centre = all_of_it.centre
     with centre.http() as http:
@@ -163,7 +182,7 @@ def main() -> None:
                 keys = [http.post("/v1/keys", json={"kind": "edge", "name": name}).json()["key"] for name in names]
             for count in SUBSCRIBERS:
                 asyncio.run(pushed(all_of_it, keys, count))
-                asyncio.run(pushed(all_of_it, keys, count, nats.url))
+                asyncio.run(pushed(all_of_it, keys, count, nats.port))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -18,6 +19,7 @@ from remit.domain.freeze import Reach
 from remit.domain.task import TaskState
 from remit.estate import nats as over_nats
 from remit.estate.nats import Nats, NatsBus, NatsStream, servers, stream_of
+from remit.formats import base64url
 from remit.formats import estate as statements
 from remit.formats.estate import Said, Statement
 from remit.verbs.freeze import freeze, unfreeze
@@ -30,6 +32,7 @@ from tests.edge.test_following import ended, follow, forged, true
 from tests.issuers.nats_house import Key as NKey
 from tests.issuers.nats_house import connect, creds_of, signed
 from tests.issuers.nats_house import house as nats_house
+from tests.replicas.estate import estate as replicas
 from tests.server import eventually
 
 
@@ -311,7 +314,7 @@ def test_the_centre_is_not_made_silent_by_what_somebody_puts_at_the_end_or_a_nam
         await js.publish(SUBJECT, msgspec.json.encode(forged(both, ahead)))
         names = [f"{since}-{end}" for since in range(size, size + 12) for end in range(since + 1, since + 13)]
         for name in names:
-            await js.publish(SUBJECT, b"{}", headers={"Nats-Msg-Id": name})
+            await mallory.publish(SUBJECT, b"{}", headers={"Nats-Msg-Id": name})
         async with publishing(publisher(both, server.url)):
             task = await both.task()
             end = await both.centre.frames.length()
@@ -361,6 +364,28 @@ def test_what_somebody_puts_between_two_frames_takes_neither_away(centre, server
             await js.publish(SUBJECT, msgspec.json.encode(lie))
         async with publishing(mine):
             await told_of(js, task)
+        await mallory.close()
+
+    centre.run(test)
+
+
+def test_what_was_pushed_while_it_did_not_listen_is_made_up_for(centre, server):
+    async def test(both):
+        mallory = await emptied(server.url)
+        js = mallory.jetstream()
+        mine = publisher(both, server.url)
+        first, second = await both.task(), await both.task()
+        await both.decide(first)
+        await both.decide(second)
+        await mine.once()
+        await ended(both, first)
+        size = await both.centre.frames.length()
+        while (await mine._queue.get()).size < size:
+            pass
+        await ended(both, second)
+        async with publishing(mine):
+            await told_of(js, second)
+            await told_of(js, first)
         await mallory.close()
 
     centre.run(test)
@@ -416,6 +441,53 @@ def test_with_credentials_that_may_do_only_what_is_documented(tmp_path):
             await stream.close()
 
         asyncio.run(go())
+
+
+@pytest.mark.soak
+def test_real_replicas_of_which_the_one_that_publishes_is_paused_and_wakes_up(postgres, server, tmp_path):
+    with replicas(postgres, tmp_path) as two:
+        for _ in range(2):
+            two.start("--nats", server.url, "--trust-domain", "soak.example")
+        two.furnish()
+
+        def events(at, seconds):
+            until = time.monotonic() + seconds
+            with at.http("operator") as http:
+                while time.monotonic() < until:
+                    assert http.post("/v1/freezes", json={"reach": "agent", "name": "bot", "reason": "x"}).is_success
+                    assert http.post(
+                        "/v1/freezes/end", json={"reach": "agent", "name": "bot", "reason": "y"}
+                    ).is_success
+
+        holder = eventually(two.holder, bool)
+        (other,) = two.others(holder)
+        events(other, 1)
+        holder.child.send_signal(signal.SIGSTOP)
+        try:
+            events(other, 5)
+        finally:
+            holder.child.send_signal(signal.SIGCONT)
+        events(holder, 1)
+        assert two.holder() is other
+
+        async def stretches():
+            name, _ = stream_of("soak.example")
+            found = await client.connect(server.url)
+            js, told = found.jetstream(), []
+            for n in range((await js.stream_info(name)).state.last_seq):
+                claims = json.loads((await js.get_msg(name, seq=n + 1)).data)["statement"].split(".")[1]
+                said = json.loads(base64url.decode(claims))
+                told.append((said["since"], said["size"]))
+            await found.close()
+            return told
+
+        def size():
+            with other.http("operator") as http:
+                return http.get("/v1/log").json()["size"]
+
+        told = eventually(lambda: asyncio.run(stretches()), lambda told: told[-1][1] >= size())
+        assert len(told) > 20
+        assert all(after[0] <= before[1] < after[1] for before, after in pairwise(told)), told
 
 
 @pytest.mark.parametrize(
