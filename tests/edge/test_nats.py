@@ -408,6 +408,33 @@ def test_a_stream_that_is_ahead_of_a_log_that_was_put_back_is_gone_on_with(centr
     centre.run(test)
 
 
+def test_whoever_is_told_to_stop_stops(server):
+    async def edge():
+        async with NatsBus(Nats(server.url)).subscribed("remit.local") as messages:
+            async for _ in messages:
+                pass
+
+    async def centre():
+        stream = NatsStream(Nats(server.url), "remit.local")
+        after, _ = await stream.last()
+        while True:
+            after = await stream.put(b"{}", f"0-{after}", after)
+
+    async def go():
+        mallory = await emptied(server.url)
+        await mallory.jetstream().add_stream(name=STREAM, subjects=[SUBJECT])
+        for what in (edge, centre):
+            for number in range(30):
+                task = asyncio.create_task(what())
+                await asyncio.sleep(0.0007 * number)
+                task.cancel()
+                done, _ = await asyncio.wait([task], timeout=2)
+                assert done and task.cancelled(), (what.__name__, number)
+        await mallory.close()
+
+    asyncio.run(go())
+
+
 def test_with_credentials_that_may_do_only_what_is_documented(tmp_path):
     """An edge may listen and not publish; the centre may publish and make the stream."""
     with nats_house() as house:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from remit.domain.errors import BadField, BadToken, Conflict, TooLarge, Unavailable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
+T = TypeVar("T")
 CONNECT = 2  # seconds
 ANSWER = 2.0
 SILENCE = 1.0  # seconds between signs of life of a consumer; two that are missing are looked into
@@ -105,19 +106,21 @@ class Nats:
             client = Client()
             try:
                 async with asyncio.timeout(CONNECT):
-                    await client.connect(
-                        [server],
-                        name="remit",
-                        **self._shown(),
-                        allow_reconnect=False,
-                        max_reconnect_attempts=1,
-                        reconnect_time_wait=0,
-                        connect_timeout=CONNECT,
-                        ping_interval=5,
-                        max_outstanding_pings=1,
-                        error_cb=gone,
-                        closed_cb=gone,
-                        disconnected_cb=gone,
+                    await _apart(
+                        client.connect(
+                            [server],
+                            name="remit",
+                            **self._shown(),
+                            allow_reconnect=False,
+                            max_reconnect_attempts=1,
+                            reconnect_time_wait=0,
+                            connect_timeout=CONNECT,
+                            ping_interval=5,
+                            max_outstanding_pings=1,
+                            error_cb=gone,
+                            closed_cb=gone,
+                            disconnected_cb=gone,
+                        )
                     )
                 return client
             except (OSError, TimeoutError, ValueError, Error) as failure:
@@ -145,7 +148,7 @@ class NatsBus:
         from nats.errors import Error
         from nats.js.api import DeliverPolicy
 
-        lost, queue = asyncio.Event(), asyncio.Queue[bytes](WAITING)
+        lost, queue = asyncio.Event(), asyncio.Queue[bytes](4)
 
         async def heard(message: Msg) -> None:
             await queue.put(message.data if len(message.data) <= BODY_LIMIT else b"")
@@ -154,15 +157,17 @@ class NatsBus:
         client = await self._nats.connect(lost)
         try:
             try:
-                await self._nats.jetstream(client).subscribe(
-                    subject,
-                    stream=name,
-                    cb=heard,
-                    ordered_consumer=True,
-                    idle_heartbeat=SILENCE,
-                    deliver_policy=DeliverPolicy.LAST,
-                    pending_msgs_limit=WAITING,
-                    pending_bytes_limit=2 * BODY_LIMIT,
+                await _apart(
+                    self._nats.jetstream(client).subscribe(
+                        subject,
+                        stream=name,
+                        cb=heard,
+                        ordered_consumer=True,
+                        idle_heartbeat=SILENCE,
+                        deliver_policy=DeliverPolicy.LAST,
+                        pending_msgs_limit=WAITING,
+                        pending_bytes_limit=2 * BODY_LIMIT,
+                    )
                 )
             except (OSError, TimeoutError, ValueError, Error) as failure:
                 inside = f"{name}: {type(failure).__name__}"
@@ -191,7 +196,7 @@ class NatsStream:
         async with self._reached() as client:
             js = self._nats.jetstream(client)
             try:
-                found = await js.stream_info(self._name)
+                found = await _apart(js.stream_info(self._name))
             except NotFoundError:
                 wanted = StreamConfig(
                     name=self._name,
@@ -201,9 +206,10 @@ class NatsStream:
                     duplicate_window=TWICE,
                     discard=DiscardPolicy.OLD,
                 )
-                found = await js.add_stream(wanted)
+                found = await _apart(js.add_stream(wanted))
             try:
-                message = await js.get_msg(self._name, seq=found.state.last_seq) if found.state.messages else None
+                there = found.state.messages > 0
+                message = await _apart(js.get_msg(self._name, seq=found.state.last_seq)) if there else None
             except NotFoundError:  # it was too old just now
                 message = None
             wire = (message.data or b"") if message else b""
@@ -220,7 +226,7 @@ class NatsStream:
             for headers in ({"Nats-Msg-Id": name}, {}):
                 headers["Nats-Expected-Last-Sequence"] = str(after)
                 try:
-                    ack = await js.publish(self._subject, wire, stream=self._name, headers=headers)
+                    ack = await _apart(js.publish(self._subject, wire, stream=self._name, headers=headers))
                 except APIError as refused:
                     if refused.err_code in WRONG_PLACE:
                         raise Conflict("Somebody else has put something there.", inside=name) from refused
@@ -270,4 +276,15 @@ async def _close(client: Client) -> None:
 
     with suppress(Error, OSError, TimeoutError):
         async with asyncio.timeout(1):
-            await client.close()
+            await _apart(client.close())
+
+
+async def _apart(step: Coroutine[Any, Any, T]) -> T:
+    """One step of the client, in a task of its own: within, it swallows that it is cancelled, or out of time."""
+    task = asyncio.ensure_future(step)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
