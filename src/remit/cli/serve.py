@@ -30,6 +30,7 @@ from .settings import effective
 @click.option("--drain", type=click.IntRange(0, 300), help="Seconds not ready before it stops.  [REMIT_DRAIN]")
 @click.option("--nats", help="nats://… or tls://…: push frames to edges over JetStream too.  [REMIT_NATS]")
 @click.option("--nats-creds", type=click.Path(path_type=Path), help="Credentials for it.  [REMIT_NATS_CREDS]")
+@click.option("--nats-domain", help="JetStream domain, seen from a leaf node.  [REMIT_NATS_DOMAIN]")
 @click.pass_obj
 def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.
