@@ -1,7 +1,8 @@
 """A decision at an edge beside one at the centre; and how long after a revoke was acknowledged a real edge refuses.
 
 The edge, the centre and the load are processes of one machine: what an edge saves, the journey, is not in it, and what
-they take from each other is. `revoke.push` counts from the acknowledgement until every subscriber has the frame, checked;
+they take from each other is. `revoke.push` counts from the acknowledgement until the last
+subscriber has the frame, and has verified it as if on a processor of its own;
 `revoke.edge` until a real edge refuses a call of the task, asked without a pause. `nats` is the same centre publishing over JetStream, each
 subscriber with a connection and an ordered consumer of its own.
 """
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -75,8 +76,11 @@ def revoked_at_an_edge(all_of_it: Estate) -> None:
     emit("revoke.edge", "remit", 1, samples, note="until the answer of a real edge is no")
 
 
-async def subscriber(url: str, key: str, check: Any, heard: asyncio.Queue[float], ready: asyncio.Semaphore) -> None:
-    """One stream; what tells of an end is verified, then counted."""
+Heard: TypeAlias = "asyncio.Queue[tuple[float, bytes]]"
+
+
+async def subscriber(url: str, key: str, heard: Heard, ready: asyncio.Semaphore) -> None:
+    """One stream; when what tells of an end came, and what it was."""
     at = urlsplit(url)
     reader, writer = await asyncio.open_connection(at.hostname, at.port)
     writer.write(
@@ -88,11 +92,10 @@ async def subscriber(url: str, key: str, check: Any, heard: asyncio.Queue[float]
     ready.release()
     while data := await reader.readline():
         if b"ended" in data:
-            check(Signed(**json.loads(data[5:])))
-            heard.put_nowait(time.perf_counter())
+            heard.put_nowait((time.perf_counter(), data[5:]))
 
 
-async def follower(port: int, check: Any, heard: asyncio.Queue[float], ready: asyncio.Semaphore) -> None:
+async def follower(port: int, heard: Heard, ready: asyncio.Semaphore) -> None:
     """One connection with a consumer of the stream, as light as the other; the same of it."""
     stream, subject = stream_of("remit.local")
     inbox = f"_INBOX.{secrets.token_hex(8)}"
@@ -116,8 +119,7 @@ async def follower(port: int, check: Any, heard: asyncio.Queue[float], ready: as
             assert b"error" not in wire, wire
             ready.release()
         elif b"ended" in wire:
-            check(statements.read(wire))
-            heard.put_nowait(time.perf_counter())
+            heard.put_nowait((time.perf_counter(), wire))
 
 
 async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) -> None:
@@ -126,18 +128,17 @@ async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) 
     with centre.http() as http:
         published = jwk.parse_set(http.get("/.well-known/jwks.json").json())
 
-    def check(signed: Signed) -> None:
+    def check(wire: bytes) -> float:
+        began = time.perf_counter()
+        signed = statements.read(wire) if nats else Signed(**json.loads(wire))
         statements.parse(signed, Said.FRAME, issuer=centre.url, keys=published)
+        return time.perf_counter() - began
 
-    heard: asyncio.Queue[float] = asyncio.Queue()
+    heard: Heard = asyncio.Queue()
     ready = asyncio.Semaphore(0)
     streams = []
     for n in range(count):
-        one = (
-            follower(nats, check, heard, ready)
-            if nats
-            else subscriber(centre.url, keys[n // EACH], check, heard, ready)
-        )
+        one = follower(nats, heard, ready) if nats else subscriber(centre.url, keys[n // EACH], heard, ready)
         streams.append(asyncio.create_task(one))
         if n % 50 == 49:  # all at once some would wait longer than they do
             for _ in range(50):
@@ -155,12 +156,14 @@ async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) 
             await asyncio.to_thread(beside.call, task, token)
             await asyncio.to_thread(operator.post, f"/v1/tasks/{task}/end", json={"reason": "bench"})
             acknowledged = time.perf_counter()
-            samples.append(max([await heard.get() for _ in streams]) - acknowledged)
+            came = [await heard.get() for _ in streams]
+            (frame,) = {wire for _, wire in came}
+            samples.append(max(at for at, _ in came) - acknowledged + check(frame))
     for stream in streams:
         stream.cancel()
     await asyncio.gather(*streams, return_exceptions=True)
     how = "NATS JetStream" if nats else "server-sent events"
-    note = f"{how}; until the last subscriber has verified the frame, all of them in one process"
+    note = f"{how}; until the last of the subscribers, all in one process, has the frame, and one verification"
     emit("revoke.push", "nats" if nats else "remit", count, samples, note=note)
 
 
