@@ -1,10 +1,10 @@
 """A decision at an edge beside one at the centre; and how long after a revoke was acknowledged a real edge refuses.
 
 The edge, the centre and the load are processes of one machine: what an edge saves, the journey, is not in it, and what
-they take from each other is. `revoke.push` counts from the acknowledgement until the last
-subscriber has the frame, and has verified it as if on a processor of its own;
-`revoke.edge` until a real edge refuses a call of the task, asked without a pause. `nats` is the same centre publishing over JetStream, each
-subscriber with a connection and an ordered consumer of its own.
+they take from each other is. `revoke.push` counts from the acknowledgement until the last of the subscribers, all of one
+process, has the frame, and adds one verification: each edge has a processor of its own for that. `nats` is the same centre
+publishing over JetStream, each subscriber with a connection and an ordered consumer of its own. `revoke.edge` counts until
+a real edge refuses a call of the task, asked without a pause.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import uvloop
 from benchmarks.measure import ONLY, emit
 from benchmarks.over_http import load, request
 from tests.edge.estate import Estate, estate
@@ -184,8 +185,8 @@ def main() -> None:
             with all_of_it.centre.http("operator") as http:
                 keys = [http.post("/v1/keys", json={"kind": "edge", "name": name}).json()["key"] for name in names]
             for count in SUBSCRIBERS:
-                asyncio.run(pushed(all_of_it, keys, count))
-                asyncio.run(pushed(all_of_it, keys, count, nats.port))
+                uvloop.run(pushed(all_of_it, keys, count))
+                uvloop.run(pushed(all_of_it, keys, count, nats.port))
 
 
 if __name__ == "__main__":
