@@ -15,6 +15,7 @@ import secrets
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -91,9 +92,11 @@ async def subscriber(url: str, key: str, heard: Heard, ready: asyncio.Semaphore)
     while b"retry" not in await reader.readline():
         pass
     ready.release()
-    while data := await reader.readline():
-        if b"ended" in data:
-            heard.put_nowait((time.perf_counter(), data[5:]))
+    with closing(writer):
+        while data := await reader.readline():
+            if b"ended" in data:
+                heard.put_nowait((time.perf_counter(), data[5:]))
+    raise ConnectionError("a stream ended")
 
 
 async def follower(port: int, heard: Heard, ready: asyncio.Semaphore) -> None:
@@ -101,26 +104,29 @@ async def follower(port: int, heard: Heard, ready: asyncio.Semaphore) -> None:
     stream, subject = stream_of("remit.local")
     inbox = f"_INBOX.{secrets.token_hex(8)}"
     wanted = {"deliver_subject": inbox, "deliver_policy": "new", "ack_policy": "none", "filter_subject": subject,
-              "idle_heartbeat": int(SILENCE * 1e9), "num_replicas": 1, "mem_storage": True}  # fmt: skip
+              "idle_heartbeat": int(SILENCE * 1e9), "num_replicas": 1, "mem_storage": True,
+              "inactive_threshold": int(1e9)}  # fmt: skip
     body = json.dumps({"stream_name": stream, "config": wanted})
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     hello = json.dumps({"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "raw"})
     create = f"PUB $JS.API.CONSUMER.CREATE.{stream} {inbox}.made {len(body)}\r\n{body}\r\n"
     writer.write(f"CONNECT {hello}\r\nSUB {inbox} 1\r\nSUB {inbox}.made 2\r\n{create}".encode())
-    while line := await reader.readline():
-        words = line.split()
-        if words[0] == b"PING":
-            writer.write(b"PONG\r\n")
-        if words[0] not in (b"MSG", b"HMSG"):
-            continue
-        wire = (await reader.readexactly(int(words[-1]) + 2))[:-2]
-        if words[0] == b"HMSG":
-            wire = wire[int(words[-2]) :]
-        if words[2] == b"2":
-            assert b"error" not in wire, wire
-            ready.release()
-        elif b"ended" in wire:
-            heard.put_nowait((time.perf_counter(), wire))
+    with closing(writer):
+        while line := await reader.readline():
+            words = line.split()
+            if words[0] == b"PING":
+                writer.write(b"PONG\r\n")
+            if words[0] not in (b"MSG", b"HMSG"):
+                continue
+            wire = (await reader.readexactly(int(words[-1]) + 2))[:-2]
+            if words[0] == b"HMSG":
+                wire = wire[int(words[-2]) :]
+            if words[2] == b"2":
+                assert b"error" not in wire, wire
+                ready.release()
+            elif b"ended" in wire:
+                heard.put_nowait((time.perf_counter(), wire))
+    raise ConnectionError("a connection ended")
 
 
 async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) -> None:
@@ -136,33 +142,32 @@ async def pushed(all_of_it: Estate, keys: list[str], count: int, nats: int = 0) 
         return time.perf_counter() - began
 
     heard: Heard = asyncio.Queue()
-    ready = asyncio.Semaphore(0)
-    streams = []
-    for n in range(count):
-        one = follower(nats, heard, ready) if nats else subscriber(centre.url, keys[n // EACH], heard, ready)
-        streams.append(asyncio.create_task(one))
-        if n % 50 == 49:  # all at once some would wait longer than they do
-            for _ in range(50):
-                await ready.acquire()
-    for _ in range(count % 50):
-        await ready.acquire()
-    await asyncio.sleep(0.5)  # what the stream ended with is not counted
-    while not heard.empty():
-        heard.get_nowait()
-    bot = await asyncio.to_thread(all_of_it.agent)
-    beside, samples = all_of_it.at_edge(bot), []
-    with centre.http("operator") as operator:
-        for _ in range(ROUNDS):
-            task, token = await asyncio.to_thread(bot.task)
-            await asyncio.to_thread(beside.call, task, token)
-            await asyncio.to_thread(operator.post, f"/v1/tasks/{task}/end", json={"reason": "bench"})
-            acknowledged = time.perf_counter()
-            came = [await heard.get() for _ in streams]
-            (frame,) = {wire for _, wire in came}
-            samples.append(max(at for at, _ in came) - acknowledged + check(frame))
-    for stream in streams:
-        stream.cancel()
-    await asyncio.gather(*streams, return_exceptions=True)
+    ready, samples = asyncio.Semaphore(0), list[float]()
+    async with asyncio.TaskGroup() as group:
+        streams = []
+        for n in range(count):
+            one = follower(nats, heard, ready) if nats else subscriber(centre.url, keys[n // EACH], heard, ready)
+            streams.append(group.create_task(one))
+            if n % 50 == 49 or n == count - 1:  # all at once some would wait longer than they do
+                for _ in range(n % 50 + 1):
+                    await ready.acquire()
+        await asyncio.sleep(0.5)  # what the stream ended with is not counted
+        while not heard.empty():
+            heard.get_nowait()
+        bot = await asyncio.to_thread(all_of_it.agent)
+        beside = all_of_it.at_edge(bot)
+        with centre.http("operator") as operator:
+            for _ in range(ROUNDS):
+                task, token = await asyncio.to_thread(bot.task)
+                await asyncio.to_thread(beside.call, task, token)
+                await asyncio.to_thread(operator.post, f"/v1/tasks/{task}/end", json={"reason": "bench"})
+                acknowledged = time.perf_counter()
+                came = [await heard.get() for _ in streams]
+                (frame,) = {wire for _, wire in came}
+                samples.append(max(at for at, _ in came) - acknowledged + check(frame))
+        for stream in streams:
+            stream.cancel()
+    await asyncio.sleep(3)  # a broker keeps so many consumers, and forgets those that left
     how = "NATS JetStream" if nats else "server-sent events"
     note = f"{how}; until the last of the subscribers, all in one process, has the frame, and one verification"
     emit("revoke.push", "nats" if nats else "remit", count, samples, note=note)

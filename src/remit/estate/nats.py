@@ -34,6 +34,7 @@ MAX_AGE = 3600.0  # seconds that a frame is kept
 MAX_BYTES = 64 * 1024 * 1024
 TWICE = 120.0  # seconds in which the same frame is put once
 WAITING = 64
+MOST_EDGES = 100_000  # that hear one stream; servers since 2.15 would let in a thousand
 WRONG_PLACE = (10070, 10071, 10164)  # codes of JetStream: not the last message that was expected
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -205,6 +206,7 @@ class NatsStream:
                     max_bytes=MAX_BYTES,
                     duplicate_window=TWICE,
                     discard=DiscardPolicy.OLD,
+                    max_consumers=MOST_EDGES,
                 )
                 found = await _apart(js.add_stream(wanted))
             try:
