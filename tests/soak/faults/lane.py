@@ -84,10 +84,8 @@ class Lane:
         self.replicas = [replica(name, at[name], folder, self.db.dsn(), env, self.tls, bug) for name in REPLICAS]
         self.disks = {"db": self.db.disk, "shop": self.shop.disk}
         self.disks |= {name: hosts.small_disk(folder / name, EDGE_DISK) for name in self.edge_names}
-        heard = [nats if number % 2 == 0 else "" for number in range(edges)]  # e1 and e3; the others have a stream
-        beside = [
-            edge(name, at[name], folder, self.tls, bug, h) for name, h in zip(self.edge_names, heard, strict=True)
-        ]
+        self.over = dict.fromkeys(self.edge_names[::2], nats)  # e1 and e3; the others have a stream
+        beside = [edge(name, at[name], folder, self.tls, bug, self.over.get(name, "")) for name in self.edge_names]
         self.nats = broker("nats", at["nats"], folder)
         everybody = (*self.replicas, *beside, self.db, self.shop, self.nats)
         self.parties: dict[str, Party] = {one.name: one for one in everybody}
@@ -223,9 +221,8 @@ class Lane:
                 if op.kind == "call" and op.said == "permit" and op.sent > healed and recovered[op.door] is None:
                     recovered[op.door] = (op.answered - healed) / 1e9
             time.sleep(0.5)
-        for name, heard in zip(self.edge_names, self.heard, strict=True):
-            if heard:
-                recovered[f"{name} over NATS"] = self._hears(name, healed, until)
+        for name in self.over:
+            recovered[f"{name} over NATS"] = self._hears(name, healed, until)
         shown = ", ".join(f"{door} {'never' if s is None else f'{s:.1f} s'}" for door, s in recovered.items())
         tell(f"healed; permits again after: {shown}")
         return recovered
