@@ -26,6 +26,9 @@ _WORDS = [severity.word for severity in Severity]
 @click.option("--git", is_flag=True, help="Every commit of the repository too.")
 @click.option("--home", is_flag=True, help="The configurations of assistants in your home folder, and what runs now.")
 @click.option("--own", is_flag=True, help="Only our own readers; ask neither kingfisher nor detect-secrets.")
+@click.option(
+    "--report", is_flag=True, help="Tell the server at REMIT_URL, by digests, so that it knows its own again."
+)
 @click.option("--format", "shape", type=click.Choice(["text", "json", "sarif", "html"]), default="text")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the report to this file.")
 @click.option(
@@ -38,13 +41,15 @@ def scan(
     git: bool,
     home: bool,
     own: bool,
+    report: bool,
     shape: str,
     output: Path | None,
     fail_on: str,
 ) -> None:
     """Find agents, MCP servers, pipelines that run agents, and secrets.
 
-    Nothing leaves this machine, and no secret is printed. Exit codes: 0 nothing from --fail-on up, 1 something.
+    Nothing leaves this machine unless you say so, and no secret is printed. Exit codes: 0 nothing from --fail-on up,
+    1 something.
 
     \b
     Examples:
@@ -58,12 +63,21 @@ def scan(
     from remit.discover.rules import RULES
     from remit.discover.values import Fingerprints
 
+    from .api import Api
+    from .scan_report import scan_key, send
+
     started, progress = time.monotonic(), _Progress(obj.out.quiet or obj.out.as_json)
     roots = [*(paths or (() if home else (Path(),))), *(homes(Path.home()) if home else ())]
     key = os.environ.get("REMIT_SCAN_KEY", "").encode() or secrets.token_bytes(32)
-    found = look(roots, Fingerprints(key), Looked(git, home, not own), progress.told)
+    api = Api(obj.person) if report else None
+    fingerprints = Fingerprints(key, scan_key(api) if api is not None else b"")
+    found = look(roots, fingerprints, Looked(git, home, not own), progress.told)
     progress.done()
     took = time.monotonic() - started
+    if api is not None:
+        obj.out.say(
+            f"{send(api, found, fingerprints.digests, roots[0])} secrets reported to {api.url} by their digests"
+        )
     text = _rendered("json" if obj.out.as_json else shape, found, RULES, took)
     if output is not None:
         output.write_text(text)
@@ -120,6 +134,7 @@ def as_json(found: Scan, rules: Mapping[str, Rule]) -> dict[str, Any]:
                 "commit": flaw.place.commit,
                 "what": flaw.what,
                 "fingerprint": flaw.fingerprint,
+                "live": flaw.live,
                 "fix": rules[flaw.rule].fix,
                 "control": rules[flaw.rule].control,
             }

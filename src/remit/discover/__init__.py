@@ -13,7 +13,7 @@ from pathlib import Path
 
 from remit.domain.discovery import Flaw, Noun, Place, Scan, Severity, Thing
 
-from . import agent_configs, agents_in_code, credentials, manifests, pipelines, processes
+from . import agent_configs, agents_in_code, credentials, manifests, pipelines, processes, talk
 from .files import File, walk
 from .found import Found
 from .owners import Owners
@@ -65,6 +65,13 @@ def scan(
                 fresh = [s for s in found.secrets if (s[1].path, s[1].line) not in seen]
                 seen |= {(s[1].path, s[1].line) for s in fresh}
                 flaws += [milder(flaw) for flaw in Found(flaws=found.flaws, secrets=fresh).told(fingerprints)]
+        said, large, left = talk.read(root, lambda n: told("reading logs and transcripts", n))
+        here = {(flaw.place.path, flaw.fingerprint) for flaw in flaws}
+        logged = [milder(flaw) for flaw in said.told(fingerprints)]
+        flaws += [flaw for flaw in logged if (flaw.place.path, flaw.fingerprint) not in here]
+        seen |= {(flaw.place.path, flaw.place.line) for flaw in logged}
+        files += large
+        without += left.said()
         if looked.scanners:
             hits, missing = _scanned(root, readable, looked, told)
             without += missing

@@ -17,7 +17,8 @@ from .values import in_url, is_reference, looks_random, names_a_secret, refers
 
 LONGEST_LINE = 8192
 _KEY_BLOCK = re.compile(
-    r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d[^\n]*[\s\S]*?Private-Lines: \d+"
+    r"-----BEGIN (?P<of>(?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?)-----(?:[^-]{0,20000}-----END (?P=of)-----)?|"
+    r"PuTTY-User-Key-File-\d[^\n]*[\s\S]*?Private-Lines: \d+"
 )
 _ASSIGNED = re.compile(
     r"""(?:^|[\s;,{(<?])(?:export\s+|set\s+|define\s*\(\s*|const\s+|let\s+|var\s+|static\s+)?
@@ -166,6 +167,27 @@ def _program(text: str) -> Iterator[Secret]:
         strong = strong and not re.fullmatch(r"[a-z]+(?:[-_. ][a-z]+)*|[A-Z_]+", value)
         if strong and len(value) >= 6 and not words and not (_plain(value) and len(value) < 20):
             yield match["name"].strip("'\"[]$"), value
+
+
+_BEARER = re.compile(r"\b(?:Bearer|Basic|DPoP|token)[ \t]+(?P<value>[A-Za-z0-9._~+/=-]{16,2048})")
+_TELLING = re.compile(r"pass|pwd|secret|token|api_?key|credential", re.IGNORECASE)
+
+
+def in_talk(text: str) -> Iterator[Secret]:
+    """In what somebody said or a program wrote: URLs, headers, keys, and `password=…` where the value is no word."""
+    yield from _urls(text)
+    for match in _KEY_BLOCK.finditer(text):
+        yield "a private key", match[0]
+    for match in _BEARER.finditer(text):
+        if re.search(r"\d", match["value"]):
+            yield "a token in a header", match["value"]
+    for match in _ASSIGNED.finditer(text):
+        name, value = match["name"].strip("'\"[]$"), match["quoted"] or match["bare"] or ""
+        words = re.fullmatch(r"[A-Za-z]+[.,:;!?]?|\W+", value)
+        if words or not names_a_secret(name) or not _TELLING.search(name) or is_reference(value) or _plain(value):
+            continue
+        if 8 <= len(value) <= 4096 and not re.search(r"\s\S+\s", value):
+            yield name, value
 
 
 def _comment(text: str, at: int) -> bool:

@@ -59,7 +59,9 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them."""
+    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them.
+    `live` is what whoever should know said of it, if they were asked: `yes` or `no`.
+    """
 
     rule: str
     severity: Severity
@@ -67,17 +69,19 @@ class Flaw:
     what: str
     subject: str = ""
     fingerprint: str = ""
+    live: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a rule is about, what to do, and the control it serves."""
+    """What a rule is about, what to do, the control it serves, and where it is written."""
 
     id: str
     severity: Severity
     title: str
     fix: str
     control: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
