@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from remit.domain.discovery import Flaw, Noun, Rule, Scan, Severity, first_to_do
+from remit.domain.discovery import Flaw, Noun, Rule, Scan, Severity, first_to_do, together
 
 from .app import Context
 from .output import plain
@@ -25,6 +25,14 @@ _WORDS = [severity.word for severity in Severity]
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--git", is_flag=True, help="Every commit of the repository too.")
 @click.option("--home", is_flag=True, help="The configurations of assistants in your home folder, and what runs now.")
+@click.option(
+    "--cloud",
+    "exports",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An export of a cloud, a cluster or a database.",
+)
+@click.option("--verify", is_flag=True, help="Ask PostgreSQL, Redis and AWS whether what was found is still good.")
 @click.option("--own", is_flag=True, help="Only our own readers; ask neither kingfisher nor detect-secrets.")
 @click.option(
     "--report", is_flag=True, help="Tell the server at REMIT_URL, by digests, so that it knows its own again."
@@ -40,6 +48,8 @@ def scan(
     paths: tuple[Path, ...],
     git: bool,
     home: bool,
+    exports: tuple[Path, ...],
+    verify: bool,
     own: bool,
     report: bool,
     shape: str,
@@ -55,9 +65,11 @@ def scan(
     Examples:
       remit scan                        # this folder
       remit scan --home                 # your assistants' servers, and what runs
+      remit scan --cloud account.json   # what is wrong in an export
       remit scan --git --format sarif --output remit.sarif
     """
     from remit.discover import Looked
+    from remit.discover import exports as export_flaws
     from remit.discover import scan as look
     from remit.discover.homes import homes
     from remit.discover.rules import RULES
@@ -67,17 +79,17 @@ def scan(
     from .scan_report import scan_key, send
 
     started, progress = time.monotonic(), _Progress(obj.out.quiet or obj.out.as_json)
-    roots = [*(paths or (() if home else (Path(),))), *(homes(Path.home()) if home else ())]
+    roots = [*(paths or (() if home or exports else (Path(),))), *(homes(Path.home()) if home else ())]
     key = os.environ.get("REMIT_SCAN_KEY", "").encode() or secrets.token_bytes(32)
     api = Api(obj.person) if report else None
     fingerprints = Fingerprints(key, scan_key(api) if api is not None else b"")
-    found = look(roots, fingerprints, Looked(git, home, not own), progress.told)
+    found = look(roots, fingerprints, Looked(git, home, not own, verify), progress.told)
+    found = together(found, export_flaws.scan(exports, time.time_ns() // 1_000_000)) if exports else found
     progress.done()
     took = time.monotonic() - started
     if api is not None:
-        obj.out.say(
-            f"{send(api, found, fingerprints.digests, roots[0])} secrets reported to {api.url} by their digests"
-        )
+        told = send(api, found, fingerprints.digests, roots[0] if roots else Path())
+        obj.out.say(f"{told} secrets reported to {api.url} by their digests")
     text = _rendered("json" if obj.out.as_json else shape, found, RULES, took)
     if output is not None:
         output.write_text(text)
@@ -137,6 +149,7 @@ def as_json(found: Scan, rules: Mapping[str, Rule]) -> dict[str, Any]:
                 "live": flaw.live,
                 "fix": rules[flaw.rule].fix,
                 "control": rules[flaw.rule].control,
+                "reference": rules[flaw.rule].reference,
             }
             for flaw in found.flaws
         ],
@@ -169,7 +182,8 @@ def _lines(found: Scan, rules: Mapping[str, Rule], took: float) -> list[str]:
 
 
 def _some(flaws: Sequence[Flaw], most: int = 25) -> list[str]:
-    shown = [f"  {flaw.place}  {flaw.what}  [{flaw.rule}]" for flaw in flaws[:most]]
+    good = {"yes": "  STILL GOOD", "no": "  no longer good", "": ""}
+    shown = [f"  {flaw.place}  {flaw.what}{good[flaw.live]}  [{flaw.rule}]" for flaw in flaws[:most]]
     return [*shown, f"  … and {len(flaws) - most} more"] if len(flaws) > most else shown
 
 

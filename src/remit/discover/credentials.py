@@ -98,7 +98,7 @@ def read(file: File) -> Found | None:
     found = Found()
     for match in _KEY_BLOCK.finditer(text):
         rule = "private-key-in-file"
-        found.secret(rule, file, match[0], "a private key")
+        found.secret(rule, file, match[0].replace("\\n", "\n"), "a private key")
     reader = _reader(file)
     holds = reader in HOLDING or file.name.lower() in _HOLDS or file.name.lower().startswith(".env")
     text = re.sub(
@@ -170,7 +170,11 @@ def _program(text: str) -> Iterator[Secret]:
 
 
 _BEARER = re.compile(r"\b(?:Bearer|Basic|DPoP|token)[ \t]+(?P<value>[A-Za-z0-9._~+/=-]{16,2048})")
-_TELLING = re.compile(r"pass|pwd|secret|token|api_?key|credential", re.IGNORECASE)
+_TOLD = re.compile(
+    r"""(?:pass|pwd|secret|token|api_?key|credential)[\w.\-]{0,24}["'\]]{0,2}[ \t]*(?:=>|:=|=|:)[ \t]*
+        (?:(?P<q>["'`])(?P<quoted>(?:(?!(?P=q))[^\n]){8,4096})(?P=q)|(?P<bare>[^\s"'`;,&|(){}<>]{8,4096}))""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 def in_talk(text: str) -> Iterator[Secret]:
@@ -181,12 +185,12 @@ def in_talk(text: str) -> Iterator[Secret]:
     for match in _BEARER.finditer(text):
         if re.search(r"\d", match["value"]):
             yield "a token in a header", match["value"]
-    for match in _ASSIGNED.finditer(text):
-        name, value = match["name"].strip("'\"[]$"), match["quoted"] or match["bare"] or ""
-        words = re.fullmatch(r"[A-Za-z]+[.,:;!?]?|\W+", value)
-        if words or not names_a_secret(name) or not _TELLING.search(name) or is_reference(value) or _plain(value):
-            continue
-        if 8 <= len(value) <= 4096 and not re.search(r"\s\S+\s", value):
+    for match in _TOLD.finditer(text):
+        before = re.search(r"[\w.\-]*\Z", text[max(0, match.start() - 40) : match.start()])
+        said = re.match(r"[\w.\-]+", match[0])
+        name, value = (before[0] if before else "") + (said[0] if said else ""), match["quoted"] or match["bare"]
+        words = re.fullmatch(r"[A-Za-z]+[.,:;!?]?|\W+", value) or re.search(r"\s\S+\s", value)
+        if not words and names_a_secret(name) and not is_reference(value) and not _plain(value):
             yield name, value
 
 

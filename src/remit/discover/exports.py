@@ -10,6 +10,7 @@ import binascii
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,24 @@ def scan(paths: Sequence[Path], now: int) -> Scan:
     exports = [(path, read(path)) for path in paths]
     found: list[Flaw] = []
     for path, whole in exports:
-        try:
+        with _as_written(path):
             found += _one(whole, path, now)
-        except (AttributeError, KeyError, TypeError, ValueError) as odd:
-            raise BadField(str(path), "is not as its command writes it") from odd
     for reader, known in ((azure_estate, azure_estate.is_export), (gcp_policy, gcp_policy.is_policy)):
         some = [(path, whole) for path, whole in exports if known(whole)]
-        found += _by_steps(reader.steps([whole for _, whole in some]), some[0][0]) if some else []
+        if some:
+            with _as_written(some[0][0]):
+                found += _by_steps(reader.steps([whole for _, whole in some]), some[0][0])
     order = sorted(set(found), key=lambda f: (-f.severity, f.rule, f.place, f.what))
     return Scan((), tuple(order), len(paths))
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """What is not where its command puts it is told as a flaw of the file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as odd:
+        raise BadField(str(path), "is not as its command writes it") from odd
 
 
 def _one(whole: Any, path: Path, now: int) -> list[Flaw]:

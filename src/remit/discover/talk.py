@@ -1,8 +1,8 @@
 """Secrets in what was written down of running things: logs, recorded requests, chat exports, agents' transcripts.
 
 Such files have no end, so they are read line by line: no line is taken whole beyond `LINE` bytes, no file beyond
-`FILE_LIMIT`, nothing after `BUDGET` seconds. A line of JSON is read as what it is, and so is JSON in a text of it (what a tool
-answered); everything else is text.
+`FILE_LIMIT`, nothing after `BUDGET` seconds. A line of JSON is read as what it is, and so is JSON in a text of it,
+as tools answer it. Everything else is text.
 """
 
 from __future__ import annotations

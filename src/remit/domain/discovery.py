@@ -111,6 +111,13 @@ class Scan:
 _WEIGHT = {Severity.NOTE: 0, Severity.LOW: 2, Severity.MEDIUM: 6, Severity.HIGH: 14, Severity.CRITICAL: 25}
 
 
+def together(one: Scan, other: Scan) -> Scan:
+    """Both, as one."""
+    flaws = sorted({*one.flaws, *other.flaws}, key=lambda f: (-f.severity, f.rule, f.place, f.what))
+    without = dict.fromkeys((*one.without, *other.without))
+    return Scan((*one.things, *other.things), tuple(flaws), one.files + other.files, tuple(without))
+
+
 def first_to_do(flaws: Iterable[Flaw], most: int = 3) -> Sequence[tuple[str, Sequence[Flaw]]]:
     """The rules to begin with: the worst first, and among these the one with the most places."""
     by_rule: dict[str, list[Flaw]] = {}
