@@ -217,11 +217,12 @@ def test_a_report_that_was_acknowledged_is_compared_after_a_crash_anywhere_and_f
 
 def test_two_who_find_it_at_once_find_one(run):
     async def main():
-        w, _, _ = await house(stop=False)
+        w, _, _ = await house(Between(Finding), stop=False)
         await take(w.env, w.call(CallerKind.SCANNER, "ci"), seen(w, PASSWORD))
         await take(w.env, w.call(CallerKind.OPERATOR, "op"), seen(w, PASSWORD, place="b"))
-        await asyncio.gather(*(recognise(w.env, w.clock.now) for _ in range(4)))
-        assert len(await w.store.find(Finding, {})) == 1
+        w.store.then = lambda: recognise(w.env, w.clock.now)  # another replica, between the reads and the commit
+        await recognise(w.env, w.clock.now)
+        assert len(await w.store.find(Finding, {})) == 1 and w.store.times == 0
 
     run(main())
 
@@ -676,5 +677,24 @@ def test_what_is_dead_already_needs_nothing_more(run):
         assert not (await w.env.frozen()).freezes
         await settle(w)
         assert (await w.store.get(Finding, row.id)).reached_at
+
+    run(main())
+
+
+def test_it_has_reached_everything_only_when_the_issuer_has_confirmed(run):
+    async def main():
+        w, call, task = await house(stop=False)
+        _, minted = await issue(w.env, call, task.id, "db")
+        (row,) = await found(w, minted.parts["password"])
+        w.issuer.faults = ["kill-before"]
+        await contain(w.env, w.operator(), row.id, "leaked")
+        for _ in range(3):
+            await tend_findings(w.env, w.clock.now)
+            await end_leases(w.env, w.clock.now)
+        assert w.issuer.live and not (await w.store.get(Finding, row.id)).reached_at
+        assert (await live(w.env, row, w.clock.now)) is Live.YES
+        w.clock.advance(10_000)
+        await settle(w)
+        assert not w.issuer.live and (await w.store.get(Finding, row.id)).reached_at == w.clock.now
 
     run(main())

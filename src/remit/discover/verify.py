@@ -118,12 +118,15 @@ async def _postgres(door: Door) -> Live:
 async def _redis(door: Door) -> Live:
     try:
         from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
         from redis.exceptions import AuthenticationError
     except ImportError as missing:
         raise NoVerifier("Redis cannot be asked: pip install 'remit[redis]'") from missing
     client = Redis(
         host=door.host, port=door.port, username=door.user or None, password=door.password,
         ssl=door.kind == "rediss", socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE,
+        retry=Retry(NoBackoff(), 0),
     )  # fmt: skip
     try:
         await client.ping()

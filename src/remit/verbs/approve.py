@@ -12,7 +12,6 @@ from remit.domain.backchannel import UNVOUCHED, BackchannelRequest, Vouched, cod
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, BadField, BadPasskey, BadToken, Conflict, Replayed, WrongState
-from remit.domain.finding import Finding, FindingState
 from remit.domain.flow import Json
 from remit.domain.identity import Person
 from remit.domain.passkey import UNSIGNED, Passkey, Signed
@@ -136,13 +135,10 @@ async def _goes_on(env: Env, call: Call, approval: Approval, force: InForce, giv
 
 
 async def _contains(env: Env, call: Call, approval: Approval, force: InForce, given: Given) -> Guard:
-    """What leaked is still to be taken out of use: the finding is open, and is when the answer is committed."""
-    finding = await env.store.get(Finding, approval.finding)
-    if finding is None or finding.state is not FindingState.OPEN:
-        raise WrongState("The finding is resolved, so there is nothing left to approve.")
+    """What leaked is still to be taken out of use: whoever resolves the finding closes this in the same commit."""
     if given.again:
         raise BadField("again", "what cannot be undone is answered each time")
-    return lambda change: change.check(finding)
+    return lambda change: change
 
 
 def _arguments(approval: Approval) -> dict[str, Json]:
