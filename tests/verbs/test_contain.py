@@ -11,7 +11,7 @@ import pytest
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.decision import Access, Deny
-from remit.domain.errors import Absent, BadField, Busy, Denied, WrongState
+from remit.domain.errors import Absent, BadCatalogue, BadField, Busy, Denied, WrongState
 from remit.domain.finding import Finding, FindingState, Severity, Subject
 from remit.domain.freeze import Reach
 from remit.domain.leak import Fingerprint, Leak, LeakKind, Live, ScanReport, Seen
@@ -664,6 +664,12 @@ def test_leaks_are_written_and_read():
     for kind in LeakKind:
         assert Leak.parse(str(Leak(kind, "a:b/3"))) == Leak(kind, "a:b/3")
     assert parse(changed()).undoers == ()
+
+
+def test_who_is_to_agree_must_be_somebody():
+    text = changed()["remit.toml"] + '[findings]\napprovers = ["nobody"]\n'
+    with pytest.raises(BadCatalogue, match="nobody"):
+        parse(changed(remit_dot_toml=text))
 
 
 def test_what_is_dead_already_needs_nothing_more(run):

@@ -65,6 +65,8 @@ def test_from_a_scan_to_its_end(leaky, tmp_path):
     assert asked["shown"]["sentence"] == "local asks to destroy version 2 of secret stripe. This cannot be undone."
     assert [one["person"] for one in asked["can_answer"]] == ["olga"] and asked["again"]["most"] == 0
     assert leaky.http("frank").get(f"/v1/approvals/{approval}").status_code == 404
+    page = leaky.http("olga").get(f"/console/approvals/{approval}", headers={"Accept": "text/html"})
+    assert page.status_code == 200 and "local asks to destroy version 2" in page.text and "tasks/fnd_" not in page.text
     yes = {"digest": asked["digest"], "yes": True}
     assert leaky.http("olga").post(f"/v1/approvals/{approval}/answer", json=yes).json()["state"] == "granted"
     eventually(lambda: leaky.http("operator").get(f"/v1/findings/{row['id']}").json()["reached_at"], bool, 30)
