@@ -23,14 +23,15 @@ from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"
-KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver")
+KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver", "scanner")
 
 
 def receiver(server):
-    """One has a key."""
-    if "hub" not in server.keys:
-        made = server.http("operator").post("/v1/keys", json={"kind": "receiver", "name": "hub"})
-        server.keys["hub"] = made.json()["key"]
+    """One has a key, and so has a scanner."""
+    for kind, name in (("receiver", "hub"), ("scanner", "ci")):
+        if name not in server.keys:
+            made = server.http("operator").post("/v1/keys", json={"kind": kind, "name": name})
+            server.keys[name] = made.json()["key"]
 
 
 def test_who_may_call_what_is_as_reviewed(server):
@@ -38,7 +39,7 @@ def test_who_may_call_what_is_as_reviewed(server):
     bot = server.agent()
     _, token = bot.task()
     who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate", "edge": "west"}
-    who["receiver"] = "hub"
+    who |= {"receiver": "hub", "scanner": "ci"}
     receiver(server)
     lines = []
     for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):

@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "unfreeze": ("freeze", "unfreeze", "Let it act again."),
     "frozen": ("freeze", "frozen", "What is frozen, and what still lives below it."),
     "redecided": ("context", "redecided", "Changes after which open tasks were decided again, and what ended."),
-    "finding": ("context", "finding", "What was found out: report, list, resolve."),
+    "finding": ("context", "finding", "What was found out: report, list, show, contain, resolve."),
     "posture": ("context", "posture", "What is known of an agent's surroundings: set."),
     "person": ("context", "person", "People who are here no more: leave, return."),
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),

@@ -30,7 +30,7 @@ key.add_command(ceremony)
 
 
 @key.command("create")
-@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge", "receiver"]))
+@click.argument("kind", type=click.Choice(["person", "operator", "auditor", "enforcer", "edge", "receiver", "scanner"]))
 @click.argument("name")
 @click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True)
 @click.option("--save", is_flag=True, help="Keep it here, for `--as NAME`, instead of printing it.")

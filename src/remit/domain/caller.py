@@ -17,13 +17,14 @@ class CallerKind(Enum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     RECEIVER = "receiver"
+    SCANNER = "scanner"
     SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point, an edge, a receiver or a reconciler; `task` and `jkt` come
-    from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """`name` is an agent, a person, an enforcement point, an edge, a receiver, a scanner or a reconciler; `task` and
+    `jkt` come from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
     """
 
     kind: CallerKind
@@ -65,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Row: a bearer key of a person, operator, auditor, enforcement point or receiver. Keyed by its SHA-256."""
+    """Row: a bearer key of whoever is no agent. Keyed by its SHA-256."""
 
     digest: str
     kind: CallerKind

@@ -52,7 +52,7 @@ class ServerConfig:
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """One revision, parsed. `policies` maps file names to Cedar text; findings of a severity in `stop` stop what they
-    are about.
+    are about, and `undoers` are the people and groups who agree to what a containment cannot take back.
     """
 
     agents: Mapping[str, Agent] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class Catalogue:
     stop: tuple[Severity, ...] = (Severity.HIGH, Severity.CRITICAL)
     transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
+    undoers: tuple[str, ...] = ()
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -78,6 +79,10 @@ class Catalogue:
             return True
         person = self.people.get(begun_by.name) if begun_by.kind is PrincipalKind.PERSON else None
         return person is not None and not {person.name, *person.groups}.isdisjoint(purpose.initiators)
+
+    def using(self, secret: str) -> list[Purpose]:
+        """The purposes whose tasks may be given this static secret."""
+        return [purpose for purpose in self.purposes.values() if secret in purpose.secrets]
 
     @property
     def environments(self) -> frozenset[str]:

@@ -29,6 +29,7 @@ from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
+from remit.domain.leak import Fingerprint, ScanReport
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
@@ -144,7 +145,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(Branch, "branches", {}, _never),
     Kind(Posture, "postures", {}, lambda r: r.due),
     Kind(Departure, "departures", {}, _never),
-    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
+    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, lambda r: r.due),
+    Kind(Fingerprint, "fingerprints", {"print": lambda r: r.print}, _never),
+    Kind(ScanReport, "scan_reports", {}, lambda r: r.due, withheld=True),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop, PrincipalKind
+from remit.domain.change import Change
 from remit.domain.context import Context
 from remit.domain.departure import Departure
 from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
@@ -16,6 +17,7 @@ from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
+from remit.domain.leak import Fingerprint, Leak, telling
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
@@ -24,7 +26,7 @@ from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats import jwk, jws, leak_digest, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
@@ -138,6 +140,22 @@ class Env:
         """Those that answer for this person."""
         rows = await self.store.find(Passkey, {"person": person}, limit=1000)
         return [row for row in rows if not row.removed_at]
+
+    @property
+    def scan_key(self) -> bytes:
+        """What scanners digest under (`domain.leak`)."""
+        return self.sealer.derive(b"scan digests")
+
+    def print_of(self, digest: str) -> str:
+        """What a scanner's digest is kept as."""
+        return leak_digest.kept(self.sealer.derive(b"kept digests"), digest)
+
+    def recognised(self, change: Change, leak: Leak, parts: Mapping[str, str]) -> Change:
+        """With this commit what is made of these parts is known again, wherever it is found."""
+        for text in sorted(telling(parts)):
+            row = Fingerprint(self.print_of(leak_digest.seen(self.scan_key, text)), str(leak), change.call.now)
+            change = change.put(row, was=None)
+        return change
 
     @property
     def passkey_secret(self) -> bytes:

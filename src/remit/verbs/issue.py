@@ -15,6 +15,7 @@ from remit.domain.decision import Permit, Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable, Refusal
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
+from remit.domain.leak import Leak, LeakKind
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.posture import Posture
 from remit.domain.purpose import CredentialRule
@@ -116,7 +117,10 @@ async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Mi
             break
         live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
-            await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
+            change = Change(because, call).put(live, was=lease)
+            if not lease.holds:  # a static secret is known by its version
+                change = env.recognised(change, Leak(LeakKind.LEASE, lease.id), minted.parts)
+            await env.store.commit(above.guard(change.check(task)))
             return live, minted
         except Conflict:
             fresh = await env.store.get(Lease, lease.id)

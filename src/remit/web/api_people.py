@@ -229,8 +229,8 @@ def _key_shape(row: AccessKey) -> dict[str, Any]:
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
-    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge", "receiver"):
-        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
+    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge", "receiver", "scanner"):
+        raise BadField("kind", "must be person, operator, auditor, enforcer, edge, receiver or scanner")
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)

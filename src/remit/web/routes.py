@@ -12,6 +12,7 @@ from . import api_approvals as approvals
 from . import api_connections as connections
 from . import api_context as context
 from . import api_egress as egress
+from . import api_findings as findings
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
@@ -44,7 +45,7 @@ from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, Route
+from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, SCANNER, Route
 from .routes_estate import ESTATE_ROUTES
 from .sessions import FIELD
 
@@ -253,6 +254,18 @@ ROUTES: tuple[Route, ...] = (
         context.report,
         body=shapes_context.FindingRequest,
         limit=512 * KIB,
+        creates=True,
+    ),
+    Route("GET", "/v1/findings/{finding}", PERSON | READERS, findings.show),
+    Route("POST", "/v1/findings/{finding}/contain", PERSON | OPERATOR, findings.contain, body=findings.ContainRequest),
+    Route("GET", "/v1/scans/key", SCANNER | OPERATOR, findings.scan_key),
+    Route(
+        "POST",
+        "/v1/scans",
+        SCANNER | OPERATOR,
+        findings.take,
+        body=findings.ScanRequest,
+        limit=1024 * KIB,
         creates=True,
     ),
     Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),

@@ -14,11 +14,13 @@ from remit.domain.errors import UnknownRow
 from remit.ports import Env, LogIndex, Turns, Wake, Wakes
 
 from .ask_providers import ask_providers
+from .contain import tend_findings
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
 from .poll_signals import poll_signals
+from .recognise import recognise
 from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
@@ -108,6 +110,8 @@ class Driver:
             Reconciler("end_leases", leases, 0.5, Wake.NUDGED),
             Reconciler("redecide", lambda: redecide(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_secrets", lambda: tend_secrets(env, self._clock()), 0.5),
+            Reconciler("recognise", lambda: recognise(env, self._clock()), 0.5, Wake.NUDGED),
+            Reconciler("tend_findings", lambda: tend_findings(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),

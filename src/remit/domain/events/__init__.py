@@ -48,6 +48,8 @@ from .connection import (
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
 from .context import (
+    FindingContained,
+    FindingContainmentReached,
     FindingReported,
     FindingResolved,
     PersonLeft,
@@ -55,6 +57,8 @@ from .context import (
     PostureAssessed,
     PostureLapsed,
     RedecisionReached,
+    ScanMatched,
+    ScanTaken,
     TasksRedecided,
 )
 from .decision import (
@@ -234,7 +238,11 @@ Event: TypeAlias = (
     | PostureAssessed
     | PostureLapsed
     | FindingReported
+    | FindingContained
+    | FindingContainmentReached
     | FindingResolved
+    | ScanTaken
+    | ScanMatched
     | EdgeJoined
     | EdgeReported
     | EdgeReportRefused
@@ -270,7 +278,11 @@ URGENT = frozenset(
         ApprovalAnswered,
         CatalogueApplied,
         FindingReported,
+        FindingContained,
+        FindingContainmentReached,
         FindingResolved,
+        ScanTaken,
+        ScanMatched,
         Froze,
         IdentitySuperseded,
         PersonLeft,
