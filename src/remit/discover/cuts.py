@@ -16,9 +16,10 @@ class NoCuts(Exception):
 
 
 def best_cuts(
-    graph: Graph, starts: Collection[str], targets: Collection[str], most: int = 3
+    graph: Graph, starts: Collection[str], targets: Collection[str], most: int = 3, keep: Collection[str] = ()
 ) -> Sequence[tuple[Step, int]]:
     """The single steps whose removal keeps the starts from most of the targets, and from how many; none if none does.
+    Of two that cut as much, first the one that cuts less of what is to be kept.
 
     A step keeps them from a target exactly if every way there goes over it. So its end dominates the target, and nobody
     comes to that end but over it, or after having been there. Several steps between two nodes are several ways.
@@ -27,12 +28,14 @@ def best_cuts(
     above = _dominators(graph, starts)
     wanted = [target for target in targets if ids.get(target, -1) in above and target not in starts]
     below = _counted(above, [ids[target] for target in wanted])
+    lost = _counted(above, [ids[node] for node in keep if node not in starts and ids[node] in above])
     nested = _nested(above)
-    found: Counter[Step] = Counter()
+    found: dict[Step, tuple[int, int]] = {}
     for node, at in ids.items():
         if below.get(at) and node not in starts and (step := _only(graph, ids, nested, node)) is not None:
-            found[step] = below[at]
-    return sorted(found.items(), key=lambda one: (-one[1], one[0]))[:most]
+            found[step] = below[at], lost.get(at, 0)
+    best = sorted(found.items(), key=lambda one: (-one[1][0], one[1][1], one[0]))[:most]
+    return [(step, count) for step, (count, _) in best]
 
 
 def _dominators(graph: Graph, starts: Collection[str]) -> Mapping[int, int]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from remit.domain.reach import Graph, Step, onward, traced
 
-from .step_rules import MEANT, rule_of
+from .catalogue_graph import KINDS
+from .step_rules import GIVEN, MEANT, rule_of
 from .words import kind_of
 
 _WORST = ("aws-admin", "k8s-admin", "pg-host", "azure-vault-data", "k8s-secrets")
@@ -100,10 +101,15 @@ class Radius:
 
 
 def radius(graph: Graph, node: str, *, who: bool = False) -> Radius:
-    """What can be had from it, or who can have it; the node must be there."""
+    """What can be had from it, or who can have it; the node must be there.
+
+    What an agent or a person has by the catalogue nobody meant to be the power over an account. Whoever has such power
+    where they are, in the account itself, was given it.
+    """
     if who:
         return Radius(graph, node, True, graph.reaching([node]), graph.reaching([node], MEANT))
-    return Radius(graph, node, False, graph.reached([node]), graph.reached([node], MEANT))
+    by = MEANT if node.partition(":")[0] in KINDS else MEANT | GIVEN
+    return Radius(graph, node, False, graph.reached([node]), graph.reached([node], by))
 
 
 def cuts(found: Radius, most: int = 3) -> list[dict[str, Any]]:
@@ -119,8 +125,8 @@ def cuts(found: Radius, most: int = 3) -> list[dict[str, Any]]:
         )
         steps = [
             (Step(step.target, step.source, step.how, step.detail), count)
-            for step, count in best_cuts(turned, [found.node], found.beyond, most)
+            for step, count in best_cuts(turned, [found.node], found.beyond, most, found.meant)
         ]
     else:
-        steps = list(best_cuts(found.graph, [found.node], found.beyond, most))
+        steps = list(best_cuts(found.graph, [found.node], found.beyond, most, found.meant))
     return [{**step._asdict(), "cuts": count, "fix": rule_of(step.how).cut} for step, count in steps]

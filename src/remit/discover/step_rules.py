@@ -54,7 +54,7 @@ _AWS: tuple[StepRule, ...] = (
     *(StepRule(way.id, way.says, f"Take {way.needs[0]} out of its policies.", way.reference) for way in WAYS),
     StepRule("aws-administrator", "can do anything in", "Take the administrator's policy away.",
              _IAM + "best-practices.html#grant-least-privilege"),
-    StepRule("aws-administers", "is over", "Take the administrator's policy away.",
+    StepRule("aws-administers", "has power over", "Take the administrator's policy away.",
              _IAM + "best-practices.html#grant-least-privilege"),
     StepRule("aws-assume-role", "may assume", "Name somebody else in the role's trust policy.",
              _IAM + "id_roles_use_permissions-to-switch.html"),
@@ -104,6 +104,7 @@ _REST: tuple[StepRule, ...] = (
 )  # fmt: skip
 STEP_RULES: Mapping[str, StepRule] = {rule.id: rule for rule in (*_MEANT, *_AWS, *_REST)}
 MEANT = frozenset(rule.id for rule in STEP_RULES.values() if rule.meant)
+GIVEN = frozenset({"aws-administrator", "aws-administers", "k8s-everything", "k8s-reads-secrets", "pg-superuser"})
 
 
 def rule_of(how: str) -> StepRule:

@@ -25,26 +25,26 @@ _KINDS: Mapping[str, Kind] = {
     "credential": Kind("credential", "credentials"),
     "secret": Kind("secret", "secrets", end=True),
     "system": Kind("system", "systems", end=True),
-    "aws-session": Kind("AWS session", "AWS sessions", end=True),
+    "aws-session": Kind("AWS session", "AWS sessions"),
     "aws-user": Kind("AWS user", "AWS users", starts=True),
     "aws-role": Kind("AWS role", "AWS roles", starts=True),
     "aws-group": Kind("AWS group", "AWS groups"),
     "aws-key": Kind("AWS access key", "AWS access keys", starts=True),
-    "aws-admin": Kind("everything in AWS account", "AWS accounts, whole", end=True),
+    "aws-admin": Kind("everything in it", "AWS accounts, everything in them", end=True),
     "aws-action": Kind("AWS permission", "AWS permissions", end=True),
     "azure-principal": Kind("Azure principal", "Azure principals", starts=True),
-    "azure-vault-data": Kind("secrets of Azure vault", "Azure vaults' secrets", end=True),
+    "azure-vault-data": Kind("secrets in an Azure vault", "Azure vaults' secrets", end=True),
     "k8s-sa": Kind("service account", "service accounts", starts=True),
     "k8s-user": Kind("Kubernetes user", "Kubernetes users", starts=True),
     "k8s-group": Kind("Kubernetes group", "Kubernetes groups"),
     "k8s-accounts": Kind("service accounts, any", "service accounts, any"),
     "k8s-pods": Kind("pods, any", "pods, any"),
     "k8s-namespace": Kind("Kubernetes namespace", "Kubernetes namespaces", end=True),
-    "k8s-secrets": Kind("Kubernetes secrets in", "Kubernetes secrets", end=True),
-    "k8s-admin": Kind("everything in the cluster", "clusters, whole", end=True),
+    "k8s-secrets": Kind("Kubernetes secrets of a namespace", "namespaces' Kubernetes secrets", end=True),
+    "k8s-admin": Kind("everything in it", "clusters, everything in them", end=True),
     "pg-role": Kind("PostgreSQL role", "PostgreSQL roles", starts=True),
     "pg-table": Kind("PostgreSQL table", "PostgreSQL tables", end=True),
-    "pg-host": Kind("programs on the database server", "database servers", end=True),
+    "pg-host": Kind("programs and files on it", "database servers", end=True),
 }
 
 
@@ -52,6 +52,16 @@ def kind_of(node: str) -> Kind:
     """Of its kind, before the first colon."""
     word = node.partition(":")[0]
     return _KINDS.get(word) or Kind(word.replace("-", " "), word.replace("-", " "), starts=True)
+
+
+_CALLED = {
+    "group:*": "everybody",
+    "k8s-admin:cluster": "the cluster",
+    "pg-host:server": "the database server",
+    "k8s-secrets:*": "every namespace",
+    "k8s-accounts:*": "every service account",
+    "k8s-pods:*": "every pod",
+}
 
 
 def short(node: str) -> str:
@@ -64,6 +74,6 @@ def short(node: str) -> str:
     if kind in ("credential", "aws-session"):
         first, _, last = name.partition("/")
         return f"{last} of {first}" if kind == "credential" else f"{first} for {last.partition('/')[0]}"
-    if node == "group:*":
-        return "everybody"
-    return name
+    if kind == "aws-admin":
+        return f"AWS account {name}"
+    return _CALLED.get(node, name)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from remit.discover import catalogue_graph
 from remit.discover.radius import Radius, radius
-from remit.domain.caller import Call, CallerKind
+from remit.domain.caller import AccessKey, Call, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.chart import Chart, Charts
 from remit.domain.errors import Absent
@@ -92,7 +92,9 @@ def seen_by(person: str, catalogue: Catalogue, whole: Graph) -> Graph:
 
 
 async def meant_by(env: Env, call: Call, text: str) -> str:
-    """The node that `lease:ID` (its credential) or `finding:ID` (what it is about) is; anything else is one itself."""
+    """The node that `lease:ID` (its credential), `finding:ID` (what it is about) or `key:ID` (whose it is) is; anything
+    else is one itself.
+    """
     kind, _, name = text.partition(":")
     sees_all = call.caller.kind is not CallerKind.PERSON
     if kind == "lease" and sees_all:
@@ -105,4 +107,7 @@ async def meant_by(env: Env, call: Call, text: str) -> str:
             about = await env.store.get(Task, found.name)
             return f"purpose:{about.purpose}" if about else text
         return f"{found.subject.value}:{found.name}" if found else text
+    if kind == "key" and sees_all:
+        key = await env.store.get(AccessKey, name)
+        return f"person:{key.name}" if key and key.kind is CallerKind.PERSON else text
     return text

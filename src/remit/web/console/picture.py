@@ -77,7 +77,7 @@ def _box(one: Group) -> dict[str, Any]:
         "through": through,
         "kind": one["kind"],
         "beyond": one["beyond"],
-        "count": one["count"],
+        "says": one["says"] if one["beyond"] else "",
     }
 
 

@@ -20,6 +20,7 @@ from remit.web.house import Asked, House
 from remit.web.reach import meant_by
 
 GROUPS, MEMBERS, ALL, STARTS = 40, 8, 200, 100
+_FIRST = {kind: place for place, kind in enumerate(("agent", "person", "purpose", "tool", "credential", "aws-key"))}
 QUERY = ("from", "who", "to", "through", "kind", "q")
 
 
@@ -40,11 +41,12 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
 async def _starts(house: House, call: Call, q: str) -> dict[str, Any]:
     graph = await house.reach.graph(call)
     words = q.casefold().split()
-    fitting = sorted(
+    fitting = [
         node
         for node in graph.nodes()
         if (kind_of(node).starts or words) and all(word in node.casefold() for word in words)
-    )
+    ]
+    fitting.sort(key=lambda node: (_FIRST.get(node.partition(":")[0], len(_FIRST)), node))
     reads = call.caller.kind is not CallerKind.PERSON
     imported = [asdict(one) for one in (await charts(house.env)).imported] if reads else []
     _, force = await house.env.in_force()
@@ -94,6 +96,9 @@ def _best_cut(found: Radius) -> dict[str, Any]:
 
 def _group(found: Radius, one: Group, most: int) -> dict[str, Any]:
     kind = kind_of(one.nodes[0])
+    members = [_member(found, node) for node in one.nodes[:most]]
+    for member in members[1:]:
+        member["alike"] = _alike(member, members[0], found.who)
     return {
         "through": named(one.through) if one.through else None,
         "distance": len(found.way(one.through)) if one.through else 0,
@@ -103,14 +108,21 @@ def _group(found: Radius, one: Group, most: int) -> dict[str, Any]:
         "last_meant": one.how in MEANT,
         "says": rule_of(one.how).says,
         "count": len(one.nodes),
-        "nodes": [_member(found, node) for node in one.nodes[:most]],
+        "nodes": members,
         "left_off": max(0, len(one.nodes) - most),
     }
 
 
+def _alike(one: dict[str, Any], first: dict[str, Any], who: bool) -> bool:
+    """Whether the two ways differ in their ends only."""
+    cut = slice(1, None) if who else slice(None, -1)
+    end = one["way"][0 if who else -1], first["way"][0 if who else -1]
+    return one["way"][cut] == first["way"][cut] and end[0]["rule"] == end[1]["rule"]
+
+
 def _member(found: Radius, node: str) -> dict[str, Any]:
     way: Sequence[Step] = found.way(node)
-    return {**named(node), "beyond": node not in found.meant, "way": [_step(step) for step in way]}
+    return {**named(node), "beyond": node not in found.meant, "alike": False, "way": [_step(step) for step in way]}
 
 
 def _step(step: Step) -> dict[str, Any]:
