@@ -10,7 +10,8 @@ Sources: Kubernetes RBAC Good Practices, Privilege escalation risks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from remit.domain.reach import Step
@@ -52,6 +53,8 @@ def steps(whole: Mapping[str, Any]) -> Iterator[Step]:
         role_at = "" if ref.get("kind") == "ClusterRole" else where
         rules = roles.get((str(ref.get("kind")), role_at, str(ref.get("name"))), [])
         gains = [gain for rule in rules if isinstance(rule, dict) for gain in _gains(rule, where, accounts, pods)]
+        if where == "*":
+            gains += _over_the_cluster([rule for rule in rules if isinstance(rule, dict)])
         for subject in binding.get("subjects") or ():
             source = _subject(subject, where)
             yield from (Step(source, target, how, f"{ref.get('name')}: {says}") for target, how, says in gains)
@@ -69,13 +72,8 @@ def _subjects_that_are_accounts(items: Sequence[Mapping[str, Any]]) -> Iterator[
 def _gains(
     rule: Mapping[str, Any], where: str, accounts: Sequence[tuple[str, str]], pods: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, str, str]]:
-    verbs, resources = _words(rule, "verbs"), _words(rule, "resources")
-    named = bool(rule.get("resourceNames"))
-
-    def may(resource: str, *wanted: str) -> bool:
-        return bool({resource, "*"} & resources) and bool({*wanted, "*"} & verbs)
-
-    if "*" in verbs and "*" in resources and where == "*":
+    named, may = bool(rule.get("resourceNames")), partial(_may, [rule])
+    if "*" in _words(rule, "verbs") and "*" in _words(rule, "resources") and where == "*":
         yield ADMIN, "k8s-everything", "every verb on everything"
         return
     everywhere = where == "*"
@@ -97,12 +95,16 @@ def _gains(
         yield target, "k8s-gives-itself-more", "escalate or bind"
     if may("serviceaccounts", "impersonate"):
         yield from ((one, "k8s-impersonates", "acts as it") for one in here)
-    if everywhere:
-        yield from _over_the_cluster(may)
 
 
-def _over_the_cluster(may: Callable[..., bool]) -> Iterator[tuple[str, str, str]]:
+def _may(rules: Sequence[Mapping[str, Any]], resource: str, *wanted: str) -> bool:
+    """Whether one of these rules lets one of these verbs be done to it."""
+    return any({resource, "*"} & _words(one, "resources") and {*wanted, "*"} & _words(one, "verbs") for one in rules)
+
+
+def _over_the_cluster(rules: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """What makes an administrator of whoever may do it in every namespace, or to what has none."""
+    may = partial(_may, rules)
     if may("users", "impersonate") or may("groups", "impersonate"):
         yield ADMIN, "k8s-impersonates", "acts as anybody"
     if may("nodes/proxy", "get", "create"):

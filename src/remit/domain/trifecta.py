@@ -72,16 +72,22 @@ def _legs(catalogue: Catalogue, purpose: Purpose) -> _Legs:
 
 
 def _below(catalogue: Catalogue, name: str) -> tuple[str, ...]:
-    """It, and every purpose that its tasks may be handed on to, over however many hands."""
-    found = {name: None}
+    """It, and every purpose that its tasks may come to, over as many hands as all of them allow."""
+    found = {name: catalogue.purposes[name].max_depth}
     waiting = [name]
     while waiting:
-        for rule in catalogue.purposes[waiting.pop()].delegations:
-            for other in rule.purposes:
-                if other not in found and other in catalogue.purposes:
-                    found[other] = None
-                    waiting.append(other)
+        above = waiting.pop()
+        for other in _handed(catalogue, above) if found[above] else ():
+            left = min(found[above] - 1, catalogue.purposes[other].max_depth)
+            if left > found.get(other, -1):
+                found[other] = left
+                waiting.append(other)
     return tuple(found)
+
+
+def _handed(catalogue: Catalogue, name: str) -> tuple[str, ...]:
+    rules = catalogue.purposes[name].delegations
+    return tuple(dict.fromkeys(other for rule in rules for other in rule.purposes if other in catalogue.purposes))
 
 
 def _together(own: Mapping[str, _Legs], names: Collection[str]) -> _Legs:
@@ -100,8 +106,8 @@ def _found(catalogue: Catalogue, own: Mapping[str, _Legs], name: str) -> Trifect
 
 def _hand_offs(catalogue: Catalogue, own: Mapping[str, _Legs], name: str) -> Iterator[tuple[str, ...]]:
     """For each leg that it has only from others: the hand-offs by which it does."""
-    direct = dict.fromkeys(other for rule in catalogue.purposes[name].delegations for other in rule.purposes)
     for leg in Leg:
         if not own[name][leg]:
-            having = (other for other in direct if other in own and _together(own, _below(catalogue, other))[leg])
+            handed = _handed(catalogue, name)
+            having = (other for other in handed if _together(own, _below(catalogue, other))[leg])
             yield tuple(f"{name}: hand-off to {other}" for other in having)
