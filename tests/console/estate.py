@@ -48,6 +48,7 @@ grants = {{ role_arn = "arn:aws:iam::{ACCOUNT}:role/invoice-archive", actions = 
 name = "bank"
 issuer = "box"
 ttl = "10m"
+reveal = true
 grants = {{ secret = "bank-api" }}
 [[delegations]]
 agents = ["report-bot"]

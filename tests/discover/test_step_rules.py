@@ -84,7 +84,10 @@ CONTRIBUTOR, OFFICER = azure_estate.KEY_VAULT_CONTRIBUTOR, "b86a8fe4-44ce-4948-a
 ASSUMED = role("boss", trust={"AWS": arn("user", "bot")})
 Twin = Callable[[], list[Step]]
 TWINS: dict[str, tuple[Twin, Twin]] = {
-    "in-group": (lambda: remit(people='groups = ["ops"]\n'), list),
+    "in-group": (
+        lambda: [s for s in remit(people='groups = ["ops"]\n') if s[:2] == ("person:olga", "group:ops")],
+        lambda: [s for s in remit() if s[:2] == ("person:olga", "group:ops")],
+    ),
     "may-begin": (lambda: remit(), lambda: [s for s in remit('agents = ["bot"]\ninitiators = ["ops"]') if s.source == "group:*"]),
     "may-propose": (lambda: remit(), lambda: [s for s in remit('agents = []') if s.target == "purpose:p"]),
     "grants": (lambda: remit(GRANT), lambda: remit()),
