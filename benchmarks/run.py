@@ -41,7 +41,7 @@ FILES = {
     "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
     "signals.py": ("signal.push", "status.list"),
     "scan.py": ("scan.leaky_repo",),
-    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts"),
+    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts", "blast.nodes"),
 }
 
 

@@ -96,6 +96,13 @@ RULES: Mapping[str, Rule] = {
             "ASI04",
         ),
         Rule(
+            "lethal-trifecta",
+            _H,
+            "An agent has private data, what strangers write, and a way out together",
+            "Take one of the three away, or put a gateway in between that labels what was read.",
+            "ASI01",
+        ),
+        Rule(
             "hook-fails-open",
             _M,
             "A hook that fails lets the call happen",

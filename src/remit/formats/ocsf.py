@@ -53,6 +53,8 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "TasksRedecided": (ENTITY, 3, "Update"),
     "RedecisionReached": (ENTITY, 3, "Update"),
     "CatalogueApplied": (ENTITY, 3, "Update"),
+    "ChartImported": (ENTITY, 1, "Create"),
+    "ChartRemoved": (ENTITY, 4, "Delete"),
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
     "StoreRestored": (ENTITY, 3, "Update"),

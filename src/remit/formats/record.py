@@ -21,6 +21,7 @@ from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, Row
+from remit.domain.chart import Chart, Charts
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.departure import Departure
@@ -201,6 +202,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(EdgeSeat, "edge_seats", {}, _never),
     Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
+    Kind(Charts, "charts", {}, _never),
+    Kind(Chart, "chart_steps", {}, _never, withheld=True),
     Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
     Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
     Kind(Stream, "streams", {"state": lambda r: r.state.value}, _never, withheld=True),

@@ -24,6 +24,8 @@ _SAYS: Mapping[str, str] = {
     "ApprovalExpired": "Nobody answered, or used the answer, in time",
     "CameBack": "Nobody stands in for {person} any more",
     "CatalogueApplied": "The catalogue changed: {summary}",
+    "ChartImported": "Imported as {name}: {steps} steps of who can reach what, between {nodes} nodes",
+    "ChartRemoved": "Removed: what was imported as {name}",
     "ConnectionAnswered": "The answer for {issuer} came back",
     "ConnectionBegun": "An operator was sent to {authorization_server}, to connect {issuer}",
     "ConnectionEndFailed": "{issuer}: the grant is not confirmed gone ({attempts} times so far): {error}",

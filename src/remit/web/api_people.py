@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from remit.domain.caller import AccessKey, Call, CallerKind
-from remit.domain.catalogue import CatalogueFiles
+from remit.domain.catalogue import Catalogue, CatalogueFiles
 from remit.domain.errors import Absent, BadField, StoreUnavailable
 from remit.domain.identity import Agent, Identity
 from remit.domain.lease import Lease, LeaseState
@@ -22,7 +22,7 @@ from remit.verbs import apply as apply_verb
 from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
-from . import shapes, shapes_context
+from . import api_reach, shapes, shapes_context
 from .etags import etag, if_match
 from .house import Asked, House
 from .problems import json_response
@@ -172,7 +172,9 @@ async def plan(house: House, call: Call, asked: Asked) -> Response:
     found = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files, call.now)
     against = found.head.digest if found.head else ""
     told = {"digest": found.candidate.digest, "against": against, "changed": found.candidate.digest != against}
+    old = (await house.env.in_force())[1].catalogue if found.head else Catalogue()
     said = {**told, "changes": found.changes, "ends": shapes_context.ends(found.ends)}
+    said |= await api_reach.planned(house, old, found.candidate.catalogue)
     return json_response(said, headers=etag(against))
 
 

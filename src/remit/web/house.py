@@ -24,6 +24,7 @@ from . import shapes
 from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
+from .reach import Reach
 from .sightings import Sightings
 from .status_lists import StatusLists
 
@@ -99,10 +100,12 @@ class House:
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)
+    reach: Reach = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
+        self.reach = Reach(self.env)
 
     @property
     def url(self) -> str:

@@ -47,6 +47,7 @@ from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
 from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, SCANNER, Route
 from .routes_estate import ESTATE_ROUTES
+from .routes_reach import REACH_ROUTES
 from .sessions import FIELD
 
 _TOKEN_FORM = (
@@ -341,6 +342,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *ESTATE_ROUTES,
+    *REACH_ROUTES,
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

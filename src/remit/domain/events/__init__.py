@@ -35,6 +35,7 @@ from .catalogue import (
     RolloutSet,
     RolloutTakenBack,
 )
+from .chart import ChartImported, ChartRemoved
 from .connection import (
     ConnectionAnswered,
     ConnectionBegun,
@@ -149,6 +150,8 @@ from .task import (
 
 Event: TypeAlias = (
     CatalogueApplied
+    | ChartImported
+    | ChartRemoved
     | RolloutSet
     | RolloutTakenBack
     | JoinTokenCreated

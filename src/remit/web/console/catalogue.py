@@ -9,8 +9,10 @@ from typing import Any
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent
+from remit.domain.trifecta import trifectas
 from remit.govern.search import search
 from remit.web.api_people import purpose_shape, tool_shape
+from remit.web.api_reach import trifecta_shape
 from remit.web.house import Asked, House
 
 SHOWN = 200
@@ -100,6 +102,7 @@ async def purpose(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         raise Absent(inside=f"purpose {asked.path['purpose'][:100]}")
     return {
         "purpose": purpose_shape(found),
+        "trifecta": [trifecta_shape(one) for one in trifectas(force.catalogue) if one.purpose == found.name],
         "file": await _file(house, call, head.digest, f"purposes/{found.name}.toml"),
         "changed": await _changed(house, call, "purpose", found.name),
     }

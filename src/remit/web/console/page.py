@@ -24,6 +24,7 @@ from remit.web.house import Asked, House
 from remit.web.problems import json_response
 
 from .drawing import drawn
+from .picture import pictured
 
 PEOPLE = frozenset({CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR})
 PERSON = frozenset({CallerKind.PERSON})
@@ -206,7 +207,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset, "link": link, "drawn": drawn}
+    environment.globals |= {"asset": asset, "link": link, "drawn": drawn, "pictured": pictured}
     environment.filters |= {
         "exact": exact,
         "iso": iso,

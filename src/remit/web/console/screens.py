@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, approvals, catalogue, estate, freeze, leases, log, now, passkeys, playground, settings, tasks
+from . import (
+    agents,
+    approvals,
+    catalogue,
+    estate,
+    freeze,
+    leases,
+    log,
+    now,
+    passkeys,
+    playground,
+    reach,
+    settings,
+    tasks,
+)
 from .page import ACT, PERSON, Action, Screen
 
 OPERATOR = frozenset({CallerKind.OPERATOR})
@@ -47,6 +61,7 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/catalogue", catalogue.read, "catalogue.html", "Catalogue", nav="Catalogue", key="p", query=("q",)),
     Screen("/console/purposes/{purpose}", catalogue.purpose, "purpose.html", "Purpose"),
     Screen("/console/tools/{tool}", catalogue.tool, "tool.html", "Tool"),
+    Screen("/console/reach", reach.read, "reach.html", "Blast radius", nav="Reach", key="r", query=reach.QUERY),
     Screen(
         "/console/playground",
         playground.read,
