@@ -66,6 +66,7 @@ _NAMED = (
     "passkey",
     "redecision",
     "finding",
+    "report",
     "name",
     "reach",
     "use",
