@@ -1,4 +1,4 @@
-"""Evidence as OSCAL 1.1 assessment results (NIST, Open Security Controls Assessment Language), JSON.
+"""Evidence as OSCAL 1.2 assessment results (NIST, Open Security Controls Assessment Language), JSON.
 
 A framework is a result, a control a finding, a mechanism an observation. `satisfied` is what is covered whole; all else
 is `not-satisfied`, and says why.
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-VERSION = "1.1.2"
+VERSION = "1.2.1"
 _NAMESPACE = UUID("6f2c4c1e-8d2b-5b0e-9a51-3d1c6f0b7a42")
 _NO_TOKEN = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -24,8 +24,7 @@ def _attestation(p: Present) -> Standing:
     if not agents:
         return off("no agent is registered")
     ways = sorted({rule.kind for one in agents.values() for rule in one.attestations})
-    unproved = [name for name, one in sorted(agents.items()) if not one.attestations]
-    return each(unproved, len(agents), "there is no way for them to prove themselves", f"proved by {', '.join(ways)}")
+    return on(f"{some(len(agents), 'agent')}, proved by {', '.join(ways)}")
 
 
 def _bound_tokens(p: Present) -> Standing:

@@ -48,7 +48,7 @@ def render(found: Mapping[str, Any]) -> str:
 
 def opened(data: bytes) -> tuple[bytes, bytes]:
     """The JSON of a report, and the page around it if it is a page."""
-    if not data.lstrip()[:1] == b"<":
+    if data.lstrip()[:1] != b"<":
         return data, b""
     found = _INSIDE.search(data) if len(data) <= 2 * LIMIT else None
     if found is None:

@@ -25,12 +25,16 @@ class Provable(Log, Wakes, Protocol):
 
 
 async def proved(env: Env, log: Provable, log_name: str, call: Call, asked: Asked) -> dict[str, Any]:
-    """A report with its proof. The event that says so is durable and in the log before this returns (law 4)."""
-    made = await report(env, log, log_name, asked, call.now)
-    digest, size = jcs.digest(made), (await log.head())[0]
+    """A report with its proof."""
+    return await sealed(env, log, log_name, call, await report(env, log, log_name, asked, call.now))
+
+
+async def sealed(env: Env, log: Provable, log_name: str, call: Call, made: dict[str, Any]) -> dict[str, Any]:
+    """With its proof. The event that says that it leaves is in the log before this returns (law 4)."""
+    digest, (size, _) = jcs.digest(made), await log.head()
+    names = tuple(one["id"] for one in made["frameworks"])
     with log.woken(Wake.SEQUENCED) as woken:
-        start, end = made["counted"]["start"], made["counted"]["end"]
-        await review(env, call, digest, asked.frameworks, start, end)
+        await review(env, call, digest, names, made["counted"]["start"], made["counted"]["end"])
         try:
             async with asyncio.timeout(SECONDS):
                 place, leaf = await _found(log, digest, size, woken)
