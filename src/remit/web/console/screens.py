@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
+from . import agents, approvals, catalogue, evidence, freeze, leases, log, now, passkeys, playground, settings, tasks
 from .page import ACT, PERSON, Action, Screen
 
 OPERATOR = frozenset({CallerKind.OPERATOR})
@@ -65,6 +65,16 @@ SCREENS: tuple[Screen, ...] = (
         callers=READERS,
         query=(*log.FILTERS, "before"),
     ),
+    Screen(
+        "/console/evidence",
+        evidence.read,
+        "evidence.html",
+        "Evidence",
+        nav="Evidence",
+        key="v",
+        callers=READERS,
+        query=evidence.QUERY,
+    ),
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
@@ -83,6 +93,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("/console/passkeys/remove", passkeys.remove, callers=PERSON),
     Action("/console/tasks/{task}/end", tasks.end, callers=ACT),
     Action("/console/playground", playground.attempt, callers=READERS),
+    Action("/console/evidence", evidence.take, callers=READERS),
     Action("/console/log/verify", log.verify, callers=READERS),
     Action("/console/leases/{lease}/end", leases.end, callers=ACT),
 )
