@@ -302,7 +302,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/hand-overs/{handover}/open", PERSON, secrets.open_, body=shapes.OpenRequest),
     Route("POST", "/v1/hand-overs/{handover}/withdraw", PERSON | OPERATOR, secrets.withdraw),
     Route("GET", "/handover/{handover}", ANYONE, secrets.page),
-    Route("POST", "/v1/evidence", READERS, evidence.report, body=evidence.EvidenceRequest, creates=True),
+    Route("POST", "/v1/evidence", READERS, evidence.report, body=evidence.EvidenceRequest),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -78,7 +79,9 @@ async def acts(log: Counted, wanted: Sequence[str], start: int, end: int) -> dic
                     count[word] += place >= start
                     newest[word].append(place)
         high = low
+        await asyncio.sleep(0)
     for word in wanted:
+        await asyncio.sleep(0)  # decisions go first
         lacking = NEWEST - len(newest[word])
         if not word:
             count[word] += max(0, indexed - start)
