@@ -145,7 +145,7 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
       remit log export log.jsonl
       remit log verify log.jsonl --key remit.local/log+1a2b3c4d+AQ…
     """
-    key = _key(key_text)
+    key = key_of(key_text)
     if file is not None:
         note: str | bytes = (note_file or file.with_name(file.name + ".checkpoint")).read_bytes()
         entries = file.read_bytes().split(b"\n")[:-1]
@@ -171,7 +171,8 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
     obj.out.one({"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra}, text + ".")
 
 
-def _key(text: str) -> NoteKey:
+def key_of(text: str) -> NoteKey:
+    """A verifier key, as text or in a file."""
     path = Path(text)
     try:
         if len(text) < 250 and path.is_file():

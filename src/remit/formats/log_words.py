@@ -13,12 +13,16 @@ from typing import Any
 import msgspec
 
 LONGEST = 200
+VERSION = (
+    2  # greater whenever `words` says more: stores then make the index anew, and go on with the old one until then
+)
 _NOT_WORDS = frozenset(
     {
         *("goal", "parameters", "summary", "reason", "error", "public", "note"),
         *("access", "catalogue", "previous", "purpose_revision", "trust", "sensitivity", "origin", "carries"),
     }
 )
+SIGNED = "signed ApprovalAnswered"  # a passkey did
 _parse = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -36,17 +40,51 @@ def words(leaf: bytes) -> frozenset[str]:
         if name not in _NOT_WORDS:
             found.update(_texts(value))
     said = frozenset(word for word in found if 0 < len(word) <= LONGEST and not any(c.isspace() for c in word))
-    return said.union(_used(str(entry["type"]), entry["data"]))
+    return said.union(_ours(str(entry["type"]), entry["data"]))
 
 
-def _used(kind: str, data: dict[str, Any]) -> Iterator[str]:
-    """What an agent was decided about or given, and what it was permitted: words of ours, with a space in them, which
-    nothing that is said in an event can be.
+def _ours(kind: str, data: dict[str, Any]) -> Iterator[str]:
+    """Words of ours, with a space in them, which nothing that is said in an event can be: so what is counted by them is
+    exact, whatever an agent calls a tool that does not exist. What kind of event it is; what was decided, by which
+    control, and why it was refused; what an agent used and was permitted.
     """
+    yield from counted(kind, data)
     if kind in ("AccessDecided", "LeaseReserved"):
         yield used(str(data["agent"]))
     if kind == "AccessDecided" and data["decision"] == "permit":
         yield permitted(str(data["agent"]), str(data["tool"]))
+
+
+def counted(kind: str, data: dict[str, Any]) -> Iterator[str]:
+    """The words that evidence counts."""
+    decision = data.get("decision", "deny" if kind.endswith("Denied") else "")
+    yield decided(decision) if kind == "AccessDecided" else happened(kind)
+    if decision in ("hold", "deny"):
+        yield from (control(name) for name in data.get("controls", ()))
+    if decision == "deny":
+        yield from (refused(reason) for reason in data.get("reasons", ()))
+    if kind == "ApprovalAnswered" and (data.get("signed") or {}).get("passkey"):
+        yield SIGNED
+
+
+def happened(kind: str) -> str:
+    """The word of every event of this type but decisions, which have one for each outcome."""
+    return f"is {kind}"
+
+
+def decided(decision: str) -> str:
+    """The word of every call that was decided so: `permit`, `hold` or `deny`."""
+    return f"decided {decision}"
+
+
+def control(name: str) -> str:
+    """The word of what a policy that serves this control has held or denied."""
+    return f"control {name}"
+
+
+def refused(reason: str) -> str:
+    """The word of what was denied for this reason: a call, a task, a credential, a hand-off."""
+    return f"refused {reason}"
 
 
 def used(agent: str) -> str:

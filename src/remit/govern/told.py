@@ -48,6 +48,7 @@ _SAYS: Mapping[str, str] = {
     "EdgeReportRefused": "Edge {edge} reported what it may not, at {index}: {flaw}",
     "EdgeReported": "Edge {edge} said what concerns it alone, {first} to {through}",
     "EnvelopeRewrapped": "An envelope is under the new root key: {kind} {key}",
+    "EvidenceReported": "A report of evidence left: {frameworks}, on {size} events",
     "Followed": "Applied what the centre had written up to {size}",
     "FindingReported": "Found, {severity}, about {subject} {name}: {title}",
     "FindingContained": "Contained, {leak}, at once {ends}: {reason}",

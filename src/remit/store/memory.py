@@ -129,6 +129,10 @@ class MemoryStore(Bell):
         found = [place for place in range(end - 1, -1, -1) if self._words[place].issuperset(words)][:limit]
         return found, found[-1] if len(found) == limit else 0
 
+    async def count(self, word: int, start: int, end: int) -> int:
+        """See `ports.LogIndex`."""
+        return sum(word in found for found in self._words[start:end])
+
     async def saw(self, found: Sequence[EdgeSeen]) -> None:
         """See `ports.Edges`."""
         for one in found:

@@ -118,6 +118,10 @@ class PlacesSql:
         some = below.limit(sa.bindparam("most_", type_=sa.Integer)).subquery()
         self.counted = text(sa.select(sa.func.count()).select_from(some), dialect)
         self.looked = text(self._newest.offset(sa.bindparam("skip_", type_=sa.Integer)), dialect)
+        within = sa.select(sa.func.count()).where(
+            log_words.c.word == _big("word_"), log_words.c.place >= _big("start_"), log_words.c.place < _big("end_")
+        )
+        self.within = text(within, dialect)
         self._of: dict[int, str] = {}
 
     def of(self, words: int) -> str:

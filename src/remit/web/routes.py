@@ -13,6 +13,7 @@ from . import api_connections as connections
 from . import api_context as context
 from . import api_egress as egress
 from . import api_findings as findings
+from . import api_evidence as evidence
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
@@ -315,6 +316,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/hand-overs/{handover}/open", PERSON, secrets.open_, body=shapes.OpenRequest),
     Route("POST", "/v1/hand-overs/{handover}/withdraw", PERSON | OPERATOR, secrets.withdraw),
     Route("GET", "/handover/{handover}", ANYONE, secrets.page),
+    Route("POST", "/v1/evidence", READERS, evidence.report, body=evidence.EvidenceRequest),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),

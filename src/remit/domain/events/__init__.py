@@ -79,6 +79,7 @@ from .estate import (
     TaskReturned,
     TaskTaken,
 )
+from .evidence import EvidenceReported
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -271,6 +272,7 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | EvidenceReported
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
@@ -280,6 +282,7 @@ URGENT = frozenset(
     for event in (
         ApprovalAnswered,
         CatalogueApplied,
+        EvidenceReported,
         FindingReported,
         FindingContained,
         FindingContainmentReached,
