@@ -100,6 +100,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .out import OutRewound, OutTurned, WitnessRefused
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
@@ -260,6 +261,9 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | OutTurned
+    | OutRewound
+    | WitnessRefused
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
