@@ -108,9 +108,9 @@ def verify_(obj: Context, file: Path, key_text: str, log_file: Path | None, max_
     """
     from remit.formats.tlog import parse_checkpoint
 
-    from .log import key_of
+    from .log import key_option
 
-    key = key_of(key_text)
+    key = key_option(key_text)
     try:
         data, as_page = page.opened(file.read_bytes())
         found = verify.verify(data, key)

@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "key_overlap": 3600,
     "workers": 1,
     "drain": 0,
+    "out_dir": "",
     "nats": "",
     "nats_creds": "",
     "nats_domain": "",

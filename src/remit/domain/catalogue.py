@@ -16,6 +16,7 @@ from .finding import Severity
 from .flow import Json
 from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
+from .out import Sink, Witness
 from .purpose import Purpose
 from .session import Provider
 from .signal import Transmitter
@@ -72,6 +73,8 @@ class Catalogue:
     transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
     undoers: tuple[str, ...] = ()
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -172,6 +175,8 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("edge", old.edges, new.edges),
         ("transmitter of signals", old.transmitters, new.transmitters),
         ("receiver of signals", old.receivers, new.receivers),
+        ("sink of the log", old.sinks, new.sinks),
+        ("witness of the log", old.witnesses, new.witnesses),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]

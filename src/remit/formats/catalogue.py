@@ -25,6 +25,7 @@ from . import (
     estate_file,
     mcp_server,
     oidc_providers,
+    out_file,
     purpose_file,
     receivers_file,
     sign_in_file,
@@ -82,11 +83,14 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     stop, undoers = _findings(settings.table("findings"))
     transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
     receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
+    sinks = {n: out_file.sink(n, s) for n, s in _entries(settings, "out")}
+    witnesses = {n: out_file.witness(n, s) for n, s in _entries(settings, "witness")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers, undoers)
+    seen = (stop, transmitters, receivers, undoers, sinks, witnesses)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems, *seen)
     check_references(catalogue, files)
     return catalogue
 

@@ -58,6 +58,8 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
     "StoreRestored": (ENTITY, 3, "Update"),
+    "OutTurned": (ENTITY, 3, "Update"),
+    "OutRewound": (ENTITY, 3, "Update"),
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
 }
@@ -82,7 +84,10 @@ _NAMED = (
     "person",
     "stream",
     "transmitter",
+    "sink",
+    "witness",
 )
+_CRITICAL = frozenset({"WitnessRefused"})
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 
 
@@ -100,7 +105,7 @@ def event(index: int, leaf: bytes, log_name: str) -> dict[str, Any]:
         "activity_name": name,
         "type_uid": uid * 100 + activity,
         "time": entry["at"],
-        "severity_id": 2 if denied else 1,
+        "severity_id": 5 if kind in _CRITICAL else 2 if denied else 1,
         "status_id": status[0],
         "status": status[1],
         "metadata": {

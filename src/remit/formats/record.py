@@ -34,6 +34,7 @@ from remit.domain.leak import Fingerprint, ScanReport
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
+from remit.domain.out import Out
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
@@ -210,6 +211,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
+    Kind(Out, "outs", {}, _never),
 )
 KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
 

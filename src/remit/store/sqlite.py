@@ -28,6 +28,7 @@ from remit.ports import Appended, Wake, wakes_of
 
 from .bell import Bell
 from .edges import SqliteEdges
+from .marks import SqliteMarks
 from .migrate import migrate
 from .observed import unobserved, watched
 from .row_cache import RowCache
@@ -48,7 +49,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore(SqliteEdges, Bell):
+class SqliteStore(SqliteEdges, SqliteMarks, Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:

@@ -83,6 +83,13 @@ turns = sa.Table(
     sa.Column("number", _BIG, nullable=False),
     sa.Column("until", _BIG, nullable=False),
 )
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", _BIG, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
 schema_floor = sa.Table(
     "schema_floor",
     metadata,

@@ -15,7 +15,7 @@ from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Edges, Env, IdentityProviders, Wakes
+from remit.ports import Edges, Env, IdentityProviders, Marks, Wakes
 from remit.telemetry import Tracing
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
@@ -78,7 +78,7 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
-class Log(Searched, Edges, Wakes, Protocol):
+class Log(Searched, Edges, Marks, Wakes, Protocol):
     """The log, and what is told beside it."""
 
 

@@ -17,6 +17,7 @@ from . import api_evidence as evidence
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
+from . import api_out as out
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
@@ -321,7 +322,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
     Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
+    Route("GET", "/v1/witnesses", READERS, out.list_witnesses),
+    Route("GET", "/v1/out", READERS, out.list_sinks),
+    Route("GET", "/v1/out/{sink}", READERS, out.show_sink),
+    Route("POST", "/v1/out/{sink}/pause", OPERATOR, out.pause, body=shapes.ReasonRequest),
+    Route("POST", "/v1/out/{sink}/resume", OPERATOR, out.resume, body=shapes.ReasonRequest),
+    Route("POST", "/v1/out/{sink}/rewind", OPERATOR, out.rewind, body=shapes.RewindRequest),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
+    Route("GET", "/log/cosigned", READERS | ENFORCER, log.cosigned, query=("quorum",)),
     Route("GET", "/log/key", ANYONE, log.key),
     Route("GET", "/log/tile/{tile:path}", READERS, log.tile),
     Route("GET", "/metrics", READERS | ENFORCER, ops.metrics),

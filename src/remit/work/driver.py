@@ -60,6 +60,7 @@ class Reconciler:
     every: float
     woken: Wake | None = None
     everywhere: bool = False
+    finish: Callable[[], Awaitable[None]] | None = None
 
 
 class Driver:
@@ -75,7 +76,11 @@ class Driver:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
-        self._transmitting = Transmitting()
+        self._all: Sequence[Reconciler] = ()
+
+    def ours(self) -> bool:
+        """Whether the reconcilers run in this process, as far as it knows."""
+        return self._turn.ours()
 
     def nudge(self) -> None:
         """There may be something to do now."""
@@ -92,8 +97,9 @@ class Driver:
     ) -> None:
         """Begin, with `more` that not every server has; needs a running loop."""
         self._log = log
+        self._all = (*self._reconcilers(env, log, log_name, forget), *more)
         self._keeping = asyncio.create_task(self._turn.keep(log))
-        for one in (*self._reconcilers(env, log, log_name, forget), *more):
+        for one in self._all:
             self._tasks.append(asyncio.create_task(self._run(one, log)))
 
     def _reconcilers(
@@ -101,6 +107,7 @@ class Driver:
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
         turns: dict[str, int] = {}
+        transmitting = Transmitting()
         steady = Steady(self._clock)
 
         async def leases() -> bool:
@@ -120,7 +127,13 @@ class Driver:
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
             Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
-            Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
+            Reconciler(
+                "transmit",
+                lambda: transmitting.look(env, log),
+                0.25,
+                Wake.SEQUENCED,
+                finish=transmitting.finish,
+            ),
             Reconciler("sweep_orphans", lambda: sweep_orphans(env, self._clock()), 0.5),
             Reconciler("forget", lambda: forget(steady.now()), 10.0),
         )
@@ -130,7 +143,7 @@ class Driver:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
-        await self._transmitting.finish()
+        await asyncio.gather(*(one.finish() for one in self._all if one.finish), return_exceptions=True)
         if self._log is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)

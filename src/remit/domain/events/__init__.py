@@ -106,6 +106,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .out import OutRewound, OutTurned, WitnessRefused
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
@@ -273,6 +274,9 @@ Event: TypeAlias = (
     | OrphanFound
     | RestoreSwept
     | EvidenceReported
+    | OutTurned
+    | OutRewound
+    | WitnessRefused
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
