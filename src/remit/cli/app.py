@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "whoami": ("whoami", "whoami", "Who you, or the agent here, are to the server."),
     "blast": ("blast", "blast", "What an agent, a person or a leaked key can reach, and by which way."),
     "scan": ("scan", "scan", "Find agents, MCP servers, pipelines and secrets: here, in git, in your home."),
+    "adopt": ("adopt", "adopt", "Write catalogue files for what a scan found, for you to review."),
+    "owner": ("owner", "owner", "Who may answer for an agent, by what evidence: propose, confirm."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),

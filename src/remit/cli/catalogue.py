@@ -36,14 +36,16 @@ DAY = 86_400_000
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 
 
-def read_folder(folder: Path) -> dict[str, str]:
-    """Read the catalogue's files by relative path; nothing else in the folder matters."""
+def read_folder(folder: Path, *, new: bool = False) -> dict[str, str]:
+    """Read the catalogue's files by relative path; nothing else in the folder matters. `new`: there may be none yet."""
+    if new and not folder.exists():
+        return {}
     if not folder.is_dir():
         raise Failure(f"{folder} is not a folder", Exit.USAGE)
     paths = [folder / "remit.toml"] if (folder / "remit.toml").is_file() else []
     for name, suffix in _FOLDERS.items():
         paths += sorted(p for p in (folder / name).glob(f"*{suffix}") if p.is_file())
-    if not paths:
+    if not paths and not new:
         raise Failure(
             f"{folder} has no catalogue files",
             Exit.USAGE,

@@ -128,6 +128,8 @@ def as_json(found: Scan, rules: Mapping[str, Rule]) -> dict[str, Any]:
         ],
         "things": [
             {
+                "id": id_,
+                "root": thing.root,
                 "noun": thing.noun.value,
                 "name": thing.name,
                 "path": thing.place.path,
@@ -135,7 +137,7 @@ def as_json(found: Scan, rules: Mapping[str, Rule]) -> dict[str, Any]:
                 "uses": list(thing.uses),
                 **thing.facts,
             }
-            for thing in found.things
+            for id_, thing in zip(found.ids, found.things, strict=True)
         ],
         "findings": [
             {
@@ -166,9 +168,9 @@ def _lines(found: Scan, rules: Mapping[str, Rule], took: float) -> list[str]:
         for n, (rule, flaws) in enumerate(todo, 1):
             lines += [f"  {n}. {rules[rule].title} ({len(flaws)}×). {rules[rule].fix}"]
         lines.append("")
-    for thing in found.things[:40]:
+    for id_, thing in zip(found.ids[:40], found.things[:40], strict=True):
         about = ", ".join(f"{key} {value}" for key, value in thing.facts.items())
-        lines.append(f"  {thing.noun.value} {thing.name}  {thing.place}  {about}"[:200])
+        lines.append(f"  {id_}  {thing.noun.value} {thing.name}  {thing.place}  {about}"[:200])
     lines += [f"  … and {len(found.things) - 40} more; --json has all."] if len(found.things) > 40 else []
     lines += [""] if found.things else []
     for severity in reversed(Severity):

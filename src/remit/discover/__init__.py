@@ -67,7 +67,7 @@ def scan(
                 found = reader(file)
                 if found is None:
                     continue
-                things += [_owned(thing, owners) for thing in found.things]
+                things += [replace(_owned(thing, owners), root=str(root)) for thing in found.things]
                 fresh = [s for s in found.secrets if (s[1].path, s[1].line) not in seen]
                 seen |= {(s[1].path, s[1].line) for s in fresh}
                 flaws += [milder(flaw) for flaw in Found(flaws=found.flaws, secrets=fresh).told(fingerprints)]
@@ -154,7 +154,7 @@ def _flaws(hits: Sequence[Hit], seen: set[tuple[str, int]], fingerprints: Finger
 
 def _owned(thing: Thing, owners: Owners) -> Thing:
     who = owners.who(thing.place.path)
-    return Thing(thing.noun, thing.name, thing.place, {**thing.facts, "owner": who}, thing.uses) if who else thing
+    return replace(thing, facts={**thing.facts, "owner": who}) if who else thing
 
 
 def _unowned(things: Sequence[Thing], owners: Owners) -> list[Flaw]:

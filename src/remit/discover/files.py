@@ -67,11 +67,11 @@ class File:
 def walk(root: Path, told: Callable[[int], None] = lambda _: None) -> Iterator[File]:
     """Every readable file below `root`, or `root` itself, in a stable order. `told` hears how many so far."""
     if root.is_file():
-        yield File(root.as_posix(), _read(root) or b"")
+        yield File(root.as_posix(), read_bounded(root) or b"")
         return
     found = 0
     for name, path in names(root):
-        data = _read(path)
+        data = read_bounded(path)
         if data is None:
             continue
         found += 1
@@ -92,7 +92,7 @@ def names(root: Path) -> Iterator[tuple[str, Path]]:
         yield from ((Path(folder, name).relative_to(root).as_posix(), Path(folder, name)) for name in sorted(here))
 
 
-def _read(path: Path) -> bytes | None:
+def read_bounded(path: Path) -> bytes | None:
     """Its bytes, if it is an ordinary file of a bounded size that we may read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from hashlib import sha256
 
 
 class Severity(IntEnum):
@@ -48,13 +50,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that acts, or that something acts with. `facts` are what was read about it: names, never values."""
+    """Something that acts, or that something acts with. `facts` are what was read about it: names, never values.
+
+    `root` is the folder (or file) that was looked at; the place's path is below it.
+    """
 
     noun: Noun
     name: str
     place: Place
     facts: Mapping[str, str] = field(default_factory=dict)
     uses: tuple[str, ...] = ()
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Somebody who may answer for a thing, and where that is said; never taken for true. The heaviest is the best."""
+
+    who: str
+    source: str
+    place: Place
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +113,19 @@ class Scan:
     def worst(self) -> Severity:
         """Of all flaws; `NOTE` when there is none."""
         return max((flaw.severity for flaw in self.flaws), default=Severity.NOTE)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What each thing is called by whoever wants it: the same for as long as it stands in the same file."""
+        seen: Counter[tuple[str, str, str, str]] = Counter()
+        found = []
+        for thing in self.things:
+            about = (thing.root, thing.noun.value, thing.place.path, thing.name)
+            seen[about] += 1
+            found.append(
+                sha256("\0".join((*about[1:], str(seen[about]))).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+            )
+        return tuple(found)
 
     @property
     def score(self) -> int:
