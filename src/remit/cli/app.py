@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "finding": ("context", "finding", "What was found out: report, list, show, contain, resolve."),
     "posture": ("context", "posture", "What is known of an agent's surroundings: set."),
     "person": ("context", "person", "People who are here no more: leave, return."),
+    "succession": ("accountability", "succession", "What nobody answers for: list, accept."),
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
     "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points, receivers."),
     "issuer": ("issuers", "issuer", "Issuers that people connect: list, show, connect, disconnect."),

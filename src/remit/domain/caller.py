@@ -18,13 +18,17 @@ class CallerKind(Enum):
     AUDITOR = "auditor"
     RECEIVER = "receiver"
     SCANNER = "scanner"
+    DIRECTORY = "directory"
     SYSTEM = "system"
+
+
+KEYED = tuple(kind for kind in CallerKind if kind not in (CallerKind.ANYONE, CallerKind.AGENT, CallerKind.SYSTEM))
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point, an edge, a receiver, a scanner or a reconciler; `task` and
-    `jkt` come from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """`name` is an agent, a person, an enforcement point, an edge, a receiver, a scanner, a directory or a reconciler;
+    `task` and `jkt` come from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
     """
 
     kind: CallerKind

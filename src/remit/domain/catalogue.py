@@ -5,10 +5,11 @@ The catalogue is files in git; one digest names one whole revision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from .accountability import Directory, Terms
 from .caller import Caller
 from .chain import Principal, PrincipalKind
 from .estate import Edge
@@ -75,6 +76,8 @@ class Catalogue:
     undoers: tuple[str, ...] = ()
     sinks: Mapping[str, Sink] = field(default_factory=dict)
     witnesses: Mapping[str, Witness] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
+    directories: Mapping[str, Directory] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -86,6 +89,11 @@ class Catalogue:
     def using(self, secret: str) -> list[Purpose]:
         """The purposes whose tasks may be given this static secret."""
         return [purpose for purpose in self.purposes.values() if secret in purpose.secrets]
+
+    @property
+    def things(self) -> Iterable[Agent | Purpose]:
+        """Everything that somebody answers for."""
+        return (*self.agents.values(), *self.purposes.values())
 
     @property
     def environments(self) -> frozenset[str]:
@@ -177,6 +185,7 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("receiver of signals", old.receivers, new.receivers),
         ("sink of the log", old.sinks, new.sinks),
         ("witness of the log", old.witnesses, new.witnesses),
+        ("directory", old.directories, new.directories),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]
@@ -184,6 +193,8 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         for name in sorted(before.keys() & after.keys()):
             if before[name] != after[name]:
                 lines.append(f"~ {noun} {name}{_changed(before[name], after[name])}")
+    if old.terms != new.terms:
+        lines.append(f"~ accountability{_changed(old.terms, new.terms)}")
     return tuple(lines)
 
 

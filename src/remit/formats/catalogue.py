@@ -20,6 +20,7 @@ from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
 from . import (
+    accountability_file,
     agent_file,
     client_attestation,
     estate_file,
@@ -85,11 +86,13 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
     sinks = {n: out_file.sink(n, s) for n, s in _entries(settings, "out")}
     witnesses = {n: out_file.witness(n, s) for n, s in _entries(settings, "witness")}
+    terms = accountability_file.read(settings.table("accountability"), settings.table("reviews"))
+    directories = {n: accountability_file.directory(n, s) for n, s in _entries(settings, "directories")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    seen = (stop, transmitters, receivers, undoers, sinks, witnesses)
+    seen = (stop, transmitters, receivers, undoers, sinks, witnesses, terms, directories)
     catalogue = Catalogue(agents, purposes, tools, people, *systems, *seen)
     check_references(catalogue, files)
     return catalogue

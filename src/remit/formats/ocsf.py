@@ -57,6 +57,9 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "ChartRemoved": (ENTITY, 4, "Delete"),
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
+    "SuccessionBegan": (ENTITY, 3, "Update"),
+    "SuccessionTaken": (ENTITY, 3, "Update"),
+    "SuccessionStopped": (ENTITY, 9, "Disable"),
     "StoreRestored": (ENTITY, 3, "Update"),
     "OutTurned": (ENTITY, 3, "Update"),
     "OutRewound": (ENTITY, 3, "Update"),
@@ -86,6 +89,7 @@ _NAMED = (
     "transmitter",
     "sink",
     "witness",
+    "directory",
 )
 _CRITICAL = frozenset({"WitnessRefused"})
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}

@@ -25,6 +25,7 @@ from remit.domain.chart import Chart, Charts
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.departure import Departure
+from remit.domain.directory import DirectoryUser
 from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
 from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
@@ -45,6 +46,7 @@ from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
 from remit.domain.stream import Stream
+from remit.domain.succession import Succession, SuccessionState
 from remit.domain.task import Task, TaskState
 
 from . import row_body
@@ -150,6 +152,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, lambda r: r.due),
     Kind(Fingerprint, "fingerprints", {"print": lambda r: r.print}, _never),
     Kind(ScanReport, "scan_reports", {}, lambda r: r.due, withheld=True),
+    Kind(
+        Succession,
+        "successions",
+        {"lasts": lambda r: "no" if r.state is SuccessionState.OVER else "yes"},
+        lambda r: r.due,
+    ),
+    Kind(DirectoryUser, "directory_users", {"directory": lambda r: r.directory, "folded": lambda r: r.folded}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,

@@ -24,6 +24,7 @@ from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
+from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
 from remit.formats import jwk, jws, leak_digest, rfc9068, signing_key, x509_svid
@@ -102,9 +103,13 @@ class Env:
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        above, by = above or await self.above(task.chain.hops[:-1]), task.initiator
-        departure = await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
-        return Context(identity, above, departure, await self.posture(task.agent))
+        above = above or await self.above(task.chain.hops[:-1])
+        return Context(identity, above, await self.beginner(task), await self.posture(task.agent))
+
+    async def beginner(self, task: Task) -> Departure:
+        """Whether the person who began this task has left; nobody's departure, where no person did."""
+        by = task.initiator
+        return await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
 
     async def posture(self, agent: str) -> Posture:
         """What is known of this agent's surroundings."""
@@ -113,6 +118,20 @@ class Env:
     async def departure(self, person: str) -> Departure:
         """Whether this person has left."""
         return await self.store.get(Departure, person) or Departure(person)
+
+    async def successions(self) -> dict[str, Succession]:
+        """Everything that somebody took over, or is asked to, by its key."""
+        found: list[Succession] = []
+        while page := await self.store.find(
+            Succession, {"lasts": "yes"}, after=found[-1].key if found else "", limit=1000
+        ):
+            found += page
+        return {row.key: row for row in found}
+
+    async def answers_for(self, thing: Thing) -> str:
+        """Who answers for it now: its owner, or whoever took over."""
+        row = await self.store.get(Succession, f"{reach_of(thing).value} {thing.name}")
+        return row.answers_for(thing.owner) if row is not None else thing.owner
 
     async def left(self, change: Redecision) -> int:
         """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 
 from remit.domain import events
-from remit.domain.caller import AccessKey, Call, CallerKind
+from remit.domain.caller import KEYED, AccessKey, Call, CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
 from remit.domain.errors import Absent, BadField
@@ -19,13 +19,14 @@ _NAMED: Mapping[CallerKind, Callable[[Catalogue], Collection[str]]] = {
     CallerKind.PERSON: lambda catalogue: catalogue.people,
     CallerKind.EDGE: lambda catalogue: catalogue.edges,
     CallerKind.RECEIVER: lambda catalogue: catalogue.receivers,
+    CallerKind.DIRECTORY: lambda catalogue: catalogue.directories,
 }
 
 
 async def admit(env: Env, call: Call, kind: CallerKind, name: str, ttl: int) -> tuple[str, AccessKey]:
     """Make a key good for `ttl` ms. Its text is returned here and kept nowhere; only its SHA-256 is stored."""
-    if kind in (CallerKind.AGENT, CallerKind.ANYONE, CallerKind.SYSTEM):
-        raise BadField("kind", "must be person, operator, auditor, enforcer, edge, receiver or scanner")
+    if kind not in KEYED:
+        raise BadField("kind", f"must be one of {', '.join(one.value for one in KEYED)}")
     checked_name("name", name)
     if kind in _NAMED:
         catalogue = (await env.in_force())[1].catalogue

@@ -17,6 +17,7 @@ from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Hold, Permit, Reason, Why, watched, word
+from remit.domain.departure import Departure
 from remit.domain.errors import Absent, BadField, Busy, Conflict, NotHome
 from remit.domain.flow import Label
 from remit.domain.identity import Identity, stale
@@ -34,6 +35,7 @@ from remit.formats.jcs import canonical, digest, digest_of
 from remit.ports import Env, InForce
 
 ROUNDS = 24
+NOBODYS = Departure("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Situation:
     posture: Posture
     place: str = ""
     age: int = 0
+    departure: Departure = NOBODYS
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:
@@ -86,7 +89,8 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     digest_ = provenance.digester(env.sealer.derive(task.memory))
     above = await env.above(task.chain.hops[:-1])
     posture, read = await _posture(env, force, task), await env.read_by(task)
-    return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age)
+    left = await env.beginner(task)
+    return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age, left)
 
 
 async def _posture(env: Env, force: InForce, task: Task) -> Posture:
@@ -109,6 +113,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     flaw = stale(situation.identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return _deny(Reason.IDENTITY_STALE, flaw)
+    left = situation.departure.ended(task.opened_at)
+    if left:
+        return _deny(Reason.INITIATOR_LEFT, left)
     if task.state.value != "open":
         return _deny(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")
     if call.now >= task.deadline:
@@ -201,6 +208,7 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
     change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
     change = situation.above.guard(change.check(situation.head))
     change = change.check(situation.posture) if situation.posture.agent else change
+    change = change.check(situation.departure) if situation.departure.person else change
     if isinstance(verdict, Permit):
         tool = candidate.tool
         changing = "" if tool.effect is Effect.READ else tool.name

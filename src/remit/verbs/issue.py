@@ -64,8 +64,10 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])
-    posture = await env.posture(task.agent)
+    posture, left = await env.posture(task.agent), await env.beginner(task)
     rule, whys, policies = judge(force, task, above, identity, posture, credential, call)
+    if left.ended(task.opened_at):
+        whys = [Why(Reason.INITIATOR_LEFT, left.ended(task.opened_at))]
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -82,6 +84,7 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     )
     change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
+    change = change.check(left) if left.person else change
     if entry is not None:
         change = change.put(entry, was=None)
     await env.store.commit(change)

@@ -22,6 +22,7 @@ PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
 RECEIVER = frozenset({CallerKind.RECEIVER})
 SCANNER = frozenset({CallerKind.SCANNER})
+DIRECTORY = frozenset({CallerKind.DIRECTORY})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 

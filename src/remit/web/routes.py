@@ -12,8 +12,8 @@ from . import api_approvals as approvals
 from . import api_connections as connections
 from . import api_context as context
 from . import api_egress as egress
-from . import api_findings as findings
 from . import api_evidence as evidence
+from . import api_findings as findings
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
@@ -48,6 +48,7 @@ from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
 from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, SCANNER, Route
+from .routes_accountability import ACCOUNTABILITY_ROUTES
 from .routes_estate import ESTATE_ROUTES
 from .routes_reach import REACH_ROUTES
 from .sessions import FIELD
@@ -353,6 +354,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *ESTATE_ROUTES,
     *REACH_ROUTES,
+    *ACCOUNTABILITY_ROUTES,
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

@@ -29,6 +29,7 @@ from .steady import Steady
 from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .tend_successions import tend_successions
 from .transmit import Transmitting
 from .turn import Turn
 
@@ -119,6 +120,7 @@ class Driver:
             Reconciler("tend_secrets", lambda: tend_secrets(env, self._clock()), 0.5),
             Reconciler("recognise", lambda: recognise(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_findings", lambda: tend_findings(env, self._clock()), 0.5, Wake.NUDGED),
+            Reconciler("tend_successions", lambda: tend_successions(env, self._clock()), 2.0),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),

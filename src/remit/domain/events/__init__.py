@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .accountability import (
+    DirectorySaid,
+    SuccessionBegan,
+    SuccessionEscalated,
+    SuccessionOver,
+    SuccessionStopped,
+    SuccessionTaken,
+)
 from .approval import (
     ApprovalAnswered,
     ApprovalEscalated,
@@ -277,6 +285,12 @@ Event: TypeAlias = (
     | OutTurned
     | OutRewound
     | WitnessRefused
+    | SuccessionBegan
+    | SuccessionEscalated
+    | SuccessionTaken
+    | SuccessionStopped
+    | SuccessionOver
+    | DirectorySaid
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
