@@ -14,7 +14,19 @@ from .app import Context
 from .exits import Exit, Failure
 
 _EVERYDAY = frozenset(
-    {"may-propose", "may-ask", "grants", "issues", "opens", "hands-on", "aws-may", "azure-may", "pg-may", "pg-member"}
+    {
+        "may-propose",
+        "may-ask",
+        "grants",
+        "issues",
+        "opens",
+        "hands-on",
+        "aws-may",
+        "azure-may",
+        "gcp-may",
+        "pg-may",
+        "pg-member",
+    }
 )
 _SHOWN = 40
 
