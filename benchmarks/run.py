@@ -42,6 +42,7 @@ FILES = {
     "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
     "signals.py": ("signal.push", "status.list"),
     "scan.py": ("scan.leaky_repo",),
+    "leaks.py": ("scan.transcript", "leak.report", "leak.mint"),
     "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts", "blast.nodes"),
 }
 

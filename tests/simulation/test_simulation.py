@@ -28,6 +28,16 @@ def test_all_laws_hold(seed):
     assert not found.problem, "\n".join([found.problem, *found.lines, f"python -m tests.simulation {seed} --trace"])
 
 
+BUSY = {"leaks": 8, "edges": 0, "operations": 24, "agents": 3, "workers": 2}
+
+
+@pytest.mark.parametrize("seed", [*range(300, 306), 456])
+def test_what_leaks_is_contained_whatever_else_happens(seed):
+    """456: a kill whose answer was slow ended a lease whose mint had landed meanwhile."""
+    found = simulate(seed, BUSY)
+    assert not found.problem, "\n".join([found.problem, *found.lines])
+
+
 @pytest.mark.soak
 def test_many_schedules_hold_all_laws():
     first, count = int(os.environ.get("REMIT_SOAK_SEED", "1000000")), int(os.environ.get("REMIT_SOAK_SEEDS", "3000"))

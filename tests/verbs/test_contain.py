@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from functools import cache
 
@@ -20,6 +21,8 @@ from remit.domain.secret import SecretState
 from remit.domain.task import Task, TaskState
 from remit.formats import leak_digest, signing_key
 from remit.formats.catalogue import parse
+from remit.govern.outward import occurrence
+from remit.issuers.keyring import RootSealer
 from remit.store.memory import MemoryStore
 from remit.store.replay import replay
 from remit.testing.store import FaultyStore
@@ -33,6 +36,7 @@ from remit.verbs.freeze import freeze
 from remit.verbs.issue import issue
 from remit.verbs.recognise import MOST, take
 from remit.verbs.revoke import end_task
+from remit.web import frames
 from remit.work.contain import tend_findings
 from remit.work.end_leases import end_leases
 from remit.work.recognise import recognise
@@ -702,5 +706,37 @@ def test_it_has_reached_everything_only_when_the_issuer_has_confirmed(run):
         w.clock.advance(10_000)
         await settle(w)
         assert not w.issuer.live and (await w.store.get(Finding, row.id)).reached_at == w.clock.now
+
+    run(main())
+
+
+def test_an_envelope_that_cannot_be_opened_hides_no_other(run):
+    async def main():
+        w, *_ = await house(stop=False)
+        elsewhere = replace(w.env, sealer=RootSealer(b"x" * 32))
+        await seal.seal(elsewhere, w.operator(), "another", b"sealed-under-another-root-key")
+        assert [row.leak for row in await found(w, PASSWORD, "sealed-under-another-root-key")] == ["secret:stripe/1"]
+
+    run(main())
+
+
+def test_edges_and_receivers_of_signals_are_told_as_of_any_other_end(run):
+    """The task ends in the commit of the containment, and there is no `TaskEnded` besides."""
+
+    async def main():
+        w, call, task = await house(stop=False)
+        _, minted = await issue(w.env, call, task.id, "db")
+        (row,) = await found(w, minted.parts["password"])
+        await contain(w.env, w.operator(), row.id, "leaked")
+        leaf = next(leaf for leaf, _ in reversed(w.store._events) if b"FindingContained" in leaf)
+        told = await occurrence(w.env, json.loads(leaf))
+        assert told.agent == "bot" and told.subject["session"] == {"format": "opaque", "id": task.id}
+        assert not [one for one in frames.told(7, leaf) if one.name == "ended"]  # it was at the centre
+        at_edge = leaf.replace(b'"home":""', b'"home":"west"')
+        assert [one.value for one in frames.told(7, at_edge) if one.name == "ended"] == [[task.id, "revoked"]]
+        (static,) = [one for one in await found(w, PASSWORD) if one.subject is Subject.SECRET]
+        await contain(w.env, w.operator(), static.id, "leaked")
+        leaf = next(leaf for leaf, _ in reversed(w.store._events) if b"FindingContained" in leaf)
+        assert await occurrence(w.env, json.loads(leaf)) is None
 
     run(main())

@@ -17,31 +17,8 @@ from remit.verbs import recognise as recognise_verb
 from . import shapes_context as shapes
 from .house import Asked, House
 from .problems import json_response
-from .shapes import Strict
 
 _LIVE = {one.value: one for one in Live}
-
-
-class SeenRequest(Strict, frozen=True):
-    """One secret: its digest under the scan key, which rule found it, where, and `live`: `yes`, `no` or `unknown`."""
-
-    digest: str
-    rule: str
-    place: str
-    live: str = "unknown"
-
-
-class ScanRequest(Strict, frozen=True):
-    """What a scan found."""
-
-    seen: tuple[SeenRequest, ...]
-
-
-class ContainRequest(Strict, frozen=True):
-    """Why, and whether the agent whose credential it was is frozen too."""
-
-    reason: str
-    agent: bool = False
 
 
 async def scan_key(house: House, call: Call, asked: Asked) -> Response:
@@ -51,12 +28,12 @@ async def scan_key(house: House, call: Call, asked: Asked) -> Response:
 
 async def take(house: House, call: Call, asked: Asked) -> Response:
     """Take what a scan found. The answer is the same whatever of it is known here, and comes as soon."""
-    wanted = asked.json(ScanRequest).seen
+    wanted = asked.json(shapes.ScanRequest).seen
     row = await recognise_verb.take(house.env, call, [_seen(house, place, one) for place, one in enumerate(wanted)])
     return json_response({"id": row.id, "taken": len(wanted)}, 201)
 
 
-def _seen(house: House, place: int, one: SeenRequest) -> Seen:
+def _seen(house: House, place: int, one: shapes.SeenRequest) -> Seen:
     if one.live not in _LIVE:
         raise BadField(f"seen[{place}].live", f"must be {', '.join(_LIVE)}")
     return Seen(house.env.print_of(one.digest), one.rule, one.place, _LIVE[one.live])
@@ -69,7 +46,7 @@ async def show(house: House, call: Call, asked: Asked) -> Response:
 
 async def contain(house: House, call: Call, asked: Asked) -> Response:
     """Take what leaked out of use; what cannot be undone waits for somebody else's yes."""
-    wanted = asked.json(ContainRequest)
+    wanted = asked.json(shapes.ContainRequest)
     row = await contain_verb.contain(house.env, call, asked.path["finding"], wanted.reason, agent=wanted.agent)
     return json_response(await shown(house, call, row))
 
