@@ -22,7 +22,7 @@ from over_http import _cpu
 from tests.server import CATALOGUE, eventually, furnished, process
 from tests.sinks import Collector, places
 
-WAITING, CALLS, LAGS = 20_000, 4_000, 60
+WAITING, CALLS, LAGS = 20_000, 1_500, 60
 BODY = json.dumps({"tool": "list", "arguments": {"customer": "acme"}})
 
 
@@ -85,7 +85,7 @@ def cost(url: str) -> None:
     sinks["away"] = entry("http", "ocsf", "http://127.0.0.1:9")
     with tempfile.TemporaryDirectory() as folder, process(Path(folder) / "data") as running:
         server = furnished(running)
-        for turn in range(5):
+        for turn in range(4):
             for subject, text in sinks.items():
                 with_sink(server, text.replace("out.sink", f"out.{subject}"))
                 asked = calls(server, CALLS)
