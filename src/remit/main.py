@@ -31,7 +31,7 @@ class Settings:
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
     `workers` processes serve it; told to stop, each answers for `drain` seconds more, and says that it is not ready.
     `out_dir` is where the log goes that goes to files; empty: `out` in `data`.
-    `nats` is where frames for edges are published too, with `nats_creds`, a file.
+    `nats` is where frames for edges are published too, by `nats_creds`, a file, in the JetStream domain `nats_domain`.
     `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
     `key_overlap` how long the next one is published before it signs.
     """
@@ -53,6 +53,7 @@ class Settings:
     out_dir: str | Path = ""
     nats: str = ""
     nats_creds: str = ""
+    nats_domain: str = ""
 
     @property
     def url(self) -> str:
@@ -358,7 +359,7 @@ def _published(settings: Settings, env: Any, store: Any, house: House) -> Any:
     from remit.estate.nats import Nats, NatsStream
     from remit.work.publish import Publish
 
-    stream = NatsStream(Nats(settings.nats, settings.nats_creds), settings.trust_domain)
+    stream = NatsStream(Nats(settings.nats, settings.nats_creds, settings.nats_domain), settings.trust_domain)
     return Publish(env, store, house.frames, stream)
 
 

@@ -53,6 +53,7 @@ def paths(server):
         "event": f"/console/log/{items[-1]['index']}",
         "verify": "/console/log/verify",
         "settings": "/console/settings",
+        "estate": "/console/estate",
     }
 
 

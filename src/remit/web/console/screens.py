@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
+from . import agents, approvals, catalogue, estate, freeze, leases, log, now, passkeys, playground, settings, tasks
 from .page import ACT, PERSON, Action, Screen
 
 OPERATOR = frozenset({CallerKind.OPERATOR})
@@ -68,6 +68,7 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
+    Screen("/console/estate", estate.read, "estate.html", "Estate", callers=READERS),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
     Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
 )
