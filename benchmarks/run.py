@@ -41,6 +41,7 @@ FILES = {
     "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
     "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
     "signals.py": ("signal.push", "status.list"),
+    "out.py": ("out.deliver", "out.lag", "out.cost"),
     "scan.py": ("scan.leaky_repo",),
     "leaks.py": ("scan.transcript", "leak.report", "leak.mint"),
     "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts", "blast.nodes"),

@@ -5,7 +5,7 @@
     verify_log.py DIRECTORY-WITH-TILES --key NAME+ID+BASE64 --witness KEY --witness KEY --quorum 1
     verify_log.py --receipt EVENT.tlog-proof --event EVENT.json --key NAME+ID+BASE64
 
-All on Python's standard library: Ed25519 (RFC 8032), Merkle trees (RFC 6962), checkpoints, cosignatures, proofs and tiles
+All on Python's standard library: Ed25519 (RFC 8032), Merkle trees (RFC 6962), checkpoints, cosignatures, proofs, tiles
 (C2SP). It is short, and meant to be read. Exit: 0 it holds, 1 it does not, 2 a wrong question.
 """
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.server import CATALOGUE, eventually, furnished, process
 from tests.sinks import Collector, places
+from tests.witness import AICS, aics
 
 FILE = '[out.disk]\nkind = "file"\nformat = "remit"\nbatch = 20\n'
 HTTP = (
@@ -233,3 +234,43 @@ def test_a_folder_of_tiles_is_served_by_anybody_and_checked_by_somebody_else(ser
     tile.write_bytes(good)
     (folder / "checkpoint").write_bytes(older.replace(b"/log\n", b"/other\n", 1))
     assert "another log" in server.cli("log", "export", "--tiles", str(folder)).stderr
+
+
+@pytest.mark.soak
+def test_somebody_elses_verifier_believes_tiles_and_cosignatures(tmp_path):
+    """`aics-witness` and `aics-tlog` (PyPI), the whole way: a server that asks it, a folder that is exported, both read."""
+    if not AICS.exists():
+        said = "aics-witness is missing: make witness"
+        pytest.fail(said) if os.environ.get("REMIT_NEEDS_WITNESS") else pytest.skip(said)
+    with process(tmp_path / "data") as server:
+        furnished(server)
+        key = server.http().get("/log/key").text.strip()
+        (tmp_path / "w").mkdir()
+        with aics(tmp_path / "w", "w.example", key) as witness:
+            entry = f'[witness.w]\nurl = "{witness.url}"\nkey = "{witness.key}"\nallow_private_network = true\n'
+            server.http("operator").post("/v1/catalogue", json={"files": with_out(entry)}).raise_for_status()
+            work(server, 260)
+            eventually(
+                lambda: server.http("operator").get("/v1/witnesses").json()["items"][0]["size"], lambda n: n > 260, 40
+            )
+            folder = tmp_path / "tiles"
+            done = server.cli("log", "export", "--tiles", str(folder), "--quorum", "1")
+            assert done.returncode == 0, done.stderr
+            words = ["verify-checkpoint", "--tiles", str(folder), "--log-key", key, "--origin", key.split("+")[0]]
+            words += ["--witness-key", witness.key, "--quorum"]
+            tool = AICS.with_name("aics-tlog")
+            found = subprocess.run([tool, *words, "1"], capture_output=True, text=True, check=False)
+            assert found.returncode == 0 and json.loads(found.stdout)["ok"], found.stdout + found.stderr
+            assert subprocess.run([tool, *words, "2"], capture_output=True, check=False).returncode != 0
+            leaf = tmp_path / "leaf"
+            leaf.write_bytes(server.http("operator").get("/v1/log/entries?start=100&limit=1").content.rstrip(b"\n"))
+            words = ["verify-inclusion", "--tiles", str(folder), "--log-key", key, "--origin", key.split("+")[0]]
+            found = subprocess.run(
+                [tool, *words, "--index", "100", "--leaf-file", str(leaf)], capture_output=True, text=True, check=False
+            )
+            assert found.returncode == 0, found.stdout + found.stderr
+            told = server.cli("log", "verify", "--key", key, "--witness", witness.key, "--quorum", "1")
+            assert told.returncode == 0 and "cosigned by 1 of 1 witnesses" in told.stdout, told.stderr
+            assert server.cli("log", "verify", "--key", key, "--witness", key, "--quorum", "1").returncode == 2
+            assert "none refuses" in server.cli("doctor").stdout
+            assert "w.example" in server.cli("log", "witnesses").stdout
