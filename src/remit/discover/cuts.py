@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,16 +25,21 @@ def best_cuts(
     """
     ids, _ = graph.numbered()
     above = _dominators(graph, starts)
-    wanted = [target for target in targets if ids.get(target, -1) in above and target not in starts]
-    below = _counted(above, [ids[target] for target in wanted])
-    lost = _counted(above, [ids[node] for node in keep if node not in starts and ids[node] in above])
     nested = _nested(above)
-    found: dict[Step, tuple[int, int]] = {}
+    wanted = [ids[node] for node in targets if node not in starts and ids.get(node, -1) in above]
+    below = _counted(above, nested, wanted)
+    lost = _counted(above, nested, [ids[node] for node in keep if node not in starts and ids.get(node, -1) in above])
+    ranked: dict[tuple[int, int], list[str]] = {}
     for node, at in ids.items():
-        if below.get(at) and node not in starts and (step := _only(graph, ids, nested, node)) is not None:
-            found[step] = below[at], lost.get(at, 0)
-    best = sorted(found.items(), key=lambda one: (-one[1][0], one[1][1], one[0]))[:most]
-    return [(step, count) for step, (count, _) in best]
+        if below.get(at) and node not in starts:
+            ranked.setdefault((-below[at], lost.get(at, 0)), []).append(node)
+    found: list[tuple[Step, int]] = []
+    for rank in sorted(ranked):  # few are looked at: those of the best rank that have one way in
+        steps = [step for node in ranked[rank] if (step := _only(graph, ids, nested, node)) is not None]
+        found += [(step, -rank[0]) for step in sorted(steps)]
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def _dominators(graph: Graph, starts: Collection[str]) -> Mapping[int, int]:
@@ -66,16 +70,6 @@ def _dominators(graph: Graph, starts: Collection[str]) -> Mapping[int, int]:
     return above
 
 
-def _counted(above: Mapping[int, int], wanted: Sequence[int]) -> Mapping[int, int]:
-    """How many of what is wanted each node is before, itself included."""
-    counted: Counter[int] = Counter()
-    for at in wanted:
-        while above[at] != at:
-            counted[at] += 1
-            at = above[at]
-    return counted
-
-
 Nested = tuple[Mapping[int, int], Mapping[int, int]]
 
 
@@ -101,6 +95,15 @@ def _nested(above: Mapping[int, int]) -> Nested:
             path.append(node)
             walk.append(iter(below.get(node, ())))
     return first, last
+
+
+def _counted(above: Mapping[int, int], nested: Nested, wanted: Sequence[int]) -> Mapping[int, int]:
+    """How many of what is wanted each node is before, itself included."""
+    counted = dict.fromkeys(wanted, 1)
+    for at in reversed(nested[0]):  # children before their parents
+        if at in counted and above[at] != at:
+            counted[above[at]] = counted.get(above[at], 0) + counted[at]
+    return counted
 
 
 def _only(graph: Graph, ids: Mapping[str, int], nested: Nested, node: str) -> Step | None:

@@ -14,6 +14,7 @@ from .aws_paths import WAYS
 _IAM = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"
 _AZURE = "https://learn.microsoft.com/azure/"
 _K8S = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"
+_GCP = "https://cloud.google.com/iam/docs/"
 _PG = "https://www.postgresql.org/docs/current/"
 _OURS = "docs/concepts.md"
 
@@ -47,6 +48,7 @@ _MEANT: tuple[StepRule, ...] = (
     ),
     StepRule("k8s-one-of", "is, among others,", "Bind the role in one namespace.", _K8S + "#least-privilege", True),
     StepRule("azure-may", "may read", "End the role assignment.", _AZURE + "key-vault/general/rbac-guide", True),
+    StepRule("gcp-may", "may read", "Take the binding out of the policy.", _GCP + "roles-permissions", True),
     StepRule("pg-may", "may", "REVOKE the privilege.", _PG + "ddl-priv.html", True),
     StepRule("pg-member", "may become", "REVOKE the membership.", _PG + "role-membership.html", True),
 )
@@ -65,6 +67,20 @@ _REST: tuple[StepRule, ...] = (
              _AZURE + "key-vault/general/rbac-migration"),
     StepRule("azure-assigns-itself", "gives itself a role that reads", "End the assignment, or put a condition on it.",
              _AZURE + "role-based-access-control/delegate-role-assignments-overview"),
+    StepRule("gcp-administrator", "can change anything in", "Bind a predefined role in place of a basic one.",
+             _GCP + "roles-overview#basic"),
+    StepRule("gcp-gives-itself-more", "writes who may do what in", "Bind the role to people who approve access, not here.",
+             _GCP + "roles-permissions/resourcemanager"),
+    StepRule("gcp-makes-tokens", "asks for tokens of", "Take the Token Creator role away.",
+             _GCP + "service-account-permissions"),
+    StepRule("gcp-makes-keys", "makes keys of", "Forbid keys (iam.disableServiceAccountKeyCreation).",
+             _GCP + "best-practices-for-managing-service-account-keys"),
+    StepRule("gcp-acts-as", "starts something that runs as", "Bind Service Account User on one account, not on the project.",
+             _GCP + "service-account-permissions"),
+    StepRule("gcp-workload-identity", "is, by federation,", "Name one subject in the pool's binding.",
+             _GCP + "workload-identity-federation"),
+    StepRule("gcp-writes-its-policy", "writes who may be", "Take the Service Account Admin role away.",
+             _GCP + "service-account-permissions"),
     StepRule("k8s-everything", "can do anything in", "Bind a role that names its verbs.", _K8S + "#least-privilege"),
     StepRule("k8s-reads-secrets", "reads", "Name the secrets in resourceNames, without list and watch.",
              _K8S + "#listing-secrets"),
@@ -104,7 +120,7 @@ _REST: tuple[StepRule, ...] = (
 )  # fmt: skip
 STEP_RULES: Mapping[str, StepRule] = {rule.id: rule for rule in (*_MEANT, *_AWS, *_REST)}
 MEANT = frozenset(rule.id for rule in STEP_RULES.values() if rule.meant)
-GIVEN = frozenset({"aws-administrator", "aws-administers", "k8s-everything", "k8s-reads-secrets", "pg-superuser"})
+GIVEN = frozenset({"aws-administrator", "aws-administers", "gcp-administrator", "k8s-everything", "k8s-reads-secrets", "pg-superuser"})
 
 
 def rule_of(how: str) -> StepRule:

@@ -117,7 +117,7 @@ def _alike(one: dict[str, Any], first: dict[str, Any], who: bool) -> bool:
     """Whether the two ways differ in their ends only."""
     cut = slice(1, None) if who else slice(None, -1)
     end = one["way"][0 if who else -1], first["way"][0 if who else -1]
-    return one["way"][cut] == first["way"][cut] and end[0]["rule"] == end[1]["rule"]
+    return bool(one["way"][cut] == first["way"][cut] and end[0]["rule"] == end[1]["rule"])
 
 
 def _member(found: Radius, node: str) -> dict[str, Any]:
