@@ -3,6 +3,7 @@
 
     verify_log.py LOG.jsonl --checkpoint LOG.jsonl.checkpoint --key NAME+ID+BASE64 [--older FILE]... [--witness KEY]...
     verify_log.py --receipt EVENT.tlog-proof --event EVENT.json --key NAME+ID+BASE64
+    verify_log.py --bundle INCIDENT.zip --key NAME+ID+BASE64
 
 Everything is here, on Python's standard library: Ed25519 (RFC 8032), Merkle trees (RFC 6962), notes, checkpoints,
 cosignatures and proofs (C2SP). It is short, and meant to be read. Exit: 0 it holds, 1 it does not, 2 a wrong question.
@@ -12,6 +13,8 @@ import argparse
 import base64
 import hashlib
 import sys
+import zipfile
+import zlib
 
 # --- Ed25519 verification (RFC 8032 section 5.1.7, and its reference code in appendix A) ---
 
@@ -169,10 +172,34 @@ def check_receipt(receipt, event, key, witnesses):
     return f"this is event {index} of {size} of {origin}"
 
 
+def check_bundle(path, key, witnesses):
+    with zipfile.ZipFile(path) as bundle:
+        names = bundle.namelist()
+        if len(names) != len(set(names)) or sum(info.file_size for info in bundle.infolist()) > 1 << 28:
+            raise Wrong("a file is there twice, or it unpacks to more than any bundle has")
+        files = {name: bundle.read(name) for name in names}
+    listed = dict(line.split("  ", 1)[::-1] for line in files.pop("MANIFEST.sha256", b"").decode().splitlines())
+    if not listed or listed != {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}:
+        raise Wrong("the files are not those that the manifest lists")
+    events = [name.removesuffix(".json") for name in files if name.startswith("events/") and name.endswith(".json")]
+    if 2 * len(events) != sum(name.startswith("events/") for name in files):
+        raise Wrong("an event without its receipt, or a receipt without its event")
+    for name in events:
+        receipt = files[name + ".tlog-proof"].decode()
+        said = check_receipt(receipt, files[name + ".json"], key, witnesses)
+        if (
+            said.split(" ")[3] != name.removeprefix("events/")
+            or receipt.partition("\n\n")[2].encode() != files["checkpoint"]
+        ):
+            raise Wrong(f"{name}: its receipt is of another event, or leads to another checkpoint")
+    origin, size, _ = checkpoint(files["checkpoint"].decode(), key, witnesses)
+    return f"{len(events)} events are in {origin}, below its first {size}"
+
+
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("log", nargs="?")
-    for name in ("--key", "--checkpoint", "--receipt", "--event"):
+    for name in ("--key", "--checkpoint", "--receipt", "--event", "--bundle"):
         ask.add_argument(name, required=name == "--key")
     for name in ("--older", "--witness"):
         ask.add_argument(name, action="append", default=[])
@@ -183,12 +210,14 @@ def main():
         if given.receipt and given.event:
             with open(given.event, "rb") as file:
                 print(check_receipt(read(given.receipt), file.read().rstrip(b"\n"), key, witnesses))
+        elif given.bundle:
+            print(check_bundle(given.bundle, key, witnesses))
         elif given.log:
             older = [(path, read(path)) for path in given.older]
             print(check_log(given.log, read(given.checkpoint or given.log + ".checkpoint"), older, key, witnesses))
         else:
-            ask.error("give a log, or --receipt and --event")
-    except (Wrong, ValueError, IndexError) as wrong:
+            ask.error("give a log, or --receipt and --event, or --bundle")
+    except (Wrong, ValueError, IndexError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as wrong:
         sys.exit(f"NOT GOOD: {wrong or 'malformed'}")
     except OSError as missing:
         print(missing, file=sys.stderr)

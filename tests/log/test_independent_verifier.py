@@ -67,7 +67,7 @@ def export(folder: Path, events: list[bytes], signed: list[bytes] | None = None)
 
 def test_it_is_short_and_imports_nothing_but_the_standard_library() -> None:
     source = TOOL.read_text()
-    assert len(source.splitlines()) < 200
+    assert len(source.splitlines()) < 230
     imported = {a.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import) for a in node.names}
     assert imported <= set(sys.stdlib_module_names)
     assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]

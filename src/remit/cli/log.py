@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from remit.domain.errors import ProofInvalid
 from remit.formats.tlog import NoteKey, parse_checkpoint
+from remit.govern import evidence
 from remit.log.audit import Head, audit
 from remit.log.merkle import leaf_hash
 
@@ -144,8 +146,12 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
     Needs nothing but the file and the public key:
       remit log export log.jsonl
       remit log verify log.jsonl --key remit.local/log+1a2b3c4d+AQ…
+    What `remit incident --export` wrote is checked the same way.
     """
     key = _key(key_text)
+    if file is not None and zipfile.is_zipfile(file):
+        _verify_bundle(obj, file, key)
+        return
     if file is not None:
         note: str | bytes = (note_file or file.with_name(file.name + ".checkpoint")).read_bytes()
         entries = file.read_bytes().split(b"\n")[:-1]
@@ -169,6 +175,18 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
     text += f"; {extra} newer lines are not covered by this checkpoint" if extra else ""
     last = leaf_hash(entries[head.size - 1]).hex() if head.size else ""
     obj.out.one({"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra}, text + ".")
+
+
+def _verify_bundle(obj: Context, file: Path, key: NoteKey) -> None:
+    """Each event of an incident by its own receipt, and everything else by the manifest."""
+    if file.stat().st_size > evidence.LIMIT:
+        raise Failure(f"{file} is larger than any bundle", Exit.USAGE)
+    try:
+        found = evidence.verify(file.read_bytes(), key)
+    except ProofInvalid as bad:
+        raise Failure(f"NOT verified: {bad}", Exit.ERROR) from bad
+    text = f"Verified: {found.events} events are in the log signed as {found.origin}, below its first {found.size}."
+    obj.out.one({"ok": True, "events": found.events, "size": found.size}, text)
 
 
 def _key(text: str) -> NoteKey:

@@ -23,6 +23,7 @@ from . import (
     authzen,
     authzen_requests,
     client_attestation,
+    incident,
     log,
     oauth,
     oidc,
@@ -40,6 +41,7 @@ from . import (
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
 from .console.export import export
+from .console.incident import export as export_incident
 from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
@@ -304,6 +306,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
+    Route("GET", "/v1/incident", PERSON | READERS, incident.incident, query=("of", "depth")),
+    Route("GET", "/v1/incident/export", PERSON | READERS, export_incident, query=("of", "depth"), browser=True),
     Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
     Route("GET", "/log/key", ANYONE, log.key),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
+from . import agents, approvals, catalogue, freeze, incident, leases, log, now, passkeys, playground, settings, tasks
 from .page import ACT, PERSON, Action, Screen
 
 OPERATOR = frozenset({CallerKind.OPERATOR})
@@ -67,6 +67,9 @@ SCREENS: tuple[Screen, ...] = (
     ),
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
+    Screen(
+        "/console/incident", incident.read, "incident.html", "Incident", nav="Incident", key="i", query=("of", "depth")
+    ),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
     Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
