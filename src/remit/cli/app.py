@@ -61,6 +61,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "secret": ("secrets", "secret", "Static secrets in versions; and hand one to a person, once."),
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "incident": ("incident", "incident", "From one identifier to all that it touched, and what of it still lives."),
+    "rightsize": ("rightsize", "rightsize", "What purposes grant and nobody uses, as a diff that narrows them."),
     "log": ("log", "log", "The log: show, checkpoint, key, export, verify."),
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),
     "gateway": ("gateway", "gateway", "One address for all of an agent's MCP tools, which it cannot go around."),

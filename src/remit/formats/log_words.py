@@ -49,7 +49,8 @@ def _used(kind: str, data: dict[str, Any]) -> Iterator[str]:
     if isinstance(data.get("task"), str) and data["task"]:
         yield within(data["task"])
     if kind == "PostureAssessed":  # an address is what somebody looks for, and not `address=…`
-        yield from filter(None, (fact.partition("=")[2] for fact in data["facts"]))
+        values = (fact.partition("=")[2] for fact in data["facts"])
+        yield from (value for value in values if 0 < len(value) <= LONGEST and not any(c.isspace() for c in value))
     if kind in ("AccessDecided", "LeaseReserved"):
         yield used(str(data["agent"]))
     if kind == "AccessDecided" and data["decision"] == "permit":
