@@ -98,7 +98,7 @@ $(VENV)/witness/.done: | $(VENV)/.dev
 	@touch $@
 
 witness: $(VENV)/witness/.done ## Checkpoints and tiles at somebody else's witness and verifier (PyPI; PYTHON312=python3.12)
-	@REMIT_NEEDS_WITNESS=1 $(BIN)/python -m pytest -q -m soak tests/work/test_witness.py
+	@REMIT_NEEDS_WITNESS=1 $(BIN)/python -m pytest -q -m soak tests/work/test_witness.py tests/web/test_out.py
 
 pictures: $(VENV)/.dev ## The pictures of the console in docs/images, taken anew (chromium)
 	@$(BIN)/python -m tests.console.pictures

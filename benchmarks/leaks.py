@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.world import world
+
 from remit.discover import talk
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
@@ -24,7 +26,6 @@ from remit.store.sqlite import SqliteStore
 from remit.verbs.recognise import take
 from remit.verbs.seal import seal
 from remit.work.recognise import recognise
-from tests.world import world
 
 from measure import emit, timed  # isort: skip
 
@@ -34,7 +35,10 @@ REPORTED = 1_000
 
 def transcript(folder: Path) -> None:
     path = folder / "session.jsonl"
-    line = {"type": "user", "message": {"role": "user", "content": [{"type": "tool_result", "content": "x = 1\n" * 200}]}}
+    line = {
+        "type": "user",
+        "message": {"role": "user", "content": [{"type": "tool_result", "content": "x = 1\n" * 200}]},
+    }
     text = (json.dumps(line) + "\n").encode()
     with path.open("wb") as file:
         for _ in range(MB * 1_000_000 // len(text)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remit.discover import aws_account, azure_estate, catalogue_graph, kubernetes_rbac, postgres_roles
+from remit.discover import aws_account, azure_estate, catalogue_graph, gcp_policy, kubernetes_rbac, postgres_roles
 from remit.discover.aws_paths import WAYS
 from remit.discover.step_rules import GIVEN, MEANT, STEP_RULES, rule_of
 from remit.domain.reach import Graph, Step
@@ -34,6 +34,14 @@ def azure(role_id: str, *, by_roles: bool) -> list[Step]:
     assigned = [{**ASSIGNMENT, "roleDefinitionId": f"/x/{role_id}"}]
     vault = {"id": VAULT, "name": "prod", "properties": {"enableRbacAuthorization": by_roles, "vaultUri": "x"}}
     return [*azure_estate.steps([assigned, [vault]])]
+
+
+def gcp(*roles: str, resource: str = "//cloudresourcemanager.googleapis.com/projects/shop") -> list[Step]:
+    """A user with these roles, in a project where a service account has one that is not of this table."""
+    rows = [{"role": one, "members": ["user:a@b"]} for one in roles]
+    rows.append({"role": "roles/browser", "members": ["serviceAccount:ci@shop.iam.gserviceaccount.com"]})
+    steps = [*gcp_policy.steps([[{"resource": resource, "project": "projects/shop", "policy": {"bindings": rows}}]])]
+    return [one for one in steps if one.source == "gcp-user:a@b"]
 
 
 def k8s(*rules: tuple[str, str], cluster: bool = True, group: str = "", named: bool = False) -> list[Step]:
@@ -128,6 +136,14 @@ TWINS: dict[str, tuple[Twin, Twin]] = {
         lambda: pg(members=[{"role": "r", "member": "app", "admin": True}]),
         lambda: pg(members=[{"role": "r", "member": "app", "admin": False}]),
     ),
+    "gcp-may": (lambda: gcp("roles/secretmanager.secretAccessor"), lambda: gcp("roles/secretmanager.viewer")),
+    "gcp-administrator": (lambda: gcp("roles/editor"), lambda: gcp("roles/viewer")),
+    "gcp-gives-itself-more": (lambda: gcp("roles/iam.securityAdmin"), lambda: gcp("roles/iam.securityReviewer")),
+    "gcp-makes-tokens": (lambda: gcp("roles/iam.serviceAccountTokenCreator"), lambda: gcp("roles/iam.serviceAccountViewer")),
+    "gcp-makes-keys": (lambda: gcp("roles/iam.serviceAccountKeyAdmin"), lambda: gcp("roles/iam.serviceAccountViewer")),
+    "gcp-acts-as": (lambda: gcp("roles/iam.serviceAccountUser"), lambda: gcp("roles/iam.serviceAccountViewer")),
+    "gcp-workload-identity": (lambda: gcp("roles/iam.workloadIdentityUser"), lambda: gcp("roles/iam.serviceAccountViewer")),
+    "gcp-writes-its-policy": (lambda: gcp("roles/iam.serviceAccountAdmin"), lambda: gcp("roles/iam.serviceAccountViewer")),
     "pg-superuser": (lambda: pg(roles=roles("root", super=True)), lambda: pg(roles=roles("root", super=False))),
     "pg-createrole": (
         lambda: pg(version=150_004, roles=roles("maker", creates=True)),

@@ -64,6 +64,8 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "secret": ("secrets", "secret", "Static secrets in versions; and hand one to a person, once."),
     "policy": ("policy", "policy", "Policies: check, test, explain."),
     "evidence": ("evidence", "evidence", "Which controls are enforced, by what, since when, with proof; verify."),
+    "incident": ("incident", "incident", "From one identifier to all that it touched, and what of it still lives."),
+    "rightsize": ("rightsize", "rightsize", "What purposes grant and nobody uses, as a diff that narrows them."),
     "log": ("log", "log", "The log: show, checkpoint, key, witnesses, export, verify."),
     "out": ("out", "out", "Where the log goes: list, show, pause, resume, rewind, check."),
     "mcp": ("mcp", "mcp", "Put an enforcement point in front of any stdio MCP server."),

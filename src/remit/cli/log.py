@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from remit.domain.errors import ProofInvalid
 from remit.formats.tlog import COSIGNATURE, ED25519, NoteKey, parse_checkpoint
 from remit.formats.tlog_witness import need
+from remit.govern import bundle
 from remit.log.audit import Head, audit
 from remit.log.merkle import leaf_hash
 
@@ -193,11 +195,15 @@ def verify(
     Needs nothing but the file and the public key:
       remit log export log.jsonl
       remit log verify log.jsonl --key remit.local/log+1a2b3c4d+AQ…
+    What `remit incident --export` wrote is checked the same way.
     """
     key, keys = key_option(key_text), [key_option(text, COSIGNATURE) for text in witness]
     quorum = len(keys) if quorum is None else quorum
     if quorum > len(keys):
         raise Failure(f"--quorum {quorum} needs as many --witness", Exit.USAGE)
+    if file is not None and zipfile.is_zipfile(file):
+        _verify_bundle(obj, file, key)
+        return
     if file is not None:
         note: str | bytes = (note_file or file.with_name(file.name + ".checkpoint")).read_bytes()
         entries = file.read_bytes().split(b"\n")[:-1]
@@ -226,6 +232,18 @@ def verify(
         {"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra, "witnesses": by},
         text + ".",
     )
+
+
+def _verify_bundle(obj: Context, file: Path, key: NoteKey) -> None:
+    """Each event of an incident by its own receipt, and everything else by the manifest."""
+    if file.stat().st_size > bundle.LIMIT:
+        raise Failure(f"{file} is larger than any bundle", Exit.USAGE)
+    try:
+        found = bundle.verify(file.read_bytes(), key)
+    except ProofInvalid as bad:
+        raise Failure(f"NOT verified: {bad}", Exit.ERROR) from bad
+    text = f"Verified: {found.events} events are in the log signed as {found.origin}, below its first {found.size}."
+    obj.out.one({"ok": True, "events": found.events, "size": found.size}, text)
 
 
 def key_option(text: str, kind: int = ED25519) -> NoteKey:

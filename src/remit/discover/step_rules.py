@@ -69,13 +69,13 @@ _REST: tuple[StepRule, ...] = (
              _AZURE + "role-based-access-control/delegate-role-assignments-overview"),
     StepRule("gcp-administrator", "can change anything in", "Bind a predefined role in place of a basic one.",
              _GCP + "roles-overview#basic"),
-    StepRule("gcp-gives-itself-more", "writes who may do what in", "Bind the role to people who approve access, not here.",
+    StepRule("gcp-gives-itself-more", "writes who may do what in", "Bind the role to people who approve access.",
              _GCP + "roles-permissions/resourcemanager"),
     StepRule("gcp-makes-tokens", "asks for tokens of", "Take the Token Creator role away.",
              _GCP + "service-account-permissions"),
     StepRule("gcp-makes-keys", "makes keys of", "Forbid keys (iam.disableServiceAccountKeyCreation).",
              _GCP + "best-practices-for-managing-service-account-keys"),
-    StepRule("gcp-acts-as", "starts something that runs as", "Bind Service Account User on one account, not on the project.",
+    StepRule("gcp-acts-as", "starts something that runs as", "Bind Service Account User on one account alone.",
              _GCP + "service-account-permissions"),
     StepRule("gcp-workload-identity", "is, by federation,", "Name one subject in the pool's binding.",
              _GCP + "workload-identity-federation"),
@@ -120,7 +120,9 @@ _REST: tuple[StepRule, ...] = (
 )  # fmt: skip
 STEP_RULES: Mapping[str, StepRule] = {rule.id: rule for rule in (*_MEANT, *_AWS, *_REST)}
 MEANT = frozenset(rule.id for rule in STEP_RULES.values() if rule.meant)
-GIVEN = frozenset({"aws-administrator", "aws-administers", "gcp-administrator", "k8s-everything", "k8s-reads-secrets", "pg-superuser"})
+GIVEN = frozenset(
+    {"aws-administrator", "aws-administers", "gcp-administrator", "k8s-everything", "k8s-reads-secrets", "pg-superuser"}
+)
 
 
 def rule_of(how: str) -> StepRule:

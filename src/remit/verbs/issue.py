@@ -80,8 +80,9 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
         entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, lease.expires_at)
         lease = replace(lease, status=entry.key)
     because = events.LeaseReserved(
-        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
-    )
+        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks,
+        task.purpose,
+    )  # fmt: skip
     change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
     change = change.check(left) if left.person else change

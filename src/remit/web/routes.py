@@ -26,11 +26,13 @@ from . import (
     authzen,
     authzen_requests,
     client_attestation,
+    incident,
     log,
     oauth,
     oidc,
     ops,
     published,
+    rightsize,
     shapes,
     shapes_context,
     shapes_signals,
@@ -43,6 +45,7 @@ from . import (
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
 from .console.export import export
+from .console.incident import export as export_incident
 from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
@@ -328,6 +331,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
+    Route("GET", "/v1/rightsize", READERS, rightsize.proposals, query=("of", "days", "force")),
+    Route("GET", "/v1/rightsize/diff", READERS, rightsize.diff, query=("of", "days", "force"), browser=True),
+    Route("GET", "/v1/incident", PERSON | READERS, incident.incident, query=("of", "depth")),
+    Route("GET", "/v1/incident/export", PERSON | READERS, export_incident, query=("of", "depth"), browser=True),
     Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
     Route("GET", "/v1/witnesses", READERS, out.list_witnesses),
     Route("GET", "/v1/out", READERS, out.list_sinks),

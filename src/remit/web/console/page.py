@@ -116,6 +116,11 @@ def render(
     return Response(text, status, headers, media_type="text/html; charset=utf-8")
 
 
+def alone(template: str, **model: Any) -> str:
+    """A page for no session and no server: it refers to nothing."""
+    return _templates().get_template(template).render(**model)
+
+
 def answered(house: House, call: Call, asked: Asked, template: str, title: str, model: dict[str, Any]) -> Response:
     """What a form asked for and changed nothing by: as a page, or as JSON to whoever wants that."""
     if wants_page(asked.url, asked.headers):

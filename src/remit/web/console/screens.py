@@ -11,6 +11,7 @@ from . import (
     estate,
     evidence,
     freeze,
+    incident,
     leases,
     log,
     now,
@@ -93,6 +94,9 @@ SCREENS: tuple[Screen, ...] = (
     ),
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
+    Screen(
+        "/console/incident", incident.read, "incident.html", "Incident", nav="Incident", key="i", query=("of", "depth")
+    ),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
     Screen("/console/estate", estate.read, "estate.html", "Estate", callers=READERS),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
