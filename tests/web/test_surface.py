@@ -23,12 +23,12 @@ from remit.web.routes import ROUTES
 from tests.server import CATALOGUE, REMIT, furnished, process
 
 GOLDEN = Path(__file__).parent / "authorisation.golden"
-KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver", "directory")
+KINDS = ("anyone", "agent", "enforcer", "edge", "person", "operator", "auditor", "receiver", "scanner", "directory")
 
 
 def receiver(server):
-    """One has a key, and a directory too."""
-    for kind, name in (("receiver", "hub"), ("directory", "hr")):
+    """One has a key, and so have a scanner and a directory."""
+    for kind, name in (("receiver", "hub"), ("scanner", "ci"), ("directory", "hr")):
         if name not in server.keys:
             made = server.http("operator").post("/v1/keys", json={"kind": kind, "name": name})
             server.keys[name] = made.json()["key"]
@@ -39,7 +39,7 @@ def test_who_may_call_what_is_as_reviewed(server):
     bot = server.agent()
     _, token = bot.task()
     who = {"person": "olga", "operator": "operator", "auditor": "anna", "enforcer": "gate", "edge": "west"}
-    who |= {"receiver": "hub", "directory": "hr"}
+    who |= {"receiver": "hub", "scanner": "ci", "directory": "hr"}
     receiver(server)
     lines = []
     for route in sorted(ROUTES, key=lambda r: (r.path, r.method)):

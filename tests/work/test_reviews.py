@@ -14,8 +14,9 @@ from remit.domain.decision import Access, Deny, Permit
 from remit.domain.errors import Absent, BadField, Conflict, Denied, WrongState
 from remit.domain.freeze import Reach
 from remit.domain.lease import Lease, LeaseState
-from remit.domain.narrowing import Held, Narrowing
+from remit.domain.narrowing import Entitlement, Narrowing
 from remit.domain.review import Review, ReviewState, Verdict, opened
+from remit.formats.jcs import canonical, digest_of
 from remit.govern.narrower import narrower
 from remit.govern.review import shown
 from remit.store.replay import replay
@@ -80,7 +81,7 @@ def test_it_shows_what_is_granted_what_was_used_and_who_began_it(run):
         assert may["pay", "tool", "list"]["permit"] == 1 and not may["pay", "tool", "list"]["unused"]
         assert may["pay", "tool", "pay"]["unused"] and may["pay", "credential", "db"]["unused"]
         assert may["asked", "tool", "list"]["unused"]  # by another purpose
-        assert facts["began"] == {"dana": 1} and not facts["more"] and facts["findings"] == []
+        assert facts["began"] == {"dana": 1} and facts["tasks"] == 1 and facts["findings"] == []
         await apply(w.env, operator(w), files(agents__bot_dot_toml='title = "x"\n' + BOT))
         assert (await look(w)).facts["changes"][0]["lines"] == ["~ agent bot: title"]
 
@@ -151,8 +152,13 @@ def test_what_is_taken_from_whoever_handed_on_is_taken_below(run):
         await log(w)
         await verb.open_review(w.env, operator(w), "bot")
         seen = await look(w)
-        assert Held("lead", "tool", "list") in seen.unused  # what other did with it is not bot's
-        await verb.answer(w.env, w.person("olga"), "bot", verb.Reviewed(seen.digest, Verdict.NARROW), seen.covers)
+        assert not [held for held in seen.unused if held.purpose == "lead"]  # what is below it may use all of it
+        facts = seen.facts
+        for one in facts["may"]:
+            one["unused"] = one["purpose"] == "lead"
+        covers = canonical(facts).decode()
+        given = verb.Reviewed(digest_of(covers.encode()), Verdict.NARROW)
+        await verb.answer(w.env, w.person("olga"), "bot", given, covers)
         assert isinstance(await decide(w.env, other, Access(child.id, "list", LIST)), Deny)
         with pytest.raises(Denied):
             await issue(w.env, other, child.id, "db")
@@ -267,7 +273,9 @@ def test_retired_it_is_frozen_and_kept_it_has_back_what_was_taken(run):
         await verb.open_review(w.env, operator(w), "bot", "again")
         with pytest.raises(WrongState):
             await verb.open_review(w.env, operator(w), "bot")
-        assert {Held(**one) for one in (await look(w)).facts["without"]} == set((await w.env.narrowing("bot")).without)
+        assert {Entitlement(**one) for one in (await look(w)).facts["without"]} == set(
+            (await w.env.narrowing("bot")).without
+        )
         await answer(w, "gina", Verdict.KEEP)
         assert (await w.env.frozen()).narrowed == () and not (await w.env.narrowing("bot")).without
         await verb.open_review(w.env, operator(w), "bot")
@@ -292,7 +300,7 @@ def test_nobody_answers_so_it_is_narrower_then_stopped_at_the_times_it_was_said(
         w.clock.now += 1
         assert await tend_reviews(w.env, w.store, w.clock.now)
         without = (await w.env.narrowing("bot")).without
-        assert Held("pay", "tool", "mail") in without and Held("pay", "tool", "list") not in without
+        assert Entitlement("pay", "tool", "mail") in without and Entitlement("pay", "tool", "list") not in without
         assert (await w.store.get(Review, "bot")).waits and not (await w.env.frozen()).freezes
         w.clock.now = row.freeze_at
         await tend_reviews(w.env, w.store, w.clock.now)
@@ -336,7 +344,8 @@ def test_the_proposed_change_takes_out_what_was_never_used_and_then_nothing_is_t
         found = await narrower(w.env, w.store, await w.store.get(Review, "bot"), gone)
         text = found["files"]["purposes/pay.toml"]
         assert 'tool = "list"' in text and 'tool = "mail"' not in text and "[parameters.customer]" in text
-        assert found["diff"].startswith("--- a/purposes/") and found["kept"] == []
+        assert found["diff"].startswith("--- a/purposes/pay.toml")
+        assert found["kept"] == ["asked: nobody else has it, so remove its file if nobody wants it."]
         await apply(w.env, operator(w), {**files(), **found["files"], "purposes/asked.toml": FILES["purposes/asked.toml"].replace('"bot"', '"other"')})  # fmt: skip
         await tend_reviews(w.env, w.store, w.clock.now)
         assert (await w.env.frozen()).narrowed == () and call
@@ -353,9 +362,10 @@ def test_what_others_of_the_purpose_use_stays_in_it(run):
         await decide(w.env, other, Access(task.id, "mail", {}))
         await answer(w, "olga", Verdict.NARROW)
         gone = (await w.env.narrowing("bot")).without
-        assert Held("pay", "tool", "mail") in gone
+        assert Entitlement("pay", "tool", "mail") in gone
         found = await narrower(w.env, w.store, await w.store.get(Review, "bot"), gone)
-        assert "pay tool:mail" in found["kept"] and 'tool = "mail"' in found["files"]["purposes/pay.toml"]
+        assert "pay tool:mail: other agents of this purpose use it." in found["kept"]
+        assert 'tool = "mail"' in found["files"]["purposes/pay.toml"]
 
     run(main())
 
@@ -384,7 +394,7 @@ def test_the_next_looks_back_to_the_one_before():
 
 
 def test_a_narrowing_only_ever_takes_away():
-    a, b = Held("pay", "tool", "mail"), Held("pay", "credential", "db")
+    a, b = Entitlement("pay", "tool", "mail"), Entitlement("pay", "credential", "db")
     row = Narrowing("bot").and_without([a], 1, "x", "y").and_without([b], 2, "x", "y")
     assert row.without == tuple(sorted((a, b))) and row.withholds("pay", "db") and not row.withholds("other", "db")
     assert json.dumps([held.name for held in row.without])

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from . import reach_text
 from .api import Api
 from .app import Context
 from .exits import Exit, Failure
@@ -35,14 +36,16 @@ DAY = 86_400_000
 FOLDER = click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
 
 
-def read_folder(folder: Path) -> dict[str, str]:
-    """Read the catalogue's files by relative path; nothing else in the folder matters."""
+def read_folder(folder: Path, *, new: bool = False) -> dict[str, str]:
+    """Read the catalogue's files by relative path; nothing else in the folder matters. `new`: there may be none yet."""
+    if new and not folder.exists():
+        return {}
     if not folder.is_dir():
         raise Failure(f"{folder} is not a folder", Exit.USAGE)
     paths = [folder / "remit.toml"] if (folder / "remit.toml").is_file() else []
     for name, suffix in _FOLDERS.items():
         paths += sorted(p for p in (folder / name).glob(f"*{suffix}") if p.is_file())
-    if not paths:
+    if not paths and not new:
         raise Failure(
             f"{folder} has no catalogue files",
             Exit.USAGE,
@@ -71,7 +74,7 @@ def plan(obj: Context, folder: Path, replay: int | None, detailed_exitcode: bool
     files = read_folder(folder)
     api = Api(obj.person)
     answer = api.post("/v1/catalogue/plan", {"files": files})
-    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end")
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end") + reach_text.changed(answer)
     if replay:
         answer["replay"] = api.post("/v1/catalogue/replay", {"files": files, "decisions": replay})
         text += "\n" + _replayed(answer["replay"])
@@ -98,7 +101,9 @@ def apply(obj: Context, folder: Path, against: str, dry_run: bool, edges: int | 
     path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
     answer = Api(obj.person).post(path, {"files": read_folder(folder)}, against=against)
     text = _changes(answer["changes"]) + _ends(answer["ends"], "would end" if dry_run else "to end")
-    if not dry_run:
+    if dry_run:
+        text += reach_text.changed(answer)
+    else:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
 

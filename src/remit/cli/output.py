@@ -37,18 +37,23 @@ class Output:
 
     def one(self, value: Mapping[str, Any], text: str = "") -> None:
         """Print one object."""
-        click.echo(json.dumps(value, ensure_ascii=False) if self.as_json else plain(text or _pairs(value)))
+        click.echo(_json(value) if self.as_json else plain(text or _pairs(value)))
 
     def many(self, items: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> None:
         """Print a list: JSON lines, or a table of `columns` (heading → dotted path)."""
         if self.as_json:
             for item in items:
-                click.echo(json.dumps(item, ensure_ascii=False))
+                click.echo(_json(item))
         elif not items:
             self.say(empty)
         else:
             rows = [[_cell(_dig(item, path), path) for path in columns.values()] for item in items]
             click.echo(plain("\n".join(table([*columns], rows))))
+
+
+def _json(value: Any) -> str:
+    """One line; half a surrogate pair, as names of files and of strangers have it, stays an escape."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -11,10 +11,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from remit.domain.discovery import Noun, Place, Thing
+from remit.domain.trifecta import Leg
 
 from .data import parsed
 from .files import File
 from .found import Found
+from .mcp_legs import legs_of, together
 from .values import in_url, is_reference, looks_random, names_a_secret
 
 # Client, a path that ends like this, and where the servers are in it. Order matters: the first that fits is it.
@@ -56,25 +58,42 @@ CLIENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("MCP", "mcp_config.json", ("mcpServers",)),
     ("MCP", "mcp-config.json", ("mcpServers",)),
 )
+URLS = ("url", "serverUrl", "httpUrl", "uri", "endpoint")
 _FOLDERS = (("Continue", ".continue/mcpServers/"),)
 _HOME = re.compile(r"(?:/|~|\$HOME|\$\{HOME\}|%USERPROFILE%|[A-Za-z]:\\?|/home/[^/]+|/Users/[^/]+|/root)/?")
 
 
 def read(file: File) -> Found | None:
     """What this file says, if it is a client's configuration, or has `mcpServers` in it wherever it stands."""
-    client, path = _client(file)
-    if not client:
-        return None
-    whole = parsed(file.text or "", file.suffix)
-    if not isinstance(whole, dict):
-        return None
+    client, whole, servers = servers_of(file)
     found = Found()
-    for name, entry in _servers(whole, path):
+    legs: dict[str, frozenset[Leg]] = {}
+    for name, entry in servers:
         _server(file, client, name, entry, found)
+        command, arguments = command_of(entry)
+        legs[name] = legs_of([command, *arguments, url_of(entry)])
+    _together(file, client, legs, found)
     _settings(file, client, whole, found)
     for name, value in _strings(whole.get("env")):
         _value(file, f"{client}'s env", name, value, found)
     return found if found.things or found.flaws else None
+
+
+def _together(file: File, client: str, servers: Mapping[str, frozenset[Leg]], found: Found) -> None:
+    """One agent has all of them: what one brings in can have another's data sent out by a third."""
+    legs, breaks = together(servers)
+    if breaks:
+        said = "; ".join(f"{leg.value}: {', '.join(names)}" for leg, names in legs.items())
+        place = Place(file.path, file.line_of(f'"{breaks[0]}"', breaks[0]), file.commit)
+        what = f"{client}: {said}. Smallest change that breaks it: without {' and '.join(breaks)}"
+        found.flaw("lethal-trifecta", place, what, client)
+
+
+def servers_of(file: File) -> tuple[str, Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]:
+    """(client, its configuration, name and entry of each server in it); all empty when this is none."""
+    client, path = _client(file)
+    whole = parsed(file.text or "", file.suffix) if client else None
+    return (client, whole, list(_servers(whole, path))) if isinstance(whole, dict) else ("", {}, [])
 
 
 def _client(file: File) -> tuple[str, tuple[str, ...]]:
@@ -109,14 +128,9 @@ def _at(whole: Any, path: tuple[str, ...]) -> Any:
 
 
 def _server(file: File, client: str, name: str, entry: Mapping[str, Any], found: Found) -> None:
-    command, arguments = _command(entry)
-    url = next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl", "uri", "endpoint") if entry.get(key)), "")
+    (command, arguments), url, (env, headers) = command_of(entry), url_of(entry), given_to(entry)
     line = file.line_of(f'"{name}"', name)
     place = Place(file.path, line, file.commit)
-    env = (
-        dict(_strings(entry.get("env"))) | dict(_strings(entry.get("environment"))) | dict(_strings(entry.get("envs")))
-    )
-    headers = dict(_strings(entry.get("headers"))) | dict(_strings(entry.get("requestInit", {})))
     runs = " ".join([command, *without_secrets(arguments)])[:200]
     facts = {"client": client, "runs": runs} if command else {"client": client, "url": _bare(url)}
     found.things.append(Thing(Noun.MCP_SERVER, name, place, facts, tuple(sorted({*env, *headers}))))
@@ -229,7 +243,19 @@ def _settings(file: File, client: str, whole: Mapping[str, Any], found: Found) -
                 found.flaw("hook-fails-open", place, f"{client}: a PreToolUse hook without onFailure", client)
 
 
-def _command(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+def url_of(entry: Mapping[str, Any]) -> str:
+    """Where a server is that somebody else starts."""
+    return next((str(entry[key]) for key in ("url", "serverUrl", "httpUrl", "uri", "endpoint") if entry.get(key)), "")
+
+
+def given_to(entry: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """(environment, headers)."""
+    env = [dict(_strings(entry.get(key))) for key in ("env", "environment", "envs")]
+    return env[0] | env[1] | env[2], dict(_strings(entry.get("headers"))) | dict(_strings(entry.get("requestInit", {})))
+
+
+def command_of(entry: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """(program, arguments) of a server that the client starts."""
     command = entry.get("command") or entry.get("cmd") or ""
     if isinstance(command, dict):  # Zed: {"path": …, "args": […]}
         entry, command = command, command.get("path", "")

@@ -86,8 +86,8 @@ def _python(file: File, text: str, found: Found) -> None:
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        framework = makers.get(_name(node.func)) or makers.get(_name(node.func).split(".")[0] + ".*", "")
-        maker = _name(node.func).rpartition(".")[2]
+        framework = makers.get(dotted(node.func)) or makers.get(dotted(node.func).split(".")[0] + ".*", "")
+        maker = dotted(node.func).rpartition(".")[2]
         if framework and any(maker in makes for name, makes in FRAMEWORKS.values() if name == framework):
             _agent(file, node, framework, maker, used, found)
     if found.things:
@@ -119,7 +119,7 @@ def _agent(file: File, node: ast.Call, framework: str, maker: str, used: tuple[s
     name = _text(given.get("name")) or _text(given.get("role")) or (_text(node.args[0]) if node.args else "") or maker
     tools = given.get("tools")
     names = (
-        [_name(item.func if isinstance(item, ast.Call) else item) for item in tools.elts]
+        [dotted(item.func if isinstance(item, ast.Call) else item) for item in tools.elts]
         if isinstance(tools, ast.List | ast.Tuple)
         else []
     )
@@ -145,9 +145,9 @@ def _environment(tree: ast.AST) -> Iterator[str]:
     """Names of secrets that are read from the environment."""
     for node in ast.walk(tree):
         name = ""
-        if isinstance(node, ast.Subscript) and _name(node.value).endswith("environ"):
+        if isinstance(node, ast.Subscript) and dotted(node.value).endswith("environ"):
             name = _text(node.slice)
-        elif isinstance(node, ast.Call) and _name(node.func).endswith(("environ.get", "getenv")) and node.args:
+        elif isinstance(node, ast.Call) and dotted(node.func).endswith(("environ.get", "getenv")) and node.args:
             name = _text(node.args[0])
         if name and names_a_secret(name):
             yield name
@@ -160,7 +160,7 @@ def _keys(file: File, tree: ast.AST, found: Found) -> None:
                 value = _text(word.value)
                 if word.arg and names_a_secret(word.arg) and value and not is_reference(value) and looks_random(value):
                     found.secret(
-                        "agent-key-in-code", file, value, f"{word.arg} of {_name(node.func)}", _name(node.func)
+                        "agent-key-in-code", file, value, f"{word.arg} of {dotted(node.func)}", dotted(node.func)
                     )
 
 
@@ -187,13 +187,14 @@ def _script(file: File, text: str, found: Found) -> None:
             found.things.append(Thing(noun, name, Place(file.path, line, file.commit), facts, used))
 
 
-def _name(node: ast.AST | None) -> str:
+def dotted(node: ast.AST | None) -> str:
+    """`agent.tool`, of a name or an attribute; empty for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
-        return f"{_name(node.value)}.{node.attr}".lstrip(".")
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
     if isinstance(node, ast.Subscript):
-        return _name(node.value)
+        return dotted(node.value)
     return ""
 
 

@@ -14,7 +14,8 @@ class Owners:
     """`known` says that this tree names owners at all."""
 
     root: Path
-    rules: tuple[tuple[re.Pattern[str], str], ...] = ()
+    rules: tuple[tuple[re.Pattern[str], str, int], ...] = ()
+    place: str = ""
 
     @property
     def known(self) -> bool:
@@ -26,24 +27,28 @@ class Owners:
         for place in _PLACES:
             path = root / place
             if path.is_file() and path.stat().st_size < 1_000_000:
-                return cls(root, tuple(_rules(path.read_text("utf-8", "replace"))))
+                return cls(root, tuple(_rules(path.read_text("utf-8", "replace"))), place)
         return cls(root)
 
     def who(self, path: str) -> str:
         """The owners named for this path, by the last line that fits; empty when none does."""
-        found = ""
-        for pattern, owners in self.rules:
+        return self.said(path)[0]
+
+    def said(self, path: str) -> tuple[str, int]:
+        """The same, and the line that says it."""
+        found = ("", 0)
+        for pattern, owners, line in self.rules:
             if pattern.match(path):
-                found = owners
+                found = (owners, line)
         return found
 
 
-def _rules(text: str) -> list[tuple[re.Pattern[str], str]]:
+def _rules(text: str) -> list[tuple[re.Pattern[str], str, int]]:
     rules = []
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#")[0].split()
         if words and not words[0].startswith(("[", "^[")):
-            rules.append((_pattern(words[0]), " ".join(words[1:])))
+            rules.append((_pattern(words[0]), " ".join(words[1:]), number))
     return rules
 
 

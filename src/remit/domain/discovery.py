@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from hashlib import sha256
 
 
 class Severity(IntEnum):
@@ -48,18 +50,34 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something that acts, or that something acts with. `facts` are what was read about it: names, never values."""
+    """Something that acts, or that something acts with. `facts` are what was read about it: names, never values.
+
+    `root` is the folder (or file) that was looked at; the place's path is below it.
+    """
 
     noun: Noun
     name: str
     place: Place
     facts: Mapping[str, str] = field(default_factory=dict)
     uses: tuple[str, ...] = ()
+    root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Somebody who may answer for a thing, and where that is said; never taken for true. The heaviest is the best."""
+
+    who: str
+    source: str
+    place: Place
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them."""
+    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them.
+    `live` is what whoever should know said of it, if they were asked: `yes` or `no`.
+    """
 
     rule: str
     severity: Severity
@@ -67,17 +85,19 @@ class Flaw:
     what: str
     subject: str = ""
     fingerprint: str = ""
+    live: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a rule is about, what to do, and the control it serves."""
+    """What a rule is about, what to do, the control it serves, and where it is written."""
 
     id: str
     severity: Severity
     title: str
     fix: str
     control: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,19 @@ class Scan:
         return max((flaw.severity for flaw in self.flaws), default=Severity.NOTE)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """What each thing is called by whoever wants it: the same for as long as it stands in the same file."""
+        seen: Counter[tuple[str, str, str, str]] = Counter()
+        found = []
+        for thing in self.things:
+            about = (thing.root, thing.noun.value, thing.place.path, thing.name)
+            seen[about] += 1
+            found.append(
+                sha256("\0".join((*about[1:], str(seen[about]))).encode("utf-8", "surrogatepass")).hexdigest()[:10]
+            )
+        return tuple(found)
+
+    @property
     def score(self) -> int:
         """100 is nothing to do. A rule costs what its worst place weighs, and a tenth of that for each further one."""
         worst: dict[str, list[int]] = {}
@@ -105,6 +138,13 @@ class Scan:
 
 
 _WEIGHT = {Severity.NOTE: 0, Severity.LOW: 2, Severity.MEDIUM: 6, Severity.HIGH: 14, Severity.CRITICAL: 25}
+
+
+def together(one: Scan, other: Scan) -> Scan:
+    """Both, as one."""
+    flaws = sorted({*one.flaws, *other.flaws}, key=lambda f: (-f.severity, f.rule, f.place, f.what))
+    without = dict.fromkeys((*one.without, *other.without))
+    return Scan((*one.things, *other.things), tuple(flaws), one.files + other.files, tuple(without))
 
 
 def first_to_do(flaws: Iterable[Flaw], most: int = 3) -> Sequence[tuple[str, Sequence[Flaw]]]:

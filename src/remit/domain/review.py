@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from .accountability import Terms
-from .errors import Denied, WrongState
+from .errors import WrongState
 from .identity import Agent, Person
-from .narrowing import Held
+from .narrowing import Entitlement
 from .purpose import Purpose
 
 
@@ -118,25 +118,19 @@ def every(agent: Agent, purposes: Iterable[Purpose], terms: Terms) -> int:
     return min(filter(None, said), default=terms.review_every)
 
 
-def granted(agent: Agent, purposes: Iterable[Purpose]) -> tuple[Held, ...]:
+def entitlements(purpose: Purpose) -> set[Entitlement]:
+    """All that it lets its agents have or do."""
+    tools = {Entitlement(purpose.name, "tool", rule.tool) for rule in purpose.grants}
+    return tools | {Entitlement(purpose.name, "credential", rule.name) for rule in purpose.credentials}
+
+
+def granted(agent: Agent, purposes: Iterable[Purpose]) -> tuple[Entitlement, ...]:
     """All that the catalogue lets it have or do."""
-    found: set[Held] = set()
-    for purpose in purposes:
-        if agent.name in purpose.agents:
-            found |= {Held(purpose.name, "tool", rule.tool) for rule in purpose.grants}
-            found |= {Held(purpose.name, "credential", rule.name) for rule in purpose.credentials}
-    return tuple(sorted(found))
+    found: set[Entitlement] = set()
+    return tuple(sorted(found.union(*(entitlements(p) for p in purposes if agent.name in p.agents))))
 
 
 def may_answer(person: Person, agent: Agent, answers_for: str) -> bool:
     """Whether they are whoever answers for it, its deputy, or of its escalation path; nobody else."""
     asked = {answers_for, agent.deputy, *agent.escalation} - {""}
     return not asked.isdisjoint({person.name, *person.groups})
-
-
-def separate(person: str, verdict: Verdict, began: Iterable[str], terms: Terms) -> None:
-    """`Denied` when somebody would keep for themselves what they used; taking away is anybody's who may answer."""
-    if verdict is Verdict.KEEP and person in began and not terms.alone:
-        step = "Narrow it, or have its deputy or somebody of its escalation path keep it."
-        said = "You began tasks of this agent, so somebody else has to keep it."
-        raise Denied(said, reasons=("own_review",), next_step=step)

@@ -15,6 +15,10 @@ from remit.domain.identity import NAME
 from remit.domain.tool import Effect, Tool
 
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+_WRITES = re.compile(
+    "create|add|update|set|put|write|save|edit|append|insert|patch|modify|change|rename|move|copy|upsert|assign"
+    "|enable|disable|subscribe|unsubscribe|mkdir|touch"
+)
 _READS = re.compile("get|list|read|search|find|show|describe|count|lookup|view|query|fetch|check|status")
 _FINAL = re.compile(
     "delete|remove|drop|destroy|purge|erase|send|pay|transfer|wire|refund|publish|post|push|merge|deploy|execute|exec"
@@ -61,12 +65,15 @@ def _any(said: Iterable[str], *patterns: re.Pattern[str]) -> bool:
 
 
 def effect(tool: Mapping[str, Any]) -> Effect:
-    """By what it is called; by its annotations, worse than that if they say so (MCP: hints, never to be trusted)."""
+    """By what it is called; by its annotations, worse than that if they say so (MCP: hints, never to be trusted).
+
+    A name that says neither that it reads nor that it writes may do anything.
+    """
     said, hints = words(str(tool.get("name", ""))), tool.get("annotations") or {}
-    found = Effect.READ if _any(said, _READS) else Effect.WRITE
-    if _any(said, _FINAL) or hints.get("destructiveHint") is True:
+    writes = _any(said, _WRITES)
+    if _any(said, _FINAL) or hints.get("destructiveHint") is True or not (writes or _any(said, _READS)):
         return Effect.IRREVERSIBLE
-    return max(found, Effect.WRITE) if hints.get("readOnlyHint") is False else found
+    return Effect.WRITE if writes or hints.get("readOnlyHint") is False else Effect.READ
 
 
 def sensitivity(tool: Mapping[str, Any]) -> Sensitivity:

@@ -73,9 +73,9 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         _check_servers(catalogue, purpose, at)
         _check_http(catalogue, purpose, at)
     groups = {group for person in catalogue.people.values() for group in person.groups}
-    for route in catalogue.notifications.values():
-        for name in route.whom:
-            _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
+    told = [name for route in catalogue.notifications.values() for name in route.whom]
+    for name in (*told, *catalogue.undoers):
+        _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
     check_apart(catalogue.tools)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:

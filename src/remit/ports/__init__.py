@@ -6,6 +6,8 @@ from .env import Env, InForce, compiled
 from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
+from .out import Batch, Marks, NotTaken, Sender
+from .signed import signed_by
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
@@ -29,6 +31,7 @@ __all__ = [
     "Attestor",
     "Authorization",
     "Backchannel",
+    "Batch",
     "Centre",
     "Connector",
     "Edges",
@@ -43,14 +46,17 @@ __all__ = [
     "LogIndex",
     "LogReader",
     "LogWriter",
+    "Marks",
     "NoBackchannel",
     "NoNotifier",
     "NoSignals",
+    "NotTaken",
     "Notifier",
     "Reader",
     "Renew",
     "Reported",
     "Sealer",
+    "Sender",
     "Signals",
     "Signature",
     "Signer",
@@ -60,5 +66,6 @@ __all__ = [
     "Wakes",
     "compiled",
     "looked",
+    "signed_by",
     "wakes_of",
 ]

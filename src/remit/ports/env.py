@@ -9,24 +9,26 @@ from functools import lru_cache
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop, PrincipalKind
+from remit.domain.change import Change
 from remit.domain.context import Context
 from remit.domain.departure import Departure
-from remit.domain.errors import BadPasskey, Busy, SeatLost, StoreUnavailable, Unavailable
+from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
 from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
+from remit.domain.leak import Fingerprint, Leak, telling
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.narrowing import Narrowing
 from remit.domain.origin import Observation
-from remit.domain.passkey import Passkey, Signed
+from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
 from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, webauthn, x509_svid
+from remit.formats import jwk, jws, leak_digest, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
@@ -169,20 +171,21 @@ class Env:
         rows = await self.store.find(Passkey, {"person": person}, limit=1000)
         return [row for row in rows if not row.removed_at]
 
-    async def signed_by(self, person: str, statement: webauthn.Statement, signed: Signed, now: int) -> Passkey:
-        """This person's passkey, after one more use, that signed exactly this statement; its challenge is spent.
+    @property
+    def scan_key(self) -> bytes:
+        """What scanners digest under (`domain.leak`)."""
+        return self.sealer.derive(b"scan digests")
 
-        `BadPasskey` when it did not, or is not theirs, or answered with this before.
-        """
-        party = webauthn.relying_party(self.issuer_url)
-        webauthn.asked(self.passkey_secret, statement, now)
-        key = await self.store.get(Passkey, signed.passkey)
-        if key is None or key.removed_at or (key.person, key.rp_id) != (person, party.id):
-            raise BadPasskey("This passkey is not yours, or not here.", inside=signed.passkey[:100])
-        count = webauthn.signed_by(party, statement, signed, key.public_key, key.sign_count)
-        if not await self.store.spend(f"passkey:{signed.nonce}", signed.expires_at):
-            raise BadPasskey("This signature was used before.", next_step="Sign a fresh challenge.")
-        return key.used(count, now)
+    def print_of(self, digest: str) -> str:
+        """What a scanner's digest is kept as."""
+        return leak_digest.kept(self.sealer.derive(b"kept digests"), digest)
+
+    def recognised(self, change: Change, leak: Leak, parts: Mapping[str, str]) -> Change:
+        """With this commit what is made of these parts is known again, wherever it is found."""
+        for text in sorted(telling(parts)):
+            row = Fingerprint(self.print_of(leak_digest.seen(self.scan_key, text)), str(leak), change.call.now)
+            change = change.put(row, was=None)
+        return change
 
     @property
     def passkey_secret(self) -> bytes:

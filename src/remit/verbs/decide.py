@@ -22,7 +22,7 @@ from remit.domain.errors import Absent, BadField, Busy, Conflict, NotHome
 from remit.domain.flow import Label
 from remit.domain.identity import Identity, stale
 from remit.domain.notice import notice
-from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
+from remit.domain.origin import NOTHING_TRACED, Observation
 from remit.domain.origin import word as word_of
 from remit.domain.posture import Posture
 from remit.domain.purpose import Profile
@@ -32,6 +32,7 @@ from remit.domain.task import Task
 from remit.domain.tool import Effect, Tool
 from remit.formats import provenance
 from remit.formats.jcs import canonical, digest, digest_of
+from remit.formats.log_words import resource_word
 from remit.ports import Env, InForce
 
 ROUNDS = 24
@@ -66,14 +67,14 @@ async def decide(env: Env, call: Call, access: Access) -> Decision:
         situation = await _read(env, call, access)
         judged = judge(situation, call, access)
         if isinstance(judged, Deny):
-            await env.store.commit(Change(_decided(situation, access, judged, ""), call))
+            await env.store.commit(Change(_decided(env, situation, access, judged), call))
             return judged
         try:
             return await _conclude(env, call, access, situation, judged)
         except Conflict:
             continue
         except _TooLate as late:
-            await env.store.commit(Change(_decided(situation, access, late.denial, judged.digest), call))
+            await env.store.commit(Change(_decided(env, situation, access, late.denial, judged), call))
             return late.denial
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
@@ -207,7 +208,7 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
         verdict, agreed = await _with_approval(env, call, situation, candidate, verdict)
     used = agreed.id if agreed else ""
-    change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
+    change = Change(_decided(env, situation, access, verdict, candidate, used), call)
     change = situation.above.guard(change.check(situation.head))
     change = change.check(situation.posture) if situation.posture.agent else change
     change = change.check(situation.departure) if situation.departure.person else change
@@ -284,20 +285,20 @@ def _deny(reason: Reason, sentence: str) -> Deny:
 
 
 def _decided(
+    env: Env,
     situation: Situation,
     access: Access,
     decision: Decision,
-    access_digest: str,
+    candidate: Candidate | None = None,
     approval: str = "",
-    traced: Provenance = NOTHING_TRACED,
 ) -> events.AccessDecided:
-    task = situation.task
+    task, traced = situation.task, candidate.provenance if candidate else NOTHING_TRACED
     label: Label = task.label | situation.above.label
     return events.AccessDecided(
         task=task.id,
         agent=task.agent,
         tool=access.tool[:128],
-        access=access_digest or digest([access.task, access.tool, access.arguments]),
+        access=candidate.digest if candidate else digest([access.task, access.tool, access.arguments]),
         decision=word(decision),
         reasons=tuple(why.reason.value for why in decision.why),
         policies=tuple(why.policy for why in decision.why if why.policy),
@@ -311,4 +312,6 @@ def _decided(
         chain=situation.above.tasks,
         calls=task.calls,
         repeats=situation.above.judged(task).uses.get(access.tool, 0),
+        purpose=task.purpose,
+        resource=resource_word(env.sealer, candidate.resource) if candidate and not env.place else "",
     )

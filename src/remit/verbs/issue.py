@@ -15,6 +15,7 @@ from remit.domain.decision import Permit, Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable, Refusal
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
+from remit.domain.leak import Leak, LeakKind
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.posture import Posture
 from remit.domain.purpose import CredentialRule
@@ -79,8 +80,9 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
         entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, lease.expires_at)
         lease = replace(lease, status=entry.key)
     because = events.LeaseReserved(
-        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
-    )
+        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks,
+        task.purpose,
+    )  # fmt: skip
     change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
     change = change.check(left) if left.person else change
@@ -114,13 +116,17 @@ async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Mi
         purpose = catalogue.purposes.get(task.purpose)
         rule = purpose.credential(lease.credential) if purpose else None
         frozen = above.frozen.of(catalogue.agents.get(task.agent), purpose)
-        shut = rule is None or above.closed(rule.environment) is not None
-        shut = shut or above.withholds(task, lease.credential)
-        if frozen is not None or shut or any(link.branch.ended_at for link in above.links):
+        if frozen is not None or rule is None or above.closed(rule.environment) is not None:
+            break
+        over = above.flaw(catalogue, call.now) is not None or not above.could_have(catalogue, rule, task)
+        if over or above.withholds(task, rule.name):
             break
         live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
-            await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
+            change = Change(because, call).put(live, was=lease)
+            if not lease.holds:  # a static secret is known by its version
+                change = env.recognised(change, Leak(LeakKind.LEASE, lease.id), minted.parts)
+            await env.store.commit(above.guard(change.check(task)))
             return live, minted
         except Conflict:
             fresh = await env.store.get(Lease, lease.id)

@@ -9,17 +9,19 @@ from typing import Any
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
+from remit.domain.chain import Principal, PrincipalKind
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, WrongState
+from remit.domain.errors import Absent, BadField, Denied, WrongState
 from remit.domain.freeze import Freeze, Reach
 from remit.domain.identity import NAME, Agent, Person
-from remit.domain.narrowing import Held
+from remit.domain.narrowing import Entitlement, beneath
 from remit.domain.passkey import UNSIGNED, Signed
 from remit.domain.redecision import Redecision
-from remit.domain.review import Review, Verdict, every, may_answer, opened, separate
+from remit.domain.review import Review, Verdict, every, may_answer, opened
+from remit.domain.task import Task
 from remit.formats import json_input, webauthn
 from remit.formats.jcs import digest_of
-from remit.ports import Env, InForce
+from remit.ports import Env, InForce, signed_by
 
 NOTE_LIMIT, COVERS_LIMIT = 2000, 1 << 20
 
@@ -51,14 +53,13 @@ async def open_review(env: Env, call: Call, agent: str, campaign: str = "") -> R
 async def challenge(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> dict[str, Any]:
     """What the person's passkey is to sign for this answer (`publicKey`), and what to send back with the signature."""
     row, _, _, _, person = await _asked(env, call, agent, given, covers)
-    party = webauthn.relying_party(env.issuer_url)
-    known = [key.id for key in await env.passkeys(person.name) if key.rp_id == party.id]
+    known = await _keys(env, person)
     if not known:
         raise WrongState("You have no passkey here.", next_step="Register one first, in the console's settings.")
     expires_at = call.now + webauthn.CHALLENGE_TTL
     bare = replace(given, signed=replace(given.signed, nonce=env.new_id("chl"), expires_at=expires_at))
     statement = webauthn.vouched(env.passkey_secret, _statement(row, person, bare))
-    options = webauthn.answer_options(party, statement, known)
+    options = webauthn.answer_options(webauthn.relying_party(env.issuer_url), statement, known)
     return {"publicKey": options, "nonce": statement["nonce"], "expires_at": expires_at, "statement": statement}
 
 
@@ -70,12 +71,18 @@ async def answer(env: Env, call: Call, agent: str, given: Reviewed, covers: str)
     """
     row, head, force, entry, person = await _asked(env, call, agent, given, covers)
     seen = json_input.parse(covers.encode(), limit=COVERS_LIMIT, depth=8)
-    separate(person.name, given.verdict, seen["began"], force.catalogue.terms)
+    if given.verdict is Verdict.KEEP and not force.catalogue.terms.alone and await _began(env, person, row):
+        step = "Narrow it, or have its deputy or somebody of its escalation path keep it."
+        said = "You began tasks of this agent, so somebody else has to keep it."
+        raise Denied(said, reasons=("own_review",), next_step=step)
+    if given.verdict is Verdict.KEEP and not given.signed and await _keys(env, person):
+        step = "Answer in the console, where your passkey signs it. Narrowing needs no signature."
+        raise Denied("You have a passkey, so it has to sign this.", reasons=("passkey_wanted",), next_step=step)
     mine = await env.departure(person.name)
     passkey = None
     if given.signed:
         statement = _statement(row, person, given)
-        passkey = await env.signed_by(person.name, statement, given.signed, call.now)
+        passkey = await signed_by(env, person.name, statement, given.signed, call.now)
     gone = unused(seen) if given.verdict is Verdict.NARROW else ()
     after = row.answered(person.name, given.verdict, call.now, given.digest, covers)
     after = replace(after, note=given.note, passkey=given.signed.passkey, next_at=_next(force, entry, call.now))
@@ -85,41 +92,69 @@ async def answer(env: Env, call: Call, agent: str, given: Reviewed, covers: str)
         person.name,
         given.verdict.value,
         given.digest,
-        tuple(f"{held.purpose} {held.kind}:{held.name}" for held in gone),
+        tuple(str(held) for held in gone),
         webauthn.note_digest(given.note),
         given.signed,
     )
     change = Change(because, call).put(after, was=row).check(head).check(mine)
     if passkey is not None:
         change = change.put(passkey, was=passkey)
-    change = await _took(env, call, change, agent, given.verdict, gone)
+    change = await _took(env, call, change, force, entry, given.verdict, gone)
     await env.store.commit(change)
     env.nudge()
     return after
 
 
-async def _took(env: Env, call: Call, change: Change, agent: str, verdict: Verdict, gone: Sequence[Held]) -> Change:
-    frozen, narrowing = await env.frozen(), await env.narrowing(agent)
+async def _took(
+    env: Env, call: Call, change: Change, force: InForce, entry: Agent, verdict: Verdict, gone: Sequence[Entitlement]
+) -> Change:
+    frozen, narrowing = await env.frozen(), await env.narrowing(entry.name)
     reason = f"{call.caller.name} reviewed it: {verdict.value}"
     match verdict:
         case Verdict.NARROW:
-            after = narrowing.and_without(gone, call.now, str(call.caller), reason)
-            again = Redecision(env.new_id("rdc"), reason, call.now, (("agent", agent),), {})
-            change = change.put(after, was=narrowing).put(again, was=None)
-            return change.put(frozen.narrows(agent), was=frozen)
-        case Verdict.RETIRE if frozen.found(Reach.AGENT, agent) is None:
-            freeze = Freeze(Reach.AGENT, agent, call.now, reason, str(call.caller))
-            return change.put(frozen.began(freeze), was=frozen)
+            return await narrowed(env, change, force, entry.name, gone, reason)
+        case Verdict.RETIRE if frozen.found(Reach.AGENT, entry.name) is None:
+            freeze = Freeze(Reach.AGENT, entry.name, call.now, reason, str(call.caller))
+            return change.put(frozen.forced(freeze), was=frozen)
         case Verdict.KEEP if narrowing.without:
             kept = replace(narrowing, without=(), since=call.now, by=str(call.caller), reason=reason)
-            return change.put(kept, was=narrowing).put(frozen.narrows(agent, still=False), was=frozen)
+            return change.put(kept, was=narrowing).put(frozen.narrows(entry.name, still=False), was=frozen)
     return change
 
 
-def unused(seen: Any) -> tuple[Held, ...]:
+async def narrowed(
+    env: Env, change: Change, force: InForce, agent: str, gone: Sequence[Entitlement], reason: str
+) -> Change:
+    """This is taken away from the agent in the same commit, and what it and those below it hold is looked at again."""
+    if not gone:
+        return change
+    frozen, narrowing, call = await env.frozen(), await env.narrowing(agent), change.call
+    after = narrowing.and_without(gone, call.now, str(call.caller), reason)
+    again = Redecision(env.new_id("rdc"), f"{agent}: {reason}", call.now, beneath(agent, force.catalogue.purposes), {})
+    return change.put(after, was=narrowing).put(again, was=None).put(frozen.narrows(agent), was=frozen)
+
+
+def unused(seen: Any) -> tuple[Entitlement, ...]:
     """What was shown as never used."""
     items = [one for one in seen["may"] if one["unused"]]
-    return tuple(Held(one["purpose"], one["kind"], one["name"]) for one in items)
+    return tuple(Entitlement(one["purpose"], one["kind"], one["name"]) for one in items)
+
+
+async def _keys(env: Env, person: Person) -> list[str]:
+    """Their passkeys that can sign here."""
+    here = webauthn.relying_party(env.issuer_url).id
+    return [key.id for key in await env.passkeys(person.name) if key.rp_id == here]
+
+
+async def _began(env: Env, person: Person, row: Review) -> bool:
+    """Whether they began a task of this agent, or one that came to it, in the time that is reviewed."""
+    where = {"agent": row.agent, "initiator": str(Principal(PrincipalKind.PERSON, person.name))}
+    after = ""
+    while page := await env.store.find(Task, where, after=after, limit=1000):
+        if any(task.opened_at >= row.since for task in page):
+            return True
+        after = page[-1].key
+    return False
 
 
 def _next(force: InForce, agent: Agent, now: int) -> int:

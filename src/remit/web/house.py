@@ -15,7 +15,7 @@ from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Edges, Env, IdentityProviders, Wakes
+from remit.ports import Edges, Env, IdentityProviders, Marks, Wakes
 from remit.telemetry import Tracing
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
@@ -24,6 +24,7 @@ from . import shapes
 from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
+from .reach import Reach
 from .sightings import Sightings
 from .status_lists import StatusLists
 
@@ -77,7 +78,7 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
-class Log(Searched, Edges, Wakes, Protocol):
+class Log(Searched, Edges, Marks, Wakes, Protocol):
     """The log, and what is told beside it."""
 
 
@@ -99,10 +100,12 @@ class House:
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)
+    reach: Reach = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
+        self.reach = Reach(self.env)
 
     @property
     def url(self) -> str:

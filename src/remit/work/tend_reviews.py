@@ -11,14 +11,13 @@ from dataclasses import replace
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Conflict, WrongState
+from remit.domain.errors import Busy, Conflict, WrongState
 from remit.domain.freeze import Freeze, Reach
-from remit.domain.redecision import Redecision
 from remit.domain.review import Review, ReviewState, every, granted
 from remit.govern.review import shown
 from remit.govern.search import Searched
 from remit.ports import Env, InForce
-from remit.verbs.review import open_review
+from remit.verbs.review import narrowed, open_review
 
 from .kill_leases import attempt
 
@@ -38,7 +37,7 @@ async def tend_reviews(env: Env, log: Searched, now: int) -> int:
                 over = replace(row, state=ReviewState.ANSWERED, next_at=0)
                 moved += await attempt(env, Change(because, call).put(over, was=row))
             case ReviewState.OPEN if not row.narrowed_at:
-                moved += await _narrow(env, log, call, row)
+                moved += await _narrow(env, log, call, force, row)
             case ReviewState.OPEN:
                 moved += await _freeze(env, call, row)
             case _:
@@ -64,18 +63,16 @@ async def _first(env: Env, call: Call, force: InForce) -> int:
     return opened
 
 
-async def _narrow(env: Env, log: Searched, call: Call, row: Review) -> bool:
-    found = await shown(env, log, row)
+async def _narrow(env: Env, log: Searched, call: Call, force: InForce, row: Review) -> bool:
+    try:
+        found = await shown(env, log, row)
+    except Busy:  # what is not known to be unused stays until it is
+        return False
     gone = found.unused if found else ()
-    words = tuple(f"{held.purpose} {held.kind}:{held.name}" for held in gone)
+    words = tuple(str(held) for held in gone)
     change = Change(events.ReviewOverdue(row.agent, row.round, "narrowed", words), call)
     change = change.put(row.narrowed(call.now), was=row)
-    if gone:
-        reason = "nobody answered its review in time"
-        frozen, narrowing = await env.frozen(), await env.narrowing(row.agent)
-        after = narrowing.and_without(gone, call.now, str(SYSTEM), reason)
-        again = Redecision(env.new_id("rdc"), f"{row.agent}: {reason}", call.now, (("agent", row.agent),), {})
-        change = change.put(after, was=narrowing).put(again, was=None).put(frozen.narrows(row.agent), was=frozen)
+    change = await narrowed(env, change, force, row.agent, gone, "nobody answered its review in time")
     return await attempt(env, change)
 
 

@@ -43,6 +43,7 @@ from .catalogue import (
     RolloutSet,
     RolloutTakenBack,
 )
+from .chart import ChartImported, ChartRemoved
 from .connection import (
     ConnectionAnswered,
     ConnectionBegun,
@@ -56,6 +57,8 @@ from .connection import (
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
 from .context import (
+    FindingContained,
+    FindingContainmentReached,
     FindingReported,
     FindingResolved,
     PersonLeft,
@@ -63,6 +66,8 @@ from .context import (
     PostureAssessed,
     PostureLapsed,
     RedecisionReached,
+    ScanMatched,
+    ScanTaken,
     TasksRedecided,
 )
 from .decision import (
@@ -82,6 +87,7 @@ from .estate import (
     TaskReturned,
     TaskTaken,
 )
+from .evidence import EvidenceReported
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -108,6 +114,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .out import OutRewound, OutTurned, WitnessRefused
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .review import NarrowingOver, ReviewAnswered, ReviewOpened, ReviewOverdue
 from .secret import (
@@ -154,6 +161,8 @@ from .task import (
 
 Event: TypeAlias = (
     CatalogueApplied
+    | ChartImported
+    | ChartRemoved
     | RolloutSet
     | RolloutTakenBack
     | JoinTokenCreated
@@ -243,7 +252,11 @@ Event: TypeAlias = (
     | PostureAssessed
     | PostureLapsed
     | FindingReported
+    | FindingContained
+    | FindingContainmentReached
     | FindingResolved
+    | ScanTaken
+    | ScanMatched
     | EdgeJoined
     | EdgeReported
     | EdgeReportRefused
@@ -269,6 +282,10 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | EvidenceReported
+    | OutTurned
+    | OutRewound
+    | WitnessRefused
     | SuccessionBegan
     | SuccessionEscalated
     | SuccessionTaken
@@ -288,8 +305,13 @@ URGENT = frozenset(
     for event in (
         ApprovalAnswered,
         CatalogueApplied,
+        EvidenceReported,
         FindingReported,
+        FindingContained,
+        FindingContainmentReached,
         FindingResolved,
+        ScanTaken,
+        ScanMatched,
         Froze,
         IdentitySuperseded,
         PersonLeft,

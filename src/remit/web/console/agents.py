@@ -9,10 +9,12 @@ from remit.domain.errors import Absent
 from remit.domain.identity import Agent, Identity, stale
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
+from remit.domain.trifecta import trifectas
 from remit.govern.enforcement import enforcements
 from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
+from remit.web.api_reach import trifecta_shape
 from remit.web.house import Asked, House
 
 from . import seen
@@ -77,6 +79,7 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "last_use": await last_use(house.log, agent.name) if await _knows(house, call, agent) else None,
         "identities": await _identities(house, call, agent),
         "purposes": [{"name": p.name, "title": p.title, "owner": p.owner} for p in purposes],
+        "trifectas": [trifecta_shape(one) for one in trifectas(force.catalogue) if agent.name in one.agents],
         "access": await _access(house, call, agent, granted),
         "access_left_off": max(0, len(granted) - TOOLS),
         "tasks": [shapes.task(row) for row in tasks],
