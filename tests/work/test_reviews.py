@@ -391,6 +391,7 @@ def test_the_next_looks_back_to_the_one_before():
     assert (first.round, first.since) == (1, 10 * DAY)
     done = first.answered("olga", Verdict.KEEP, 101 * DAY, "d", "{}")
     assert opened(done, "bot", "", "op", 200 * DAY, terms).since == 101 * DAY
+    assert opened(done, "bot", "", "op", 102 * DAY, terms).since == 12 * DAY  # not of a day alone
 
 
 def test_a_narrowing_only_ever_takes_away():

@@ -10,6 +10,8 @@ import click
 from .api import Api
 from .app import Context
 from .exits import Exit, Failure
+from .output import ago
+from .rightsize import write_files
 
 
 @click.group()
@@ -119,31 +121,44 @@ def review_answer(obj: Context, agent: str, verdict: str, digest: str, upto: int
 
 @review.command("change")
 @click.argument("agent")
-@click.option("--write", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Write the files here.")
+@click.option(
+    "--write", "folder", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Into this folder."
+)
 @click.pass_obj
-def review_change(obj: Context, agent: str, write: Path | None) -> None:
-    """Propose the catalogue without what AGENT never used: a difference for `git apply`, or the files themselves.
+def review_change(obj: Context, agent: str, folder: Path | None) -> None:
+    """Propose the catalogue without what AGENT never used, to operators: a diff for `git apply`, or the files.
 
     \b
       remit review change invoice-bot > narrower.patch
-      remit review change invoice-bot --write ./catalogue && remit apply ./catalogue
+      remit review change invoice-bot --write . && remit plan . && remit apply .
     """
-    found = Api(obj.person).get(f"/v1/reviews/{agent}/change")
+    api = Api(obj.person)
+    found = api.get(f"/v1/reviews/{agent}/change")
     for one in found["kept"]:
-        obj.out.say(f"kept, because other agents have it by the same purpose: {one}")
-    for path, text in found["files"].items() if write else ():
-        (Path(str(write)) / path).write_text(text)
-    told = f"{len(found['files'])} files written." if write else found["diff"].rstrip("\n") or "Nothing to change."
+        obj.out.say(f"stays: {one}")
+    if folder is not None and found["files"]:
+        write_files(api, folder, found)
+    told = f"{len(found['files'])} files written." if folder else found["diff"].rstrip("\n") or "Nothing to change."
     obj.out.one(found, told)
 
 
 def _story(found: dict[str, Any]) -> str:
     seen = found["shown"]
-    lines = [f"{seen['agent']} is reviewed since {seen['since']} (round {seen['round']}), {found['state']}", ""]
+    lines = [f"{seen['agent']} is reviewed since {ago(seen['since'])} (round {seen['round']}), {found['state']}", ""]
     for one in seen["may"]:
-        did = f"{one['permit']} permitted, {one['hold']} held, {one['deny']} denied"
-        lines.append(f"  {'never used' if one['unused'] else did:<40} {one['purpose']} {one['kind']} {one['name']}")
+        lines.append(f"  {_did(one):<40} {one['purpose']} {one['kind']} {one['name']}")
     lines += ["", *(f"  {name} began {count} of its tasks" for name, count in seen["began"].items())]
+    for one in seen["holds"]:
+        said = [f"{who['person']} said {'yes' if who['yes'] else 'no'}" for who in one["answers"]]
+        lines.append(f"  asked about {one['tool']}: {', '.join(said) or 'nobody answered'}")
     lines += [f"  found, {one['severity']}: {one['title']}" for one in seen["findings"]]
     lines += [f"  changed by {one['by']}: {'; '.join(one['lines'])}" for one in seen["changes"]]
     return "\n".join([*lines, f"  digest {found['digest']}"])
+
+
+def _did(one: dict[str, Any]) -> str:
+    if one["unused"]:
+        return "never used"
+    if one["kind"] == "credential":
+        return f"last given {ago(one['last_at'])}" if one["last_at"] else "not known"
+    return f"{one['permit']} permitted, {one['hold']} held, {one['deny']} denied"

@@ -102,10 +102,14 @@ class Review:
 
 
 def opened(before: Review | None, agent: str, campaign: str, by: str, now: int, terms: Terms) -> Review:
-    """The next review of an agent; it looks back to the one before, or over the window."""
+    """The next review of an agent; it looks back over the window, or further to the one before: soon after that one
+    little was used, and what an agent needs seldom is no reason to lose it.
+    """
     if before is not None and before.waits:
         raise WrongState(f"a review of {agent} is open already")
-    since = before.answered_at if before is not None else max(0, now - terms.window)
+    since = max(0, now - terms.window)
+    if before is not None and before.answered_at:
+        since = min(since, before.answered_at)
     due = now + terms.review_due
     narrow = due + terms.narrow_after
     number = before.round + 1 if before is not None else 1

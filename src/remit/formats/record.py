@@ -160,7 +160,7 @@ KINDS: tuple[Kind, ...] = (
         {"lasts": lambda r: "no" if r.state is SuccessionState.OVER else "yes"},
         lambda r: r.due,
     ),
-    Kind(Review, "reviews", {}, lambda r: r.due),
+    Kind(Review, "reviews", {"waits": lambda r: "yes" if r.waits else "no"}, lambda r: r.due),
     Kind(Narrowing, "narrowings", {}, _never),
     Kind(DirectoryUser, "directory_users", {"directory": lambda r: r.directory, "folded": lambda r: r.folded}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),

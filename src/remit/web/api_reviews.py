@@ -41,25 +41,29 @@ async def list_reviews(house: House, call: Call, asked: Asked) -> Response:
     return json_response({"items": await reviews(house, call, asked.query.get("campaign", "")), "next": ""})
 
 
-async def reviews(house: House, call: Call, campaign: str = "") -> list[dict[str, Any]]:
-    """A person sees those that are theirs to answer."""
+async def reviews(
+    house: House, call: Call, campaign: str = "", person: str = "", *, waiting: bool = False
+) -> list[dict[str, Any]]:
+    """A person sees those that are theirs to answer; `person` is who a reader is besides. `waiting`: only such."""
     rows: list[Review] = []
-    while page := await house.env.store.find(Review, {}, after=rows[-1].key if rows else "", limit=1000):
+    where = {"waits": "yes"} if waiting else {}
+    while page := await house.env.store.find(Review, where, after=rows[-1].key if rows else "", limit=1000):
         rows += page
     found = []
     for row in rows:
-        yours = await _is_for(house, call, row)
+        yours = await _is_for(house, call, row, person)
         if (yours or call.caller.kind is not CallerKind.PERSON) and campaign in ("", row.campaign):
             found.append({**shapes.review(row, call.now), "yours": yours and row.waits})
     return sorted(found, key=lambda one: (not one["yours"], not one["waits"], one["due_at"], one["agent"]))
 
 
-async def _is_for(house: House, call: Call, row: Review) -> bool:
+async def _is_for(house: House, call: Call, row: Review, person: str = "") -> bool:
     _, force = await house.env.in_force()
-    person, agent = force.catalogue.person(call.caller), force.catalogue.agents.get(row.agent)
-    if person is None or agent is None or call.caller.kind is not CallerKind.PERSON:
+    who, agent = force.catalogue.person(call.caller), force.catalogue.agents.get(row.agent)
+    is_person = call.caller.kind is CallerKind.PERSON or (person and person == call.caller.name)
+    if who is None or agent is None or not is_person:
         return False
-    return may_answer(person, agent, await house.env.answers_for(agent))
+    return may_answer(who, agent, await house.env.answers_for(agent))
 
 
 async def show_review(house: House, call: Call, asked: Asked) -> Response:
@@ -67,10 +71,10 @@ async def show_review(house: House, call: Call, asked: Asked) -> Response:
     return json_response(await whole(house, call, asked.path["agent"]))
 
 
-async def whole(house: House, call: Call, agent: str) -> dict[str, Any]:
+async def whole(house: House, call: Call, agent: str, person: str = "") -> dict[str, Any]:
     """The review and what there is to be seen; once it was answered, what was."""
-    row, yours = await _one(house, call, agent)
-    found = await shown(house.env, house.log, row) if row.waits else Shown(row.covers or "{}", 0)
+    row, yours = await _one(house, call, agent, person)
+    found = await shown(house.env, house.log, row) if row.waits or not row.covers else Shown(row.covers, 0)
     if found is None:
         raise Absent(inside=f"agent {agent[:100]} is not in the catalogue")
     seen = {"shown": found.facts, "digest": found.digest, "upto": found.upto}
@@ -90,8 +94,8 @@ async def change(house: House, call: Call, asked: Asked) -> Response:
 async def challenge(house: House, call: Call, asked: Asked) -> Response:
     """What the caller's passkey is to sign for this answer."""
     wanted = asked.json(shapes.ReviewAnswerRequest)
-    covers = await _covers(house, call, asked.path["agent"], wanted.upto)
-    return json_response(await verb.challenge(house.env, call, asked.path["agent"], given(wanted), covers))
+    seen = await covers(house, call, asked.path["agent"], wanted.upto)
+    return json_response(await verb.challenge(house.env, call, asked.path["agent"], given(wanted), seen))
 
 
 async def answer(house: House, call: Call, asked: Asked) -> Response:
@@ -102,8 +106,8 @@ async def answer(house: House, call: Call, asked: Asked) -> Response:
 
 async def answered(house: House, call: Call, agent: str, wanted: shapes.ReviewAnswerRequest) -> Review:
     """What was shown is made again, from the same place of the log."""
-    covers = await _covers(house, call, agent, wanted.upto)
-    return await verb.answer(house.env, call, agent, given(wanted), covers)
+    seen = await covers(house, call, agent, wanted.upto)
+    return await verb.answer(house.env, call, agent, given(wanted), seen)
 
 
 def given(wanted: shapes.ReviewAnswerRequest) -> verb.Reviewed:
@@ -114,7 +118,8 @@ def given(wanted: shapes.ReviewAnswerRequest) -> verb.Reviewed:
     return verb.Reviewed(wanted.digest, Verdict(wanted.answer), wanted.note, signed)
 
 
-async def _covers(house: House, call: Call, agent: str, upto: int) -> str:
+async def covers(house: House, call: Call, agent: str, upto: int) -> str:
+    """What there was to be seen at that place of the log, in canonical JSON."""
     row, _ = await _one(house, call, agent)
     found = await shown(house.env, house.log, row, upto)
     if found is None:
@@ -122,9 +127,9 @@ async def _covers(house: House, call: Call, agent: str, upto: int) -> str:
     return found.covers
 
 
-async def _one(house: House, call: Call, agent: str) -> tuple[Review, bool]:
+async def _one(house: House, call: Call, agent: str, person: str = "") -> tuple[Review, bool]:
     row = await house.env.store.get(Review, agent)
-    yours = row is not None and await _is_for(house, call, row)
+    yours = row is not None and await _is_for(house, call, row, person)
     if row is None or not (yours or call.caller.kind is not CallerKind.PERSON):
         raise Absent(inside=f"review of {agent[:100]} for {call.caller}")
     return row, yours

@@ -22,7 +22,7 @@ ACCOUNTABILITY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/reviews", PERSON | READERS, reviews.list_reviews, query=("campaign",)),
     Route("POST", "/v1/reviews", OPERATOR, reviews.open_reviews, body=shapes.OpenReviewsRequest, creates=True),
     Route("GET", "/v1/reviews/{agent}", PERSON | READERS, reviews.show_review),
-    Route("GET", "/v1/reviews/{agent}/change", PERSON | READERS, reviews.change),
+    Route("GET", "/v1/reviews/{agent}/change", READERS, reviews.change),
     Route("POST", "/v1/reviews/{agent}/challenge", PERSON, reviews.challenge, body=shapes.ReviewAnswerRequest),
     Route("POST", "/v1/reviews/{agent}/answer", PERSON, reviews.answer, body=shapes.ReviewAnswerRequest),
     Route("GET", "/scim/v2/ServiceProviderConfig", DIRECTORY, scim.provider),

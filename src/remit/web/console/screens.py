@@ -18,6 +18,7 @@ from . import (
     passkeys,
     playground,
     reach,
+    reviews,
     settings,
     tasks,
 )
@@ -99,6 +100,8 @@ SCREENS: tuple[Screen, ...] = (
     ),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
     Screen("/console/estate", estate.read, "estate.html", "Estate", callers=READERS),
+    Screen("/console/reviews", reviews.read, "reviews.html", "Reviews", query=("q",)),
+    Screen("/console/reviews/{agent}", reviews.one, "review.html", "Review"),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
     Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
 )
@@ -107,6 +110,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("/console/approvals/{approval}/answer", approvals.answer, callers=PERSON),
     Action("/console/approvals/{approval}/question", approvals.question, callers=PERSON),
     Action("/console/approvals/{approval}/hand-on", approvals.hand_on, callers=PERSON),
+    Action("/console/reviews/{agent}/challenge", reviews.challenge, callers=PERSON),
+    Action("/console/reviews/{agent}/answer", reviews.answer, callers=PERSON),
     Action("/console/freeze", freeze.freeze, callers=ACT),
     Action("/console/unfreeze", freeze.unfreeze, callers=ACT),
     Action("/console/passkeys/invitation", passkeys.invite, callers=PERSON),
