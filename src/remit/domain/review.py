@@ -75,8 +75,7 @@ class Review:
                 return self.freeze_at if self.narrowed_at else self.narrow_at
             case ReviewState.ANSWERED:
                 return self.next_at
-            case ReviewState.FROZEN:
-                return 0
+        return 0
 
     @property
     def waits(self) -> bool:

@@ -11,6 +11,7 @@ from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.chain import Principal, PrincipalKind
 from remit.domain.change import Change
+from remit.domain.departure import Departure
 from remit.domain.errors import Absent, BadField, Denied, WrongState
 from remit.domain.freeze import Freeze, Reach
 from remit.domain.identity import NAME, Agent, Person
@@ -24,6 +25,18 @@ from remit.formats.jcs import digest_of
 from remit.ports import Env, InForce, signed_by
 
 NOTE_LIMIT, COVERS_LIMIT = 2000, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Everything read for one answer."""
+
+    row: Review
+    head: CatalogueHead
+    force: InForce
+    agent: Agent
+    person: Person
+    departure: Departure
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +65,13 @@ async def open_review(env: Env, call: Call, agent: str, campaign: str = "") -> R
 
 async def challenge(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> dict[str, Any]:
     """What the person's passkey is to sign for this answer (`publicKey`), and what to send back with the signature."""
-    row, _, _, _, person = await _asked(env, call, agent, given, covers)
-    known = await _keys(env, person)
+    asked = await _asked(env, call, agent, given, covers)
+    known = await _keys(env, asked.person)
     if not known:
         raise WrongState("You have no passkey here.", next_step="Register one first, in the console's settings.")
     expires_at = call.now + webauthn.CHALLENGE_TTL
     bare = replace(given, signed=replace(given.signed, nonce=env.new_id("chl"), expires_at=expires_at))
-    statement = webauthn.vouched(env.passkey_secret, _statement(row, person, bare))
+    statement = webauthn.vouched(env.passkey_secret, _statement(asked, bare))
     options = webauthn.answer_options(webauthn.relying_party(env.issuer_url), statement, known)
     return {"publicKey": options, "nonce": statement["nonce"], "expires_at": expires_at, "statement": statement}
 
@@ -69,23 +82,17 @@ async def answer(env: Env, call: Call, agent: str, given: Reviewed, covers: str)
     `BadField` when the digest is not of that, `Denied` when this person may not, `Absent` when it is not theirs. KEEP
     gives back what a review took away before; NARROW takes away what was never used; RETIRE freezes it.
     """
-    row, head, force, entry, person = await _asked(env, call, agent, given, covers)
+    asked = await _asked(env, call, agent, given, covers)
+    row, force, person = asked.row, asked.force, asked.person
     seen = json_input.parse(covers.encode(), limit=COVERS_LIMIT, depth=8)
-    if given.verdict is Verdict.KEEP and not force.catalogue.terms.alone and await _began(env, person, row):
-        step = "Narrow it, or have its deputy or somebody of its escalation path keep it."
-        said = "You began tasks of this agent, so somebody else has to keep it."
-        raise Denied(said, reasons=("own_review",), next_step=step)
-    if given.verdict is Verdict.KEEP and not given.signed and await _keys(env, person):
-        step = "Answer in the console, where your passkey signs it. Narrowing needs no signature."
-        raise Denied("You have a passkey, so it has to sign this.", reasons=("passkey_wanted",), next_step=step)
-    mine = await env.departure(person.name)
+    if given.verdict is Verdict.KEEP:
+        await _may_keep(env, asked, given)
     passkey = None
     if given.signed:
-        statement = _statement(row, person, given)
-        passkey = await signed_by(env, person.name, statement, given.signed, call.now)
+        passkey = await signed_by(env, person.name, _statement(asked, given), given.signed, call.now)
     gone = unused(seen) if given.verdict is Verdict.NARROW else ()
     after = row.answered(person.name, given.verdict, call.now, given.digest, covers)
-    after = replace(after, note=given.note, passkey=given.signed.passkey, next_at=_next(force, entry, call.now))
+    after = replace(after, note=given.note, passkey=given.signed.passkey, next_at=_next(force, asked.agent, call.now))
     because = events.ReviewAnswered(
         agent,
         row.round,
@@ -96,13 +103,26 @@ async def answer(env: Env, call: Call, agent: str, given: Reviewed, covers: str)
         webauthn.note_digest(given.note),
         given.signed,
     )
-    change = Change(because, call).put(after, was=row).check(head).check(mine)
+    change = Change(because, call).put(after, was=row).check(asked.head).check(asked.departure)
     if passkey is not None:
         change = change.put(passkey, was=passkey)
-    change = await _took(env, call, change, force, entry, given.verdict, gone)
+    change = await _took(env, call, change, force, asked.agent, given.verdict, gone)
     await env.store.commit(change)
     env.nudge()
     return after
+
+
+async def _may_keep(env: Env, asked: _Asked, given: Reviewed) -> None:
+    """`Denied` for who began its tasks, and for who could sign it and did not: keeping is the one answer that leaves
+    anything standing, or gives it back.
+    """
+    if not asked.force.catalogue.terms.alone and await _began(env, asked.person, asked.row):
+        step = "Narrow it, or have its deputy or somebody of its escalation path keep it."
+        said = "You began tasks of this agent, so somebody else has to keep it."
+        raise Denied(said, reasons=("own_review",), next_step=step)
+    if not given.signed and await _keys(env, asked.person):
+        step = "Answer in the console, where your passkey signs it. Narrowing needs no signature."
+        raise Denied("You have a passkey, so it has to sign this.", reasons=("passkey_wanted",), next_step=step)
 
 
 async def _took(
@@ -162,30 +182,29 @@ def _next(force: InForce, agent: Agent, now: int) -> int:
     return now + span if span else 0
 
 
-async def _asked(
-    env: Env, call: Call, agent: str, given: Reviewed, covers: str
-) -> tuple[Review, CatalogueHead, InForce, Agent, Person]:
+async def _asked(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> _Asked:
     if len(given.note) > NOTE_LIMIT:
         raise BadField("note", f"longer than {NOTE_LIMIT} characters")
     head, force = await env.in_force()
     person, entry = force.catalogue.person(call.caller), force.catalogue.agents.get(agent)
     row = await env.store.get(Review, agent)
-    if row is None or person is None or entry is None or (await env.departure(person.name)).gone:
+    if row is None or person is None or entry is None:
         raise Absent(inside=f"review of {agent[:100]} for {call.caller}")
-    if not may_answer(person, entry, await env.answers_for(entry)):
+    departure = await env.departure(person.name)
+    if departure.gone or not may_answer(person, entry, await env.answers_for(entry)):
         raise Absent(inside=f"review of {agent} is not for {call.caller}")
     if given.digest != digest_of(covers.encode()):
         raise BadField("digest", "is not of what there is to see now", next_step="Look again before you answer.")
-    return row, head, force, entry, person
+    return _Asked(row, head, force, entry, person, departure)
 
 
-def _statement(row: Review, person: Person, given: Reviewed) -> webauthn.Statement:
+def _statement(asked: _Asked, given: Reviewed) -> webauthn.Statement:
     return {
         "statement": "remit review answer 1",
-        "agent": row.agent,
-        "round": row.round,
+        "agent": asked.row.agent,
+        "round": asked.row.round,
         "digest": given.digest,
-        "person": person.name,
+        "person": asked.person.name,
         "answer": given.verdict.value,
         "note": webauthn.note_digest(given.note),
         "nonce": given.signed.nonce,
