@@ -254,3 +254,12 @@ def test_of_a_task_that_others_began_anybody_may_keep_the_agent(run):
         assert (await w.store.get(Task, task.id)).initiator.name == "olga" and not isinstance(task, Deny)
 
     run(main())
+
+
+def test_of_what_is_all_used_nothing_is_taken(run):
+    async def main():
+        w, call, task = await house()
+        assert (await narrow(w)).verdict == "narrow" and not (await w.env.frozen()).narrowed
+        assert isinstance(await decide(w.env, call, Access(task.id, "list", LIST)), Permit)
+
+    run(main())

@@ -15,6 +15,7 @@ from remit.domain.errors import Absent, BadField, Conflict, Denied, WrongState
 from remit.domain.freeze import Reach
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.narrowing import Entitlement, Narrowing
+from remit.domain.notice import Notice
 from remit.domain.review import Review, ReviewState, Verdict, opened
 from remit.formats.jcs import canonical, digest_of
 from remit.govern.narrower import narrower
@@ -27,6 +28,8 @@ from remit.verbs.decide import decide
 from remit.verbs.depart import depart
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
+from remit.verbs.seal import seal
+from remit.work.notify import notify
 from remit.work.redecide import redecide
 from remit.work.sequence import sequence
 from remit.work.tend_reviews import tend_reviews
@@ -399,3 +402,29 @@ def test_a_narrowing_only_ever_takes_away():
     row = Narrowing("bot").and_without([a], 1, "x", "y").and_without([b], 2, "x", "y")
     assert row.without == tuple(sorted((a, b))) and row.withholds("pay", "db") and not row.withholds("other", "db")
     assert json.dumps([held.name for held in row.without])
+
+
+def test_whoever_may_answer_is_told_and_its_path_too_once_it_was_narrowed(run):
+    async def main():
+        sent, chat = [], '[notifications.chat]\nsecret = "chat"\n'
+
+        class Told:
+            async def send(self, address, title, body):
+                sent.append((title, body))
+
+        w, _, _ = await house(chat)
+        await seal(w.env, operator(w), "chat", b"https://chat.example/x")
+        w.env = replace(w.env, notifier=Told())
+        await notify(w.env, w.clock.now)
+        ((title, body),) = sent
+        assert title == "bot is to be reviewed" and body.endswith("/console/reviews/bot")
+        assert [row.names for row in await w.store.find(Notice, {}, limit=9)] == [("olga", "gina")]
+        w.clock.now = (await w.store.get(Review, "bot")).narrow_at
+        await log(w)
+        await tend_reviews(w.env, w.store, w.clock.now)
+        assert {row.names for row in await w.store.find(Notice, {}, limit=9)} >= {("olga", "gina", "finance")}
+        await answer(w, "olga", Verdict.NARROW)
+        await notify(w.env, w.clock.now)
+        assert len(sent) == 1 and not await w.store.due(Notice, w.clock.now + DAY)  # nobody is asked any more
+
+    run(main())

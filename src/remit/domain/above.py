@@ -181,10 +181,10 @@ class Above:
         )
 
     def guard(self, change: Change) -> Change:
-        """Commit only while none of them has ended and nothing more was frozen (laws 2 and 6)."""
+        """Commit only while none of them has ended, and nothing more was frozen or taken away (laws 2 and 6): whatever
+        takes away writes the row of what is frozen too.
+        """
         change = change.check(self.frozen)
-        for narrowing in self.narrowings:
-            change = change.check(narrowing)
         for link in self.links:
             change = change.check(link.branch)
         return change

@@ -16,6 +16,7 @@ from remit.domain.errors import Absent, BadField, Denied, WrongState
 from remit.domain.freeze import Freeze, Reach
 from remit.domain.identity import NAME, Agent, Person
 from remit.domain.narrowing import Entitlement, beneath
+from remit.domain.notice import review_notice
 from remit.domain.passkey import UNSIGNED, Signed
 from remit.domain.redecision import Redecision
 from remit.domain.review import Review, Verdict, every, may_answer, opened
@@ -52,15 +53,24 @@ class Reviewed:
 async def open_review(env: Env, call: Call, agent: str, campaign: str = "") -> Review:
     """Ask whoever answers for this agent to look at it. `WrongState` while the one before waits."""
     head, force = await env.in_force()
-    if agent not in force.catalogue.agents:
+    entry = force.catalogue.agents.get(agent)
+    if entry is None:
         raise Absent(inside=f"agent {agent[:100]}")
     if campaign and not NAME.match(campaign):
         raise BadField("campaign", "use 1 to 64 of a-z, 0-9, '.', '_' and '-'")
     before = await env.store.get(Review, agent)
     row = opened(before, agent, campaign, str(call.caller), call.now, force.catalogue.terms)
     because = events.ReviewOpened(agent, row.round, campaign, row.due_at, row.narrow_at, row.freeze_at)
-    await env.store.commit(Change(because, call).put(row, was=before).check(head))
+    change = Change(because, call).put(row, was=before).check(head)
+    await env.store.commit(await told(env, change, force, entry, row))
     return row
+
+
+async def told(env: Env, change: Change, force: InForce, agent: Agent, row: Review) -> Change:
+    """Those who may answer are owed a message in the same commit, where anybody is told anything."""
+    if not force.catalogue.tells:
+        return change
+    return change.put(review_notice(row, agent, await env.answers_for(agent), change.call.now), was=None)
 
 
 async def challenge(env: Env, call: Call, agent: str, given: Reviewed, covers: str) -> dict[str, Any]:

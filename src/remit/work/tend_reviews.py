@@ -17,7 +17,7 @@ from remit.domain.review import Review, ReviewState, every, granted
 from remit.govern.review import shown
 from remit.govern.search import Searched
 from remit.ports import Env, InForce
-from remit.verbs.review import narrowed, open_review
+from remit.verbs.review import narrowed, open_review, told
 
 from .kill_leases import attempt
 
@@ -71,7 +71,8 @@ async def _narrow(env: Env, log: Searched, call: Call, force: InForce, row: Revi
     gone = found.unused if found else ()
     words = tuple(str(held) for held in gone)
     change = Change(events.ReviewOverdue(row.agent, row.round, "narrowed", words), call)
-    change = change.put(row.narrowed(call.now), was=row)
+    after = row.narrowed(call.now)
+    change = await told(env, change.put(after, was=row), force, force.catalogue.agents[row.agent], after)
     change = await narrowed(env, change, force, row.agent, gone, "nobody answered its review in time")
     return await attempt(env, change)
 
