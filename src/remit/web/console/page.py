@@ -52,7 +52,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Screen:
-    """One page: where it is, who may see it, what it shows. `nav` is its word in the menu (`under`), `key` follows `g`."""
+    """One page: where it is, who may see it, what it shows. `nav` is in the menu (`under`), `key` follows `g`."""
 
     path: str
     read: Read
