@@ -228,6 +228,8 @@ async def open_house(
         await _furnish(env, settings.data, now())
         house = House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
         publish = _published(settings, env, store, house)
+        if publish is not None:
+            metrics.unpublished.set_function(lambda: float(publish.failing))
         delivering, witnessing = _outward(settings, env, store, log_name, driver.ours)
         more = (
             Reconciler("deliver", delivering.look, 0.25, Wake.SEQUENCED, finish=delivering.finish),
