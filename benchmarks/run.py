@@ -31,6 +31,7 @@ FILES = {
     "log_search.py": ("log.search",),
     "console_pages.py": ("console.page",),
     "evidence.py": ("evidence.report", "evidence.verify"),
+    "reviews.py": ("review.open", "review.shown"),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "estate/costs.py": ("estate.cost",),

@@ -111,6 +111,7 @@ def test_narrowed_it_may_do_what_it_used_and_nothing_else_at_once(run):
         assert isinstance(await decide(w.env, call, Access(task.id, "list", LIST)), Permit)
         denied = await decide(w.env, call, Access(task.id, "mail", {}))
         assert isinstance(denied, Deny) and denied.why[0].reason.value == "out_of_scope"
+        assert denied.why[0].sentence == "A review took mail away from bot."
         with pytest.raises(Denied, match="took secret away"):
             await issue(w.env, call, task.id, "secret")
         assert (await w.store.get(Lease, minted[0].id)).state is LeaseState.LIVE  # it used that

@@ -18,7 +18,7 @@ from .events import TaskEnded
 from .flow import Label
 from .freeze import Frozen
 from .identity import Agent, Tier
-from .narrowing import Narrowing
+from .narrowing import Entitlement, Narrowing
 from .purpose import CredentialRule, Purpose
 from .scope import Scope
 from .task import Task, TaskState
@@ -133,6 +133,14 @@ class Above:
 
     def _narrowing(self, task: Task) -> Narrowing | None:
         return next((one for one in self.narrowings if one.agent == task.agent), None)
+
+    def taken(self, task: Task, tool: str) -> str:
+        """Whom in the chain a review took this tool away from; empty: nobody."""
+        for one in (*(link.task for link in self.links), task):
+            found = self._narrowing(one)
+            if found is not None and Entitlement(one.purpose, "tool", tool) in found.without:
+                return one.agent
+        return ""
 
     def withholds(self, task: Task, credential: str) -> bool:
         """Whether a review took this credential away from the task."""

@@ -5,6 +5,7 @@ The same place of the log and the same catalogue give the same bytes, so an answ
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from remit.ports import Env, InForce
 from .search import TAIL, Searched, place_of, search
 from .usage import last_issue, never_used, uses
 
-CHANGES, PEOPLE, HELD, TASKS = 50, 20, 20, 1000
+CHANGES, PEOPLE, HELD, TASKS, AT_ONCE = 50, 20, 20, 200, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ class _Look:
         before = self.upto
         while before and len(found) < TASKS:
             wanted = ["TaskProposed", self.agent.name]
-            page = await search(self.log, wanted, before=before, limit=200, since=self.review.since)
+            await asyncio.sleep(0)
+            page = await search(self.log, wanted, before=before, limit=AT_ONCE, since=self.review.since)
             said = [json.loads(leaf)["data"] for _, leaf in page.entries]
             found += [one["initiator"] for one in said if one["agent"] == self.agent.name]
             before = page.next
@@ -144,7 +146,8 @@ class _Look:
         """What people were asked about it, the newest first, and what they said."""
         found: dict[str, dict[str, Any]] = {}
         wanted = [used(self.agent.name), "hold"]
-        page = await search(self.log, wanted, before=self.upto, limit=200, since=self.review.since)
+        await asyncio.sleep(0)
+        page = await search(self.log, wanted, before=self.upto, limit=AT_ONCE, since=self.review.since)
         for _, leaf in page.entries:
             said, name = json.loads(leaf), json.loads(leaf)["data"].get("approval", "")
             if name and name not in found and len(found) < HELD:

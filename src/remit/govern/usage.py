@@ -5,6 +5,7 @@ Only a permit is use: what was held or denied is somebody's wish, and anybody ca
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -82,6 +83,7 @@ async def uses(
     found = []
     for agent in agents or purpose.agents:
         for tool in sorted({grant.tool for grant in purpose.grants}):
+            await asyncio.sleep(0)  # decisions wait for nobody's reading
             yes, held, no = [await count(called(how, purpose.name, agent, tool)) for how in ("permit", "hold", "deny")]
             last = await _newest(log, called("permit", purpose.name, agent, tool), upto) if yes else 0
             found.append(Use(agent, purpose.name, tool, since, yes, held, no, last))

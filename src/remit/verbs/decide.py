@@ -170,7 +170,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     )
     outside = scope.outside(attempt)
     if outside:
-        return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
+        whom = above.taken(task, tool.name)
+        sentence = f"A review took {tool.name} away from {whom}." if whom else f"Outside this task: {outside}."
+        return _deny(Reason.OUT_OF_SCOPE, sentence)
     bundle, seen = situation.force.bundle, above.strictest(catalogue, agent, purpose)
     covers = canonical(
         {
