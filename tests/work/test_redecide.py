@@ -19,6 +19,7 @@ from remit.domain.identity import Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.redecision import Redecision
 from remit.domain.task import Task, TaskState
+from remit.govern.redecided import left
 from remit.store.memory import MemoryStore
 from remit.store.postgres import PostgresStore
 from remit.store.replay import replay
@@ -344,7 +345,7 @@ def test_two_replicas_and_a_crash_in_the_middle_end_each_of_them_once(run, monke
         await apply(w.env, operator(w), changed(policies__default_dot_cedar=NOW_DENIED))
         await work.redecide(w.env, w.clock.now)
         (row,) = await w.store.find(Redecision, {"lasts": "yes"})
-        assert (row.seen, row.ended, row.reached_at) == (10, 10, 0) and await w.env.left(row) == 25
+        assert (row.seen, row.ended, row.reached_at) == (10, 10, 0) and await left(w.env, row) == 25
 
         async def crash():
             raise StoreUnavailable("gone")
@@ -358,7 +359,7 @@ def test_two_replicas_and_a_crash_in_the_middle_end_each_of_them_once(run, monke
         assert [(await state(w, task))[0] for task in tasks] == [TaskState.REVOKED] * 35
         assert w.events().count("TaskEnded") == 35
         (row,) = await w.store.find(Redecision, {"lasts": "no"})
-        assert await w.env.left(row) == 0 and not await replay(w.store)
+        assert await left(w.env, row) == 0 and not await replay(w.store)
 
     run(main())
 

@@ -113,6 +113,7 @@ def review_answer(obj: Context, agent: str, verdict: str, digest: str, upto: int
     if not digest:
         seen = api.get(f"/v1/reviews/{agent}")
         digest, upto = seen["digest"], seen["upto"]
+        obj.out.say(_story(seen))
     body = {"digest": digest, "upto": upto, "answer": verdict, "note": note}
     answer = api.post(f"/v1/reviews/{agent}/answer", body)
     then = " In the catalogue: remit review change " + agent if verdict == "narrow" else ""
@@ -153,7 +154,7 @@ def _story(found: dict[str, Any]) -> str:
         lines.append(f"  asked about {one['tool']}: {', '.join(said) or 'nobody answered'}")
     lines += [f"  found, {one['severity']}: {one['title']}" for one in seen["findings"]]
     lines += [f"  changed by {one['by']}: {'; '.join(one['lines'])}" for one in seen["changes"]]
-    return "\n".join([*lines, f"  digest {found['digest']}"])
+    return "\n".join([*lines, f"  Answer exactly this: --digest {found['digest']} --upto {found['upto']}"])
 
 
 def _did(one: dict[str, Any]) -> str:

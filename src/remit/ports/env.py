@@ -23,7 +23,6 @@ from remit.domain.narrowing import Narrowing
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
-from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
 from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
@@ -91,10 +90,6 @@ class Env:
             raise Unavailable("Something is not set up.", inside=f"nothing is sealed as {name}")
         return self.sealer.unseal(found.envelope, found.context).decode()
 
-    async def above_of(self, task: Task) -> Above:
-        """Everybody above this task, and what is taken away from them and from it."""
-        return await self.above(task.chain.hops[:-1], task.agent)
-
     async def above(self, hops: Sequence[Hop], acting: str = "") -> Above:
         """The tasks of these hops, which are above another, and all that is frozen; `acting` is that other's agent."""
         links: list[Link] = []
@@ -106,6 +101,10 @@ class Env:
         frozen, agents = await self.frozen(), {*(link.task.agent for link in links), acting}
         narrowed = [await self.narrowing(name) for name in sorted(agents.intersection(frozen.narrowed))]
         return Above(tuple(links), frozen, tuple(narrowed))
+
+    async def above_of(self, task: Task) -> Above:
+        """The same of the tasks above this one."""
+        return await self.above(task.chain.hops[:-1], task.agent)
 
     async def narrowing(self, agent: str) -> Narrowing:
         """What a review took away from this agent."""
@@ -143,14 +142,6 @@ class Env:
         """Who answers for it now: its owner, or whoever took over."""
         row = await self.store.get(Succession, f"{reach_of(thing).value} {thing.name}")
         return row.answers_for(thing.owner) if row is not None else thing.owner
-
-    async def left(self, change: Redecision) -> int:
-        """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""
-        found = 0
-        for column, value in change.places[change.place :]:
-            where = {"state": "open", column: value}
-            found += sum((await self.store.tally(Task, where, "state", limit=100_000)).values())
-        return found
 
     async def frozen(self) -> Frozen:
         """Everything that is frozen now; a change that relies on it checks it."""

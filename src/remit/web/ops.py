@@ -14,6 +14,7 @@ from remit.domain.lease import IssuerOutage, Lease, LeaseState, alive
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret
 from remit.govern.estate import estate
+from remit.govern.redecided import left
 from remit.verbs.rotate import listed, replace_now
 from remit.verbs.rotate import rotate as rotate_verb
 
@@ -57,7 +58,7 @@ async def metrics(house: House, call: Call, asked: Asked) -> Response:
         house.metrics.down.labels(outage.issuer).set(0 if outage.over_at else 1)
     house.metrics.edges(await estate(house.env, house.log, now), now)
     changes = await house.env.store.find(Redecision, {"lasts": "yes"}, limit=1000)
-    house.metrics.undecided.set(sum([await house.env.left(row) for row in changes]))
+    house.metrics.undecided.set(sum([await left(house.env, row) for row in changes]))
     house.metrics.undecided_oldest.set(max((now - row.since for row in changes), default=0) / 1000)
     await read_gauges(house, now)
     return text_response(house.metrics.text(), media="text/plain; version=0.0.4; charset=utf-8")
