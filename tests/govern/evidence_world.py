@@ -28,6 +28,8 @@ groups = ["approvers"]
 [people.olga]
 [issuers.pg]
 kind = "fake"
+[reviews]
+every = "90d"
 [notifications.chat]
 secret = "chat"
 [sign_in.company]

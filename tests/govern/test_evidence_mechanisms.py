@@ -12,6 +12,7 @@ from functools import wraps
 import pytest
 
 from remit.domain import events
+from remit.domain.accountability import Terms
 from remit.domain.caller import AccessKey, CallerKind
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.change import Change
@@ -22,8 +23,10 @@ from remit.domain.freeze import Freeze, Reach
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.redecision import Redecision
 from remit.domain.restore import Restored
+from remit.domain.review import opened
 from remit.domain.secret import SealedSecret
 from remit.domain.stream import Stream, StreamState
+from remit.domain.succession import Missing, begun
 from remit.domain.task import Task
 from remit.formats.log_words import words
 from remit.govern.evidence import acts, present
@@ -70,6 +73,11 @@ async def lease(w, **fields):
 
 async def late_lease(w):
     await lease(w, expires_at=w.clock.now - 600_000)
+
+
+async def late_review(w):
+    row = opened(None, "bot", "", "op", w.clock.now - 16 * DAY, Terms())
+    await put(w, one_of("is ReviewOverdue"), row)
 
 
 async def stuck_kill(w):
@@ -213,6 +221,7 @@ PLANTED = [
     ), OFF, "bound to no key: bot"),
     ("sign-in", config('[sign_in.company]\nissuer = "https://id.example"\nclient_id = "remit"\nperson = "sub"\npeople = { u1 = "frank" }\n'), PARTLY, "no identity provider"),
     ("departures", config('[signals.company]\nissuer = "https://id.example"\naudience = "https://remit.test"\npeople = { u1 = "frank" }\n'), PARTLY, "an operator has to say"),
+    ("reviews", config('[reviews]\nevery = "90d"\n'), OFF, "only when somebody asks: bot"),
     ("posture", purpose('needs = { disk_encrypted = "yes" }', ""), OFF, "surroundings"),
     ("leases", config('kind = "fake"', 'kind = "static"'), OFF, "lives on: pg"),
     ("kills", late_lease, OFF, "reconcilers do not run"),
@@ -270,6 +279,7 @@ def test_every_mechanism_has_been_switched_off():
         ("secrets", overdue_secret, "secret chat should have had a newer version"),
         ("sign-in", long_key, "the key of auditor anna is good for more than a year"),
         ("departures", owner_left, "olga left, and what they answer for is not frozen"),
+        ("reviews", late_review, "the review of bot is overdue since 2 days"),
         ("findings", old_finding, "high finding about tool list is open since 30 days"),
         ("signing-keys", old_keys, "the token key"),
     ],
@@ -279,6 +289,16 @@ async def test_what_is_overdue_is_said(name, plant, says):
     w = await good()
     await plant(w)
     assert says in (await standing(w, name)).overdue
+
+
+@at_once
+async def test_what_somebody_took_over_has_an_owner_again():
+    w = await good()
+    await owner_left(w)
+    assert "whoever answers for them has left: bot" in (await standing(w, "inventory")).says
+    begun_ = begun((await w.env.in_force())[1].catalogue.agents["bot"], Missing.LEFT, frozenset({"olga"}), Terms(), 1)
+    await put(w, one_of("is ReviewOverdue"), begun_.taken("frank", w.clock.now))
+    assert (await standing(w, "inventory")).state is ON and not (await standing(w, "departures")).overdue
 
 
 @pytest.mark.parametrize("indexed", [True, False], ids=["by the index", "read"])

@@ -12,6 +12,7 @@ from remit.domain.freeze import Frozen
 from remit.domain.keys import Rotation, SigningKey
 from remit.domain.purpose import Profile, Purpose
 from remit.domain.restore import Restored
+from remit.domain.review import Review
 from remit.domain.secret import SealedSecret
 from remit.domain.stream import Stream
 from remit.govern.estate import EdgeShown
@@ -44,8 +45,9 @@ class Standing:
 class Present:
     """The rows and the configuration as they are, as far as mechanisms are seen by them. Lists stop at a thousand.
 
-    `late` counts rows of a kind that were due `LATE` ago. `ending` is, by issuer, since when the oldest credential that
-    its issuer could take back waits to die. `long_keys` are people's bearer keys that are good for more than a year.
+    `taken` are things that somebody took over from whoever is gone (`agent bot`); `reviews` are those that wait. `late`
+    counts rows of a kind that were due `LATE` ago. `ending` is, by issuer, since when the oldest credential that its
+    issuer could take back waits to die. `long_keys` are people's bearer keys that are good for more than a year.
     `signed` says what is wrong with the newest checkpoint, or nothing; `unsequenced_since` is when the oldest event
     was made that has no place in the log (0: there is none). Instants in ms.
     """
@@ -57,6 +59,8 @@ class Present:
     asks_posture: bool
     frozen: Frozen
     gone: frozenset[str]
+    taken: frozenset[str]
+    reviews: Sequence[Review]
     late: Mapping[str, int]
     ending: Mapping[str, int]
     down: Mapping[str, int]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from remit.domain.decision import Reason
 from remit.domain.freeze import Reach
+from remit.domain.identity import Agent
+from remit.domain.review import every
 from remit.formats.log_words import happened, refused
 
-from .mechanism import Mechanism, Present, Standing, each, off, on, partly, some
+from .mechanism import Mechanism, Present, Standing, each, for_long, off, on, partly, some
 
 
 def _inventory(p: Present) -> Standing:
     agents = p.catalogue.agents
     if not agents:
         return off("no agent is registered")
-    orphaned = [f"{name} ({one.owner})" for name, one in sorted(agents.items()) if one.owner in p.gone]
+    orphaned = [f"{one.name} ({one.owner})" for one in _orphans(p)]
     named = ((agents, "agent"), (p.catalogue.purposes, "purpose"), (p.catalogue.tools, "tool"))
     said = ", ".join(some(len(ones), noun) for ones, noun in named) + "; each agent has one owner"
     return each(orphaned, len(agents), "whoever answers for them has left", said)
@@ -44,11 +48,35 @@ def _sign_in(p: Present) -> Standing:
 
 
 def _departures(p: Present) -> Standing:
-    owners = sorted({one.owner for one in p.catalogue.agents.values()} & p.gone)
+    owners = sorted({one.owner for one in _orphans(p)})
     overdue = [f"{name} left, and what they answer for is not frozen" for name in owners if not _stopped(p, name)]
-    if not p.catalogue.transmitters:
+    tell = sorted({*p.catalogue.transmitters, *p.catalogue.directories})
+    if not tell:
         return partly("no system tells that somebody left: an operator has to say so", *overdue)
-    return on(f"told by {', '.join(sorted(p.catalogue.transmitters))}", *overdue)
+    return on(f"told by {', '.join(tell)}", *overdue)
+
+
+def _orphans(p: Present) -> list[Agent]:
+    """Whose owner has left, and nobody took over."""
+    return [
+        one
+        for _, one in sorted(p.catalogue.agents.items())
+        if one.owner in p.gone and f"agent {one.name}" not in p.taken
+    ]
+
+
+def _reviews(p: Present) -> Standing:
+    agents, purposes, terms = p.catalogue.agents, p.catalogue.purposes.values(), p.catalogue.terms
+    if not agents:
+        return off("no agent is registered")
+    never = sorted(name for name, one in agents.items() if not every(one, purposes, terms))
+    said = f"{some(len(agents), 'agent')}, each again and again by itself"
+    found = each(never, len(agents), "reviewed only when somebody asks", said)
+    late = [row for row in p.reviews if p.now >= row.due_at]
+    return replace(
+        found,
+        overdue=tuple(f"the review of {row.agent} is overdue since {for_long(row.due_at, p.now)}" for row in late[:20]),
+    )
 
 
 def _stopped(p: Present, person: str) -> bool:
@@ -96,6 +124,12 @@ MECHANISMS = (
         "When somebody leaves or their session is revoked, what they began ends.",
         tuple(map(happened, ("PersonLeft", "SignalHeeded"))),
         _departures,
+    ),
+    Mechanism(
+        "reviews",
+        "What an agent may do is looked at again, against what it used; unanswered it is narrowed, then stopped.",
+        tuple(map(happened, ("ReviewAnswered", "ReviewOverdue"))),
+        _reviews,
     ),
     Mechanism(
         "posture",

@@ -12,8 +12,10 @@ from remit.domain.finding import Finding
 from remit.domain.lease import IssuerOutage, Lease, Waits
 from remit.domain.redecision import Redecision
 from remit.domain.restore import Restored
+from remit.domain.review import Review
 from remit.domain.secret import SealedSecret
 from remit.domain.stream import Stream
+from remit.domain.succession import SuccessionState
 from remit.domain.task import Task
 from remit.formats import tlog
 from remit.govern.enforcement import enforcements
@@ -49,6 +51,8 @@ async def read(env: Env, log: Log, log_name: str, now: int) -> Present:
         asks_posture=force.bundle.asks_posture,
         frozen=await env.frozen(),
         gone=frozenset(row.person for row in await store.find(Departure, {}, limit=MOST) if row.gone),
+        taken=frozenset(key for key, row in (await env.successions()).items() if row.state is SuccessionState.TAKEN),
+        reviews=await store.find(Review, {"waits": "yes"}, limit=MOST),
         late={
             "leases": len(await store.due(Lease, now - LATE, limit=MOST)),
             "tasks": len(await store.due(Task, now - LATE, limit=MOST)),
