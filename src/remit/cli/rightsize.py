@@ -84,7 +84,12 @@ def _replayed(found: Mapping[str, Any]) -> str:
     told = found["replay"]
     if not told:
         return "Nothing is proposed."
-    said = f"Decided again by what is proposed: {told['replayed']} decisions, since {ago(told['since'])}."
-    said += f" Of what was permitted, {found['broken']} would have been refused."
-    unknown = f" {told['unknown']} could not be told: a policy asks for arguments." if told["unknown"] else ""
-    return said + unknown
+    lines = [f"Decided again by what is proposed: {told['replayed']:,} calls, since {ago(told['since'])}."]
+    lines[0] += f" Of those that happened, {found['broken'] or 'none'} would have been stopped."
+    if found["already"]:
+        lines.append(f"What is in force would stop {found['already']:,} of them itself: it has changed since.")
+    if told["unknown"]:
+        lines.append(f"Of {told['unknown']:,} it cannot be told: a policy asks for their arguments.")
+    if not told["whole"]:
+        lines.append("Older ones of that time were not decided again; what was never used goes by the whole log.")
+    return "\n".join(lines)

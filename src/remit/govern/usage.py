@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from remit.domain.purpose import Purpose
 from remit.formats.log_words import called, issued, number, permitted, used, words
 
-from .search import TAIL, Searched, place_of, search
+from .search import PAGE, TAIL, Searched, place_of, search
 
 MOST = 1000
+PAIRS = 2_000  # of agent and tool, that are counted at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,22 @@ class Use:
     held: int
     denied: int
     last_permit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """What a purpose grants and none of `agents` had since `since` (ms): no permit of a tool, no issue of a credential.
+
+    `blind`: part of that time is from before decisions said their purpose. A tool that was permitted then under any
+    purpose is not in `tools`, and `credentials` is empty.
+    """
+
+    purpose: str
+    agents: frozenset[str]
+    since: int
+    tools: frozenset[str]
+    credentials: frozenset[str]
+    blind: bool = False
 
 
 async def last_use(log: Searched, agent: str) -> int:
@@ -63,6 +80,40 @@ async def uses(log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), s
             last = await _newest(log, called("permit", purpose.name, agent, tool)) if yes else 0
             found.append(Use(agent, purpose.name, tool, since, yes, held, no, last))
     return tuple(found)
+
+
+async def unused(log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), since: int = 0) -> Unused:
+    """What none of its agents (or of these) was permitted or given since then; by the whole log, however long."""
+    who = frozenset(agents) or frozenset(purpose.agents)
+    blind = await _blind(log, since)
+    tools, credentials = set[str](), set[str]()
+    for tool in {grant.tool for grant in purpose.grants}:
+        permits = [called("permit", purpose.name, agent, tool) for agent in who]
+        permits += [permitted(agent, tool) for agent in who] if blind else []
+        if not await _any(log, permits, since):
+            tools.add(tool)
+    for rule in () if blind else purpose.credentials:
+        if not await _any(log, [issued(purpose.name, agent, rule.name) for agent in who], since):
+            credentials.add(rule.name)
+    return Unused(purpose.name, who, since, frozenset(tools), frozenset(credentials), blind)
+
+
+async def _any(log: Searched, said: Iterable[str], since: int) -> bool:
+    for word in said:
+        if await _newest(log, word) >= max(1, since):
+            return True
+    return False
+
+
+async def _blind(log: Searched, since: int) -> bool:
+    """Whether the first decision of that time does not say its purpose."""
+    size, _ = await log.head()
+    start = await place_of(log, size, since) if since else 0
+    for at in range(start, min(size, start + TAIL), PAGE):
+        for leaf in await log.entries(at, min(size, at + PAGE)):
+            if b'"type":"AccessDecided"' in leaf:
+                return not json.loads(leaf)["data"].get("purpose")
+    return False
 
 
 class _Count:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 from starlette.responses import Response
 
 from remit.domain.caller import Call
 from remit.domain.errors import Absent, BadField, Busy
-from remit.govern.rightsize import rightsize, shape
+from remit.govern.rightsize import Proposal, Rightsizing, rightsize
 
 from .house import Asked, House
 from .problems import HEADERS, json_response
@@ -47,3 +48,31 @@ async def diff(house: House, call: Call, asked: Asked) -> Response:
     text = "".join(one["diff"] for one in (await _found(house, call, asked))["items"])
     headers = {**HEADERS, "Content-Disposition": 'attachment; filename="rightsize.diff"'}
     return Response(text, headers=headers, media_type="text/x-diff; charset=utf-8")
+
+
+def shape(found: Rightsizing) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "against": found.against,
+        "broken": found.broken,
+        "already": found.already,
+        "replay": asdict(found.replayed) if found.replayed else None,
+        "files": dict(found.files),
+        "items": [_shape(one) for one in found.proposals],
+    }
+
+
+def _shape(one: Proposal) -> dict[str, Any]:
+    excess = {name: sorted(v) if isinstance(v, frozenset) else v for name, v in asdict(one.excess).items() if v}
+    facts = {name: getattr(one.seen, name) for name in ("since", "tasks", "days", "calls", "longest", "whole")}
+    unused = one.seen.unused
+    return {
+        "purpose": one.purpose,
+        "seen": {**facts, "agents": sorted(one.seen.agents)},
+        "unused": {"tools": sorted(unused.tools), "credentials": sorted(unused.credentials)},
+        "uses": [asdict(use) for use in one.seen.uses],
+        "excess": excess,
+        "kept": list(one.kept),
+        "file": one.file,
+        "diff": one.diff,
+    }
