@@ -261,7 +261,7 @@ def test_a_diff_to_take_away_and_the_page_that_links_to_it(server):
     answer = server.http("anna").get("/v1/rightsize/diff", params={"of": "pay", "force": "yes"})
     assert answer.text.startswith("--- a/purposes/pay.toml\n+++ b/purposes/pay.toml\n")
     page = server.http("anna").get("/console/purposes/pay", headers={"Accept": "text/html"}).text
-    assert "never used" in page and "/v1/rightsize/diff?of=pay" in page
+    assert "never used" in page and "/console/rightsize?of=pay" in page
     assert server.http("olga").get("/console/purposes/pay.json").json()["uses"]
     assert server.http("frank").get("/console/purposes/pay.json").json()["uses"] is None
 

@@ -18,6 +18,7 @@ from . import (
     passkeys,
     playground,
     reach,
+    rightsize,
     settings,
     tasks,
 )
@@ -63,6 +64,14 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/catalogue", catalogue.read, "catalogue.html", "Catalogue", nav="Catalogue", key="p", query=("q",)),
     Screen("/console/purposes/{purpose}", catalogue.purpose, "purpose.html", "Purpose"),
     Screen("/console/tools/{tool}", catalogue.tool, "tool.html", "Tool"),
+    Screen(
+        "/console/rightsize",
+        rightsize.read,
+        "rightsize.html",
+        "Right-sizing",
+        callers=READERS,
+        query=rightsize.QUERY,
+    ),
     Screen("/console/reach", reach.read, "reach.html", "Blast radius", nav="Reach", key="r", query=reach.QUERY),
     Screen(
         "/console/playground",
