@@ -1,6 +1,6 @@
 """The whole story of one identifier, in a log of 100,000 events (REMIT_BENCH_EVENTS for more), on SQLite.
 
-One task's life is real: proposed, decided, held, answered, given a credential. The log is copies of it, ten events each,
+One task's life is real: proposed, decided, held, answered, given a credential. The log is copies of it, nine events each,
 with their rows and words, put straight into the tables; all of one agent, one person and one purpose, which is the
 worst that there is to walk through. Each story is of another copy. `incident.export` has the proofs too: of a log of
 100,000, since it has to be sequenced for them.
@@ -46,7 +46,7 @@ from remit.verbs.issue import issue
 from remit.work import sequence as sequencer
 
 SIZE = int(os.environ.get("REMIT_BENCH_EVENTS", "100000"))
-CHUNK, RESOURCES, EXPORTED = 10_000, 1_000, 100_000
+CHUNK, RESOURCES, EXPORTED = 50_000, 1_000, 100_000
 LOG = "bench/log"
 sequencer.BATCH = 20_000  # only here: to have the log sooner
 
@@ -75,22 +75,26 @@ class Copies:
     def __init__(self, w: World, leaves: list[bytes], rows: list[Any], names: dict[str, str]) -> None:
         self.leaves, self.rows, self.names = leaves, rows, names
         sealer = w.env.sealer
-        self._own = [resource_word(sealer, one).encode() for one in ("customer/acme", "customer/acme/1")]
-        self._theirs = [resource_word(sealer, f"customer/{n}").encode() for n in range(RESOURCES)]
+        self._own = [resource_word(sealer, one) for one in ("customer/acme", "customer/acme/1")]
+        self._theirs = [resource_word(sealer, f"customer/{n}") for n in range(RESOURCES)]
+        said = [sorted(words(leaf)) for leaf in leaves]
+        changing = (*names.values(), *self._own)
+        self._fixed = [[number(w) for w in one if not any(name in w for name in changing)] for one in said]
+        self._named = [[w for w in one if any(name in w for name in changing)] for one in said]
 
     def called(self, kind: str, n: int) -> str:
         """The name of a copy's task, approval, lease or credential."""
         return f"{kind[:3]}_c{n:031x}"
 
-    def events(self, n: int) -> list[bytes]:
-        """Their bytes."""
-        theirs = [(name.encode(), self.called(kind, n).encode()) for kind, name in self.names.items()]
-        theirs += [(own, self._theirs[n % RESOURCES]) for own in self._own]
+    def events(self, n: int) -> list[tuple[bytes, list[int]]]:
+        """The bytes of each, and its words."""
+        to = [(name, self.called(kind, n)) for kind, name in self.names.items()]
+        to += [(own, self._theirs[n % RESOURCES]) for own in self._own]
         found = []
-        for leaf in self.leaves:
-            for own, name in theirs:
-                leaf = leaf.replace(own, name)
-            found.append(leaf)
+        for leaf, fixed, named in zip(self.leaves, self._fixed, self._named, strict=True):
+            for own, name in to:
+                leaf = leaf.replace(own.encode(), name.encode())
+            found.append((leaf, fixed + [number(_renamed(word, to)) for word in named]))
         return found
 
     def row(self, kind: int, n: int) -> Any:
@@ -103,6 +107,12 @@ class Copies:
         return replace(row, id=self.called("lease", n), task=task, handle=self.called("credential", n))
 
 
+def _renamed(word: str, to: list[tuple[str, str]]) -> str:
+    for own, name in to:
+        word = word.replace(own, name)
+    return word
+
+
 def fill(path: Path, copies: Copies, first: int, size: int, *, placed: bool) -> None:
     """So many copies' events after place `first`, with their rows and words; `placed`: in the log already."""
     each = len(copies.leaves)
@@ -111,11 +121,11 @@ def fill(path: Path, copies: Copies, first: int, size: int, *, placed: bool) -> 
         db.execute("PRAGMA cache_size=-1000000")
         for start in range(0, size // each, CHUNK):
             numbers = range(start, min(size // each, start + CHUNK))
-            leaves = [leaf for n in numbers for leaf in copies.events(n)]
+            made = [one for n in numbers for one in copies.events(n)]
             at = first + start * each
-            rows = [(leaf, b"", at + n if placed else None) for n, leaf in enumerate(leaves)]
+            rows = [(leaf, b"", at + n if placed else None) for n, (leaf, _) in enumerate(made)]
             db.executemany("INSERT INTO events (leaf, bodies, log_index) VALUES (?, ?, ?)", rows)
-            found = sorted((number(word), at + n) for n, leaf in enumerate(leaves) for word in words(leaf))
+            found = sorted((word, at + n) for n, (_, said) in enumerate(made) for word in said)
             db.executemany("INSERT OR IGNORE INTO log_words (word, place) VALUES (?, ?)", found)
             for kind in range(3):
                 put(db, [copies.row(kind, n) for n in numbers])

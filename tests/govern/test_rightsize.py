@@ -22,7 +22,6 @@ from remit.govern.usage import Unused, Use
 from remit.govern.without import without
 from remit.verbs.apply import apply
 from remit.verbs.decide import decide
-from tests.server import CATALOGUE, eventually, furnished, process
 from tests.world import EVER, changed, world
 
 from .test_incident import ran, settled
@@ -187,83 +186,6 @@ def test_a_proposal_is_never_wider(used, agents, issued, calls, longest, whole, 
 def test_what_is_wider_or_merely_other_is_not_within(wider):
     old = replace(parsed(PURPOSE), sensitivity=Sensitivity.CONFIDENTIAL)
     assert within(old, old) and not within(replace(old, **wider), old)
-
-
-# --- of a server ---
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Two tasks that list; one of them is denied and held a lot. And one that was handed on."""
-    with process(tmp_path_factory.mktemp("rightsize") / "data") as running:
-        furnished(running)
-        bot = running.agent()
-        for _ in range(2):
-            task, token = bot.task()
-            assert bot.call(task, token)["decision"] == "permit"
-        for n in range(3):
-            bot.call(task, token, "pay", {"customer": "acme", "invoice": n, "amount": "1.00"})
-            bot.call(task, token, "pay", {"customer": "other", "invoice": n, "amount": "1.00"})
-        running.task, running.token, running.bot = task, token, bot
-        running.http("operator").post(f"/v1/tasks/{task}/end", json={"reason": "done"})
-        eventually(lambda: counted(running)["pay"], lambda one: (one["held"], one["denied"]) == (3, 3))
-        yield running
-
-
-def asked(server, of="pay", who="anna", **more):
-    answer = server.http(who).get("/v1/rightsize", params={"of": of, **more})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def counted(server, of="pay"):
-    return {one["tool"]: one for one in asked(server, of)["items"][0]["uses"]}
-
-
-def test_little_is_said_and_force_proposes_and_replays(server):
-    (one,) = asked(server)["items"]
-    assert one["kept"][0].startswith("Seen 2 tasks in 0 days: too little") and not one["diff"]
-    found = asked(server, force="yes")
-    (one,) = found["items"]
-    assert one["excess"]["tools"] == ["pay"] and one["excess"]["credentials"] == ["rs", "shown"]
-    assert '-tool = "pay"' in one["diff"] and found["broken"] == 0
-    assert found["replay"]["replayed"] >= 5 and found["against"].startswith("sha256:")
-    counts = {use["tool"]: (use["permitted"], use["held"], use["denied"]) for use in one["uses"]}
-    assert counts == {"list": (2, 0, 0), "pay": (0, 3, 3)}
-
-
-def test_an_agents_are_its_purposes_and_nobody_is_absent(server):
-    assert [one["purpose"] for one in asked(server, "other")["items"]] == ["part"]
-    assert [one["purpose"] for one in asked(server, "")["items"]] == ["part", "pay", "whole"]
-    http = server.http("anna")
-    assert http.get("/v1/rightsize", params={"of": "nobody"}).status_code == 404
-    assert http.get("/v1/rightsize", params={"days": "0"}).status_code == 400
-    assert server.http("olga").get("/v1/rightsize").status_code == 403
-
-
-def test_the_command_line_writes_a_diff_over_what_is_in_force_alone(server, tmp_path):
-    for name, text in CATALOGUE.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    dry = server.cli("rightsize", "pay", "--force", "--write", str(tmp_path), "--dry-run")
-    assert dry.returncode == 0 and "none would have been stopped" in dry.stdout, dry.stderr
-    assert (tmp_path / "purposes/pay.toml").read_text() == CATALOGUE["purposes/pay.toml"]
-    (tmp_path / "purposes/pay.toml").write_text("# mine\n" + CATALOGUE["purposes/pay.toml"])
-    assert server.cli("rightsize", "pay", "--force", "--write", str(tmp_path)).returncode == 1
-    (tmp_path / "purposes/pay.toml").write_text(CATALOGUE["purposes/pay.toml"])
-    assert server.cli("rightsize", "pay", "--force", "--write", str(tmp_path)).returncode == 0
-    assert 'tool = "pay"' not in (tmp_path / "purposes/pay.toml").read_text()
-    planned = server.cli("plan", str(tmp_path), "--replay", "100")
-    assert planned.returncode == 0 and "~ purpose pay" in planned.stdout, planned.stderr
-
-
-def test_a_diff_to_take_away_and_the_page_that_links_to_it(server):
-    answer = server.http("anna").get("/v1/rightsize/diff", params={"of": "pay", "force": "yes"})
-    assert answer.text.startswith("--- a/purposes/pay.toml\n+++ b/purposes/pay.toml\n")
-    page = server.http("anna").get("/console/purposes/pay", headers={"Accept": "text/html"}).text
-    assert "never used" in page and "/console/rightsize?of=pay" in page
-    assert server.http("olga").get("/console/purposes/pay.json").json()["uses"]
-    assert server.http("frank").get("/console/purposes/pay.json").json()["uses"] is None
 
 
 # --- what the replay puts back ---

@@ -8,7 +8,6 @@ from typing import Any
 from remit.domain.identity import Identity, stale
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.secret import SealedSecret
-from remit.domain.task import Task
 from remit.formats.log_words import resource_word
 
 from .heard import MANY, Links, tasks_of
@@ -22,7 +21,7 @@ async def agent(look: Looking, name: str) -> About | None:
     if agent is None and not (look.sight.all and await look.heard.hits("AgentProved", name, "agent")):
         return None
     keys = await look.env.store.find(Identity, {"agent": name}, limit=MANY)
-    links, cut = await look.tasks("agent", name, [name])
+    links, cut = await look.tasks("agent", name, name)
     good = [row for row in keys if agent is not None and not stale(row, agent, look.now)]
     links = [*([("answered for by", Node("person", agent.owner))] if agent else []), *links]
     links += [("proved key", Node("key", row.jkt)) for row in keys] + await look.findings("agent", name)
@@ -44,14 +43,14 @@ async def person(look: Looking, name: str) -> About | None:
     known = name in catalogue.people or name in {one.owner for one in catalogue.agents.values()}
     if not known and not await look.heard.hits("TaskProposed", f"person:{name}", "initiator"):
         return None
-    links, cut = await look.tasks("initiator", f"person:{name}", [f"person:{name}"])
+    links, cut = await look.tasks("initiator", f"person:{name}", f"person:{name}")
     links += [("answers for", Node("agent", a.name)) for a in catalogue.agents.values() if a.owner == name][:MANY]
     answered = await look.heard.hits("ApprovalAnswered", name, "person")
     links += [("answered", Node("approval", data["approval"])) for _, data in answered]
     types = ["SessionBegan", "SessionEnded", "AccessKeyCreated", "AccessKeyEnded", "PasskeyRegistered"]
     types += ["SignInLinkMade", "PersonLeft", "PersonReturned", "SignalHeeded", "WentAway"]
     do = [f"remit person leave {name} --reason …", f"remit freeze owner {name} --reason …"]
-    opened = await look.env.store.find(Task, {"initiator": f"person:{name}", "state": "open"}, limit=1)
+    opened = any(said == "open task" for said, _ in links)
     live = {"says": "began tasks that are open", "do": do} if opened else None
     return About({}, links, look.words(types, name), live, cut)
 
@@ -61,7 +60,7 @@ async def purpose(look: Looking, name: str) -> About | None:
     purpose = (await look.catalogue()).purposes.get(name)
     if purpose is None:
         return None
-    links, cut = await look.tasks("purpose", name, [name])
+    links, cut = await look.tasks("purpose", name, name)
     links += [("may be asked of", Node("agent", agent)) for agent in purpose.agents[:MANY]]
     facts = {"owner": purpose.owner, "frozen": await look.frozen("purpose", name)}
     return About(facts, links, look.words(("Froze", "Unfroze", "ProposalDenied"), name), None, cut)
@@ -110,12 +109,15 @@ async def issuer(look: Looking, name: str) -> About | None:
     """An issuer in force, and what may be alive there."""
     if not look.sight.all or name not in (await look.catalogue()).issuers:
         return None
-    leases: list[Lease] = []
+    leases, more = list[Lease](), False
     for state in (LeaseState.LIVE, LeaseState.ENDING, LeaseState.RESERVED):
-        leases += await look.env.store.find(Lease, {"issuer": name, "state": state.value}, limit=MANY)
+        found, left = await look.rows(Lease, {"state": state.value, "issuer": name})
+        leases, more = leases + found, more or left
     links: Links = [("may be alive", Node("lease", one.id)) for one in leases]
-    cut = f"Of issuer {name} the first {MANY} credentials of a state are here." if len(leases) >= MANY else ""
-    return About({"alive": len(leases)}, links, look.words(("IssuerDown", "IssuerBack"), name), None, cut)
+    cut = f"Of issuer {name} {len(leases)} credentials that may be alive are here, not all." if more else ""
+    return About(
+        {"alive": len(leases), "at_least": more}, links, look.words(("IssuerDown", "IssuerBack"), name), None, cut
+    )
 
 
 async def resource(look: Looking, name: str) -> About | None:
