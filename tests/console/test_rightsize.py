@@ -136,7 +136,7 @@ def test_what_it_proposes_is_planned_and_applied_and_nothing_that_was_used_is_lo
     task, token = server.bot.task()
     assert server.bot.call(task, token)["decision"] == "permit"
     gone = server.bot.call(task, token, "pay", {"customer": "acme", "invoice": 1, "amount": "1.00"})
-    assert (gone["decision"], [why["reason"] for why in gone["why"]]) == ("deny", ["out_of_scope"])
+    assert (gone["decision"], [why["code"] for why in gone["why"]]) == ("deny", ["out_of_scope"])
     assert server.bot.send("POST", f"/v1/tasks/{task}/credentials", token, {"credential": "rs"}).status_code == 403
     again = asked(server, force="yes")
     assert not again["files"] and again["items"][0]["excess"] == {}

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from remit.domain.caller import CallerKind
 from remit.domain.catalogue import Catalogue
 from remit.domain.decision import Access, word
+from remit.domain.errors import BadCatalogue
 from remit.domain.flow import Sensitivity
 from remit.domain.purpose import CredentialRule, DelegationRule, GrantRule
 from remit.domain.scope import Attempt
-from remit.formats import purpose_file, tool_file
+from remit.formats import purpose_file, toml_edit, tool_file
 from remit.formats.toml_source import Section
 from remit.govern.excess import Excess, Seen, excess, within
 from remit.govern.rightsize import rightsize
@@ -22,6 +23,8 @@ from remit.govern.usage import Unused, Use
 from remit.govern.without import without
 from remit.verbs.apply import apply
 from remit.verbs.decide import decide
+from tests.delegating import CATALOGUE as DELEGATING
+from tests.delegating import DIG, LEAD, below, house
 from tests.world import EVER, changed, world
 
 from .test_incident import ran, settled
@@ -222,8 +225,8 @@ async def busy():
     return found
 
 
-async def asked_again(found, **more):
-    return await rightsize(found.env, found.store, ["pay"], now=found.clock.now, days=1, force=True, **more)
+async def asked_again(found, *purposes):
+    return await rightsize(found.env, found.store, purposes or ["pay"], now=found.clock.now, days=1, force=True)
 
 
 @ran
@@ -251,3 +254,80 @@ async def test_what_is_refused_already_is_no_loss():
     (one,) = done.proposals
     assert one.excess == Excess(frozenset({"mail"}), sensitivity="internal", max_calls=2, max_duration=120_000)
     assert (done.broken, done.already) == (0, 1)
+
+
+async def handed_on(files=None):
+    """The lead notes, and what it handed on lists, for others to narrow by."""
+    found = await house()
+    _, bot = await found.proved()
+    _, other = await found.proved("other")
+    task = await found.task(bot, "lead", customer="acme")
+    assert word(await decide(found.env, bot, Access(task.id, "note", {"to": "x"}))) == "permit"
+    child = await below(found, bot, task, other)
+    assert word(await decide(found.env, other, Access(child.id, "list", {"customer": "acme"}))) == "permit"
+    if files:
+        await apply(found.env, found.call(CallerKind.OPERATOR, "op"), files)
+    await settled(found)
+    return found
+
+
+@ran
+async def test_what_hands_on_keeps_what_is_below_it_may_need():
+    found = await handed_on()
+    (one,) = (await asked_again(found, "lead")).proposals
+    assert not (one.excess.tools or one.excess.credentials or one.excess.environments or one.excess.sensitivity)
+    assert "It hands on" in one.kept[1]
+
+
+@ran
+async def test_what_was_needed_below_is_put_back_by_name():
+    """By its own calls it needs `note` alone: what it handed on in that time did the rest within it."""
+    alone = LEAD.partition("[[delegations]]")[0].replace("max_depth = 2\n", "")
+    found = await handed_on({**DELEGATING, "purposes/lead.toml": alone})
+    done = await asked_again(found, "lead", "dig")
+    lead, _ = done.proposals
+    assert lead.excess.tools == {"pay", "web"} and lead.seen.unused.tools == {"list", "pay", "web"}
+    assert lead.kept[-1] == "list, sensitivity stay: without, 1 real call would have been stopped."
+    assert (done.broken, done.replayed.replayed) == (0, 2)
+
+
+@ran
+async def test_what_another_file_names_stays():
+    """`lead` hands on to bot for `dig` or `lead`, and `dig` to third: nobody used either, and a hand-off may."""
+    found = await handed_on()
+    done = await asked_again(found, "dig", "lead", "watched")
+    dig = done.proposals[0]
+    assert "'third' is an agent of none of dig" in dig.kept[-1] and not dig.excess.agents and dig.excess.max_calls == 2
+    assert done.broken == 0 and done.files.keys() == {"purposes/dig.toml", "purposes/lead.toml"}
+
+
+@ran
+async def test_what_only_together_breaks_a_reference_stays():
+    """Two purposes may each do without the agent that a third file names, and not both."""
+    alone = DIG.partition("[[delegations]]")[0].replace("max_depth = 5\n", "")
+    alone = alone.replace('["other", "third", "bot"]', '["other", "third"]')
+    lead = LEAD.replace('["other", "bot"]', '["other", "third"]').replace('["dig", "lead", "watched"]', '["a", "b"]')
+    files = {
+        name: text for name, text in DELEGATING.items() if name not in ("purposes/dig.toml", "purposes/watched.toml")
+    }
+    found = await house({**files, "purposes/a.toml": alone, "purposes/b.toml": alone, "purposes/lead.toml": lead})
+    _, other = await found.proved("other")
+    for name in ("a", "b"):
+        task = await found.task(other, name, customer="acme")
+        assert word(await decide(found.env, other, Access(task.id, "list", {"customer": "acme"}))) == "permit"
+    await settled(found)
+    (one,) = (await asked_again(found, "a")).proposals
+    assert one.excess.agents == {"third"}
+    done = await asked_again(found, "a", "b")
+    assert [one.excess.agents for one in done.proposals] == [frozenset(), frozenset()]
+    assert all("'third' is an agent of none of a, b" in one.kept[-1] for one in done.proposals)
+    assert [sorted(one.excess.tools) for one in done.proposals] == [["mail", "note", "pay", "web"]] * 2
+
+
+@ran
+async def test_what_cannot_be_written_exactly_stays_and_says_why(monkeypatch):
+    found = await busy()
+    refuse = BadCatalogue("purposes/pay.toml", 1, "cannot be changed without changing more than was asked for")
+    monkeypatch.setattr(toml_edit, "edited", lambda *_: (_ for _ in ()).throw(refuse))
+    done = await asked_again(found)
+    assert not done.files and "All of it stays: purposes/pay.toml:1: cannot be changed" in done.proposals[0].kept[-1]

@@ -100,7 +100,12 @@ class _Proof:
             made = Rightsizing(self.old.digest, tuple(found))
             if not made.files:
                 return made
-            told = await self._replay(self._candidate(made.files))
+            try:
+                candidate = self._candidate(made.files)
+            except BadCatalogue as bad:  # each by itself is good, and all of them together are not
+                found = [_safer(one, bad) for one in found]
+                continue
+            told = await self._replay(candidate)
             losses = _losses(told)
             broken = [flip for flip in losses if flip.index not in await self._already()] if losses else []
             if not broken:
@@ -117,9 +122,9 @@ class _Proof:
         file, purpose = file_of(one.purpose), self.old.catalogue.purposes[one.purpose]
         try:
             text = without(purpose, self.files[file], one.excess)
+            new = self._candidate({file: text}).catalogue.purposes[one.purpose]
         except BadCatalogue as bad:
-            return _withdrawn(one, f"{bad}.")
-        new = self._candidate({file: text}).catalogue.purposes[one.purpose]
+            return self._text(_safer(one, bad))
         if not within(new, purpose):
             raise AssertionError(f"a proposal for {one.purpose} is not narrower")  # pragma: no cover - never sent
         return replace(bare, file=file, text=text, diff=diff(file, self.files[file], text))
@@ -167,6 +172,14 @@ def _losses(told: Replay) -> list[Flip]:
     return [
         flip for flip in told.changed if flip.made == "permit" and WORSE.index(flip.would_be) > WORSE.index(flip.was)
     ]
+
+
+def _safer(one: Proposal, bad: BadCatalogue) -> Proposal:
+    """Without what other files may name: a hand-off its agents, a server's tool its credential."""
+    less = one.excess.without("agents", "credentials", "environments", "sensitivity")
+    if less == one.excess:
+        return _withdrawn(one, f"All of it stays: {bad}.") if one.excess else one
+    return replace(one, excess=less, kept=(*one.kept, f"Agents, credentials, data and environments stay: {bad}."))
 
 
 def _withdrawn(one: Proposal, said: str) -> Proposal:

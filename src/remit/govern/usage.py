@@ -134,6 +134,11 @@ class _Count:
 
 
 async def _newest(log: Searched, word: str) -> int:
-    for _, leaf in (await search(log, [word], limit=1)).entries:
-        return int(json.loads(leaf)["at"])
-    return 0
+    before = 0
+    while True:  # a page may be empty and not the last, where the index is far behind
+        page = await search(log, [word], before=before, limit=1)
+        if page.entries:
+            return int(json.loads(page.entries[0][1])["at"])
+        if not page.next:
+            return 0
+        before = page.next
