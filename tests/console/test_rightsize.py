@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.docs.howtos import fenced
 from tests.server import CATALOGUE, eventually
 
 from .browser import HOSTILE, console, looking
@@ -126,13 +130,25 @@ def test_the_command_line_writes_over_what_is_in_force_alone(server, folder):
     assert (folder / "purposes/other.toml").read_text() == "not ours"
 
 
+def shell(server, folder, script):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"REMIT_URL": server.url, "REMIT_KEY": server.keys["operator"], "PATH": path, "HOME": str(folder)}
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_what_it_proposes_is_planned_and_applied_and_nothing_that_was_used_is_lost(server, folder):
-    """The last test: the catalogue is another one after it."""
-    assert server.cli("rightsize", "pay", "--force", "--write", str(folder)).returncode == 0
-    planned = server.cli("plan", str(folder), "--replay", "100")
-    assert planned.returncode == 0 and "~ purpose pay" in planned.stdout, planned.stderr
-    applied = server.cli("apply", str(folder))
-    assert applied.returncode == 0, applied.stderr
+    """As the page says, in a shell. The last test: the catalogue is another one after it."""
+    look, put = fenced("rightsize.md", "console")
+    told = shell(server, folder, look.replace("invoices", "pay").replace("invoice-bot", "bot"))
+    assert "too little to narrow by" in told
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    planned = shell(server, folder, put.replace("invoices", "pay --force"))
+    assert "~ purpose pay" in planned and '-tool = "pay"' in planned, planned
     task, token = server.bot.task()
     assert server.bot.call(task, token)["decision"] == "permit"
     gone = server.bot.call(task, token, "pay", {"customer": "acme", "invoice": 1, "amount": "1.00"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from remit.formats import base64url, leak_digest
 from remit.formats.tlog import NoteKey
 from remit.govern import bundle as packed
 from tests.console.browser import HOSTILE
+from tests.docs.howtos import fenced
 from tests.server import CATALOGUE, eventually, furnished, process
 from tests.web.test_delegation import accept, hand, opened, whole
 
@@ -276,6 +278,28 @@ def bundle(server, tmp_path_factory):
     assert said.returncode == 0, said.stderr
     assert server.cli("incident", server.task, "--export", str(file)).returncode == 2  # never over a file
     return file
+
+
+def test_the_page_does_as_it_says(server, key, tmp_path):
+    """Its commands in a shell, with this server's names in the place of the page's."""
+    names = (
+        ("tsk_0123456789abcdef", server.task),
+        ("invoice/acme/17", "customer/acme/17"),
+        ("agent:invoice-bot", "agent:bot"),
+        ("remit.local/log+…", key),
+        ("tools/verify_incident.py", str(Path(__file__).parents[2] / "tools/verify_incident.py")),
+    )
+    blocks = fenced("incident.md", "console")
+    assert len(blocks) == 2
+    for script in blocks:
+        for old, new in names:
+            script = script.replace(old, new)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {"REMIT_URL": server.url, "REMIT_KEY": server.keys["anna"], "PATH": path, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["bash", "-euc", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
