@@ -120,15 +120,17 @@ def test_what_cannot_be_known_stays():
 
 
 def test_agents_calls_time_and_credentials():
-    what, _ = narrowed(seen(use("a", 1), agents=("bot",), calls=4, longest=61_000, issued=()))
-    assert (what.agents, what.max_calls, what.max_duration) == ({"lead"}, 8, 180_000)
+    what, _ = narrowed(seen(use("a", 1), agents=("bot",), calls=14, longest=601_000, issued=()))
+    assert (what.agents, what.max_calls, what.max_duration) == ({"lead"}, 28, 1_260_000)
     assert what.credentials == {"db"}
     text = without(parsed(PURPOSE), PURPOSE, what)
-    assert 'agents = ["bot"]' in text and "max_calls = 8" in text and 'max_duration = "3m"' in text
+    assert 'agents = ["bot"]' in text and "max_calls = 28" in text and 'max_duration = "21m"' in text
     assert "[[credentials]]" not in text and 'tool = "b"' not in text and "# b is for" not in text
-    again, _ = narrowed(seen(use("a", 1), agents=("bot",), calls=4, longest=61_000, issued=()), parsed(text))
+    again, _ = narrowed(seen(use("a", 1), agents=("bot",), calls=14, longest=601_000, issued=()), parsed(text))
     assert not again
     assert not narrowed(seen(use("a", 1), use("b", 1), use("c", 1), agents=("somebody",)))[0].agents
+    least, _ = narrowed(seen(use("a", 1), calls=1, longest=1))
+    assert (least.max_calls, least.max_duration) == (10, 900_000)  # a quick task is not every task
 
 
 counts = st.integers(0, 1000)
@@ -231,12 +233,12 @@ async def asked_again(found, *purposes):
 
 @ran
 async def test_what_a_real_call_needs_is_put_back():
-    """By today's tasks two minutes would do; but bot's began days ago."""
+    """By today's tasks a quarter of an hour would do; but bot's began days ago."""
     found = await busy()
     done = await asked_again(found)
     (one,) = done.proposals
     assert one.kept[-1] == "max_duration stays: without, 1 real call would have been stopped."
-    assert one.excess == Excess(tools=frozenset({"mail"}), sensitivity="internal", max_calls=2)
+    assert one.excess == Excess(tools=frozenset({"mail"}), sensitivity="internal", max_calls=10)
     assert one.seen.agents == {"bot", "other"}
     assert (done.broken, done.already) == (0, 0) and done.replayed.replayed == 2 and done.replayed.whole
 
@@ -252,7 +254,7 @@ async def test_what_is_refused_already_is_no_loss():
     )
     done = await asked_again(found)
     (one,) = done.proposals
-    assert one.excess == Excess(frozenset({"mail"}), sensitivity="internal", max_calls=2, max_duration=120_000)
+    assert one.excess == Excess(frozenset({"mail"}), sensitivity="internal", max_calls=10, max_duration=900_000)
     assert (done.broken, done.already) == (0, 1)
 
 
@@ -297,7 +299,7 @@ async def test_what_another_file_names_stays():
     found = await handed_on()
     done = await asked_again(found, "dig", "lead", "watched")
     dig = done.proposals[0]
-    assert "'third' is an agent of none of dig" in dig.kept[-1] and not dig.excess.agents and dig.excess.max_calls == 2
+    assert "'third' is an agent of none of dig" in dig.kept[-1] and not dig.excess.agents and dig.excess.max_calls == 10
     assert done.broken == 0 and done.files.keys() == {"purposes/dig.toml", "purposes/lead.toml"}
 
 

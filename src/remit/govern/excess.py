@@ -18,6 +18,7 @@ DAY = 86_400_000
 TASKS = 5_000
 ENOUGH_TASKS, ENOUGH_DAYS = 20, 7
 MARGIN = 2  # of calls and time: so many times what was seen
+LEAST_CALLS, LEAST_TIME = 10, 900_000  # and never less than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +143,13 @@ def _unneeded(purpose: Purpose, found: Excess, catalogue: Catalogue) -> Excess:
 
 
 def _limits(purpose: Purpose, found: Excess, what: Seen) -> Excess:
-    calls, lasts = max(1, MARGIN * what.calls), -(-MARGIN * what.longest // 60_000) * 60_000
+    calls = max(LEAST_CALLS, MARGIN * what.calls)
+    lasts = max(LEAST_TIME, -(-MARGIN * what.longest // 60_000) * 60_000)
     return replace(
         found,
         agents=frozenset(purpose.agents) - what.agents if what.agents & set(purpose.agents) else frozenset(),
         max_calls=calls if calls < purpose.max_calls else 0,
-        max_duration=lasts if 60_000 <= lasts < purpose.max_duration else 0,
+        max_duration=lasts if lasts < purpose.max_duration else 0,
     )
 
 

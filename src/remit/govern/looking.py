@@ -17,6 +17,7 @@ from .incident import Node, Sight
 from .search import Searched
 
 MOST = 500
+OPEN = "has open"
 R = TypeVar("R", bound=Any)
 
 
@@ -64,9 +65,9 @@ class Looking:
     async def tasks(self, column: str, value: str, word: str) -> tuple[Links, str]:
         """Its open tasks, and the newest that were ever proposed, as far as the caller may see them."""
         rows, more = await self.rows(Task, {"state": TaskState.OPEN.value, column: value})
-        links: Links = [("open task", Node("task", row.id)) for row in rows if await self.sight.task(row)]
+        links: Links = [(OPEN, Node("task", row.id)) for row in rows if await self.sight.task(row)]
         hits = await self.heard.hits("TaskProposed", word, column)
-        links += [link for link in tasks_of("task", hits) if ("open task", link[1]) not in links]
+        links += [link for link in tasks_of("had", hits) if (OPEN, link[1]) not in links]
         more = self.sight.all and (more or len(hits) == MANY)
         return links, f"Of {column} {value} {len(links)} tasks are here, some open and the newest." if more else ""
 
@@ -75,7 +76,7 @@ class Looking:
         if not self.sight.all:
             return []
         rows = await self.env.store.find(Finding, {"about": f"{subject} {name}"}, limit=MANY)
-        return [("found out", Node("finding", row.id)) for row in rows]
+        return [("led to", Node("finding", row.id)) for row in rows]
 
 
 def short(kind: str, name: str, hits: Sequence[object]) -> str:

@@ -12,7 +12,7 @@ from remit.formats.log_words import resource_word
 
 from .heard import MANY, Links, tasks_of
 from .incident import About, Node
-from .looking import Looking, short
+from .looking import OPEN, Looking, short
 
 
 async def agent(look: Looking, name: str) -> About | None:
@@ -24,12 +24,12 @@ async def agent(look: Looking, name: str) -> About | None:
     links, cut = await look.tasks("agent", name, name)
     good = [row for row in keys if agent is not None and not stale(row, agent, look.now)]
     links = [*([("answered for by", Node("person", agent.owner))] if agent else []), *links]
-    links += [("proved key", Node("key", row.jkt)) for row in keys] + await look.findings("agent", name)
+    links += [("proved", Node("key", row.jkt)) for row in keys] + await look.findings("agent", name)
     frozen = await look.frozen("agent", name)
     facts: dict[str, Any] = {"owner": agent.owner if agent else "", "keys": len(keys), "frozen": frozen}
     live: dict[str, Any] | None = None
     if good and not frozen:
-        live = {"says": f"{len(good)} of its keys prove it, so it may begin tasks"}
+        live = {"says": f"may begin tasks with {_counted(len(good), 'good key')}"}
         live |= {"until": max(row.expires_at for row in good), "do": [f"remit freeze agent {name} --reason …"]}
     types = ("AgentProved", "IdentitySuperseded", "ProposalDenied", "JoinTokenCreated", "Froze", "Unfroze")
     return About(facts, links, look.words(types, name), live, cut)
@@ -50,7 +50,7 @@ async def person(look: Looking, name: str) -> About | None:
     types = ["SessionBegan", "SessionEnded", "AccessKeyCreated", "AccessKeyEnded", "PasskeyRegistered"]
     types += ["SignInLinkMade", "PersonLeft", "PersonReturned", "SignalHeeded", "WentAway"]
     do = [f"remit person leave {name} --reason …", f"remit freeze owner {name} --reason …"]
-    opened = any(said == "open task" for said, _ in links)
+    opened = any(said == OPEN for said, _ in links)
     live = {"says": "began tasks that are open", "do": do} if opened else None
     return About({}, links, look.words(types, name), live, cut)
 
@@ -99,7 +99,7 @@ async def secret(look: Looking, text: str) -> About | None:
     facts = {"versions": [{"number": v.number, "state": v.state.value} for v in versions], "granted_by": granting}
     out = sum(one.state is not LeaseState.ENDED for one in leases)
     do = [f"remit freeze secret {name} --reason …", f"remit secret put {name}"]
-    live = {"says": f"{out} tasks may hold it now", "do": do} if out else None
+    live = {"says": f"{_counted(out, 'lease')} may hold it", "do": do} if out else None
     words = look.words(("SecretSealed", "SecretRetiring", "SecretRetired", "SecretOverdue", "Froze"), name)
     cut = f"Of secret {name} the first {MANY} leases of a version are here." if len(leases) >= MANY else ""
     return About(facts, links, words, live, cut) if versions else None
@@ -113,7 +113,7 @@ async def issuer(look: Looking, name: str) -> About | None:
     for state in (LeaseState.LIVE, LeaseState.ENDING, LeaseState.RESERVED):
         found, left = await look.rows(Lease, {"state": state.value, "issuer": name})
         leases, more = leases + found, more or left
-    links: Links = [("may be alive", Node("lease", one.id)) for one in leases]
+    links: Links = [("may have alive", Node("lease", one.id)) for one in leases]
     cut = f"Of issuer {name} {len(leases)} credentials that may be alive are here, not all." if more else ""
     return About(
         {"alive": len(leases), "at_least": more}, links, look.words(("IssuerDown", "IssuerBack"), name), None, cut
@@ -134,10 +134,14 @@ async def address(look: Looking, text: str) -> About | None:
     if not look.sight.all or not _is_address(text):
         return None
     posture = await look.heard.hits("PostureAssessed", text, "facts")
-    links: Links = [("known of", Node("agent", data["agent"])) for _, data in posture]
+    links: Links = [("was seen with", Node("agent", data["agent"])) for _, data in posture]
     words = [["PostureAssessed", text], ["FindingReported", text]]
     found = posture or await look.heard.hits("FindingReported", text, "name")
     return About({}, list(dict.fromkeys(links)), words) if found else None
+
+
+def _counted(number: int, of: str) -> str:
+    return f"{number} {of}{'' if number == 1 else 's'}"
 
 
 def _is_address(text: str) -> bool:

@@ -21,7 +21,7 @@ from .heard import MANY, Links, tasks_of
 from .incident import About, Node
 from .looking import Looking, short
 
-LEAKED = "leaked"  # the relation of a finding to what was recognised in it
+LEAKED = "saw the leak of"  # the relation of a finding to what was recognised in it
 _LEAKS = {LeakKind.LEASE: "lease", LeakKind.SECRET: "secret", LeakKind.KEY: "access key"}
 _KIND_OF = {Subject.KEY: "access key"}
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -39,10 +39,10 @@ async def task(look: Looking, key: str) -> About | None:
     links += [("handed on to", Node("task", child.id)) for child in children]
     approvals = await look.env.store.find(Approval, {"task": key}, limit=MANY)
     leases = await look.env.store.find(Lease, {"task": key}, limit=MANY)
-    links += [("asked people", Node("approval", one.id)) for one in approvals]
+    links += [("asked people in", Node("approval", one.id)) for one in approvals]
     links += [("was given", Node("lease", one.id)) for one in leases]
-    links += [("agent", Node("agent", row.agent)), ("purpose", Node("purpose", row.purpose))]
-    links += [("used key", Node("key", row.jkt)), *await look.findings("task", key)]
+    links += [("done by", Node("agent", row.agent)), ("under", Node("purpose", row.purpose))]
+    links += [("used", Node("key", row.jkt)), *await look.findings("task", key)]
     links += [("was about", Node("resource", name)) for name in sorted({a.shown.resource for a in approvals} - {""})]
     label = {"trust": row.label.trust.word, "sensitivity": row.label.sensitivity.word, "read": row.label.sources}
     facts = {
@@ -52,7 +52,7 @@ async def task(look: Looking, key: str) -> About | None:
         "end_reason": row.end_reason,
         **label,
     }
-    live = {"says": f"open, until its deadline at {row.deadline}", "do": [f"remit task end {key} --reason …"]}
+    live = {"says": "open", "do": [f"remit task end {key} --reason …"]}
     short = [said for said, rows in (("approvals", approvals), ("leases", leases)) if len(rows) == MANY]
     cut = f"Of task {key} the first {MANY} {' and '.join(short)} are here." if short else ""
     is_live = {**live, "until": row.deadline} if row.open_at(look.now) else None
@@ -67,12 +67,12 @@ async def lease(look: Looking, key: str) -> About | None:
         return None
     secret = row.holds.rpartition("/")[0]
     links: Links = [("of task", Node("task", row.task)), ("minted by", Node("issuer", row.issuer))]
-    links += [("is secret", Node("secret", secret))] if secret else []
+    links += [("is", Node("secret", secret))] if secret else []
     names = ("credential", "issuer", "handle", "task", "agent", "reserved_at", "expires_at", "ended_at")
     facts = {name: getattr(row, name) for name in (*names, "end_reason", "last_error", "holds")}
     live = None
     if row.state is not LeaseState.ENDED:
-        says = f"{row.credential} at {row.issuer} may be alive: {row.state.value}, {row.waits().value}"
+        says = f"{row.credential} at {row.issuer} may open something: {row.state.value}, {row.waits().value}"
         live = {"says": says, "until": row.lives_until or row.expires_at, "do": [f"remit lease end {key}"]}
     words = [["OrphanFound", key]] if task is None else []
     return About({**facts, "state": row.state.value}, links, words, live)
@@ -115,7 +115,7 @@ async def finding(look: Looking, key: str) -> About | None:
     names = ("title", "found_at", "found_by", "place", "contained_at", "reached_at", "note")
     facts = {"severity": row.severity.word, "state": row.state.value, **{name: getattr(row, name) for name in names}}
     links = [*_leaked(row), ("is about", Node(_KIND_OF.get(row.subject, row.subject.value), row.name))]
-    links += [("asked people", Node("approval", row.approval))] if row.approval else []
+    links += [("asked people in", Node("approval", row.approval))] if row.approval else []
     open_ = row.state is FindingState.OPEN and not row.reached_at
     live = None
     if open_ and row.contained_at:

@@ -78,7 +78,7 @@ def shape(told: Story) -> dict[str, Any]:
     live = [
         {"kind": one.node.kind, "id": one.node.id, "distance": one.distance, "until": 0, **one.about.live}
         for one in told.things
-        if one.about.live
+        if one.about.live and one.distance < told.depth
     ]
     return {
         "of": told.of,
