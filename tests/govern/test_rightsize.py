@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from remit.domain.caller import CallerKind
 from remit.domain.catalogue import Catalogue
+from remit.domain.change import Change
 from remit.domain.decision import Access, word
 from remit.domain.errors import BadCatalogue
 from remit.domain.flow import Sensitivity
@@ -19,15 +20,16 @@ from remit.formats import purpose_file, toml_edit, tool_file
 from remit.formats.toml_source import Section
 from remit.govern.excess import Excess, Seen, excess, within
 from remit.govern.rightsize import rightsize
-from remit.govern.usage import Unused, Use
+from remit.govern.usage import Unused, Use, unused
 from remit.govern.without import without
 from remit.verbs.apply import apply
 from remit.verbs.decide import decide
+from remit.verbs.issue import issue
 from tests.delegating import CATALOGUE as DELEGATING
 from tests.delegating import DIG, LEAD, below, house
 from tests.world import EVER, changed, world
 
-from .test_incident import ran, settled
+from .test_incident import decided, ran, sequenced, settled
 
 DAY = 86_400_000
 TOOLS = {
@@ -191,6 +193,46 @@ def test_a_proposal_is_never_wider(used, agents, issued, calls, longest, whole, 
 def test_what_is_wider_or_merely_other_is_not_within(wider):
     old = replace(parsed(PURPOSE), sensitivity=Sensitivity.CONFIDENTIAL)
     assert within(old, old) and not within(replace(old, **wider), old)
+
+
+# --- what was never used ---
+
+
+@ran
+async def test_what_was_held_or_denied_was_never_used_and_what_was_permitted_once_was():
+    found = await world()
+    _, call = await found.proved()
+    task = await found.task(call)
+    for n in range(3):
+        pay = {"customer": "acme", "invoice": n, "amount": "1"}
+        assert word(await decide(found.env, call, Access(task.id, "pay", pay))) == "hold"
+        assert word(await decide(found.env, call, Access(task.id, "list", {"customer": "other"}))) == "deny"
+    await settled(found)
+    purpose = (await found.env.in_force())[1].catalogue.purposes["pay"]
+    never = await unused(found.store, purpose)
+    assert never.tools == {"list", "pay", "mail", "pinned"} and never.credentials == {"db", "secret", "shown"}
+    assert word(await decide(found.env, call, Access(task.id, "list", {"customer": "acme"}))) == "permit"
+    await issue(found.env, call, task.id, "db")
+    await sequenced(found)  # the index has not reached them
+    never = await unused(found.store, purpose)
+    assert never.tools == {"pay", "mail", "pinned"} and never.credentials == {"secret", "shown"} and not never.blind
+    later = await unused(found.store, purpose, since=found.clock.now + 1)
+    assert "list" in later.tools and "db" in later.credentials
+    theirs = await unused(found.store, purpose, agents=["other"])
+    assert "list" in theirs.tools and theirs.agents == {"other"}
+
+
+@ran
+async def test_what_an_old_log_cannot_tell_counts_as_used():
+    """Decisions from before purposes were written down: whichever purpose a permit was for, its tool stays."""
+    found = await world()
+    _, call = await found.proved()
+    task = await found.task(call)
+    await found.store.commit(Change(decided(task.id, "mail", decision="permit"), call))
+    await found.store.commit(Change(decided(task.id, "pay", decision="hold"), call))
+    await settled(found)
+    never = await unused(found.store, (await found.env.in_force())[1].catalogue.purposes["pay"])
+    assert never.blind and never.tools == {"list", "pay", "pinned"} and not never.credentials
 
 
 # --- what the replay puts back ---
