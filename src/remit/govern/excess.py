@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,7 +16,7 @@ from .search import Searched, search
 from .usage import PAIRS, Unused, Use, unused, uses
 
 DAY = 86_400_000
-TASKS = 5_000
+TASKS, PAGE = 5_000, 50
 ENOUGH_TASKS, ENOUGH_DAYS = 20, 7
 MARGIN = 2  # of calls and time: so many times what was seen
 LEAST_CALLS, LEAST_TIME = 10, 900_000  # and never less than this
@@ -78,11 +79,12 @@ async def seen(env: Env, log: Searched, purpose: Purpose, since: int, now: int) 
     rows: list[Task] = []
     before, whole = 0, False
     while len(rows) < TASKS and not whole:
-        page = await search(log, ["TaskProposed", purpose.name], before=before, limit=200, since=since)
+        page = await search(log, ["TaskProposed", purpose.name], before=before, limit=PAGE, since=since)
         said = [json.loads(leaf)["data"] for _, leaf in page.entries]
         found = [await env.store.get(Task, one["task"]) for one in said if one["purpose"] == purpose.name]
         rows += [row for row in found if row is not None]
         before, whole = page.next, not page.next
+        await asyncio.sleep(0)  # decisions go first
     many = len(purpose.agents) * len({grant.tool for grant in purpose.grants}) > PAIRS
     counts = () if many else await uses(log, purpose, since=since)
     begun = [row.opened_at for row in rows]

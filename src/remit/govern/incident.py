@@ -156,8 +156,7 @@ async def _walk(known: Known, seeds: Sequence[Node], depth: int) -> tuple[list[T
         about = await known.about(node)
         if about is None:
             continue
-        if len(things) % 16 == 0:
-            await asyncio.sleep(0)  # decisions go first
+        await asyncio.sleep(0)  # decisions go first
         things.append(Thing(node, distance, relation, via, about))
         if distance >= depth:
             continue

@@ -5,6 +5,7 @@ Only a permit is use: what was held or denied is somebody's wish, and anybody ca
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -129,12 +130,14 @@ class _Count:
         return cls(log, indexed, bottom, Counter(word for leaf in leaves for word in words(leaf) if " " in word))
 
     async def __call__(self, word: str) -> int:
+        await asyncio.sleep(0)
         places, _ = await self._log.places([number(word)], self._indexed, MOST)
         return min(MOST, sum(place >= self._bottom for place in places) + self._tail[word])
 
 
 async def _newest(log: Searched, word: str) -> int:
     before = 0
+    await asyncio.sleep(0)  # decisions go first
     while True:  # a page may be empty and not the last, where the index is far behind
         page = await search(log, [word], before=before, limit=1)
         if page.entries:
