@@ -28,6 +28,7 @@ from remit.domain.identity import JoinToken
 from remit.domain.keys import WHEN_NEEDED, SigningKey
 from remit.domain.lease import Lease
 from remit.domain.session import Session, SignInLink
+from remit.domain.shadow import MOST, Shadow, ShadowKind, Sighting
 from remit.domain.task import Task
 from remit.formats import log_words
 from remit.formats.record import KIND_OF
@@ -557,3 +558,24 @@ async def test_what_edges_said_is_kept_the_newest_of_each_and_an_event_waits_for
     assert await store.newest_event() == 0
     first, second = await store.commit(left("one")), await store.commit(left("two"))
     assert (await store.newest_event(), await store.newest_event(first)) == (second, first)
+
+
+@with_store
+async def test_what_nobody_registered_is_counted_and_bounded(store):
+    """What was seen again stays; of a full kind the least seen goes, and no other kind makes way for it."""
+
+    def shadow(kind, name, at, count=1):
+        return Shadow(Sighting(kind, name, "x").id, kind, name, "x", at, at, count)
+
+    most = MOST[ShadowKind.CLIENT]
+    assert await store.shadowed([]) == 0
+    assert await store.shadowed([shadow(ShadowKind.SUBJECT, "proved", 1), shadow(ShadowKind.CLIENT, "known", 2)]) == 0
+    assert await store.shadowed([shadow(ShadowKind.CLIENT, "known", 5, 2)]) == 0
+    assert await store.shadowed([shadow(ShadowKind.CLIENT, "known", 4)]) == 0  # late
+    (known, proved) = await store.shadows()
+    assert (known.name, known.first_at, known.last_at, known.count) == ("known", 2, 5, 4) and proved.name == "proved"
+    flood = [shadow(ShadowKind.CLIENT, f"made-up-{n}", 100 + n) for n in range(most + 50)]
+    assert await store.shadowed(flood) == 51
+    kept = await store.shadows()
+    assert len(kept) == most + 1 and {"known", "proved", f"made-up-{most + 49}"} <= {one.name for one in kept}
+    assert [one.last_at for one in kept] == sorted((one.last_at for one in kept), reverse=True)

@@ -38,6 +38,7 @@ from remit.domain.redecision import Redecision
 from remit.domain.restore import Restored
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.shadow import Dismissal
 from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
@@ -145,6 +146,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(Posture, "postures", {}, lambda r: r.due),
     Kind(Departure, "departures", {}, _never),
     Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
+    Kind(Dismissal, "dismissals", {}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,

@@ -48,6 +48,7 @@ _SAYS: Mapping[str, str] = {
     "EnvelopeRewrapped": "An envelope is under the new root key: {kind} {key}",
     "Followed": "Applied what the centre had written up to {size}",
     "FindingReported": "Found, {severity}, about {subject} {name}: {title}",
+    "ShadowDismissed": "Dismissed, what was seen and nobody registered, {kind} {name} at {source}: {note}",
     "FindingResolved": "Resolved, what was found about {subject} {name}: {note}",
     "FreezeReached": "The freeze of {reach} {name} reached the last of what it stops, in {took} ms",
     "Froze": "Frozen, {reach} {name}: {reason}",

@@ -6,6 +6,7 @@ from .env import Env, InForce, compiled
 from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
+from .shadows import Shadows
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
@@ -51,6 +52,7 @@ __all__ = [
     "Renew",
     "Reported",
     "Sealer",
+    "Shadows",
     "Signals",
     "Signature",
     "Signer",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
 from remit.domain.estate import EdgeSeen
+from remit.domain.shadow import MOST, Shadow
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
 from remit.formats.row_body import decode
 from remit.ports import Appended, Wake, wakes_of
@@ -28,6 +30,7 @@ class MemoryStore(Bell):
         self._head: tuple[int, str] = (0, "")
         self._words: list[frozenset[int]] = []
         self._seen: dict[str, EdgeSeen] = {}
+        self._shadows: dict[str, Shadow] = {}
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -138,6 +141,24 @@ class MemoryStore(Bell):
     async def seen(self) -> Sequence[EdgeSeen]:
         """See `ports.Edges`."""
         return [self._seen[edge] for edge in sorted(self._seen)]
+
+    async def shadowed(self, found: Sequence[Shadow]) -> int:
+        """See `ports.Shadows`."""
+        for one in found:
+            was = self._shadows.get(one.id, replace(one, count=0))
+            last = max(was.last_at, one.last_at)
+            self._shadows[one.id] = replace(was, last_at=last, count=was.count + one.count)
+        gone: list[Shadow] = []
+        for kind, most in MOST.items():
+            kept = [one for one in self._shadows.values() if one.kind is kind]
+            gone += sorted(kept, key=lambda one: (one.count == 1, -one.last_at, one.id))[most:]
+        for one in gone:
+            del self._shadows[one.id]
+        return len(gone)
+
+    async def shadows(self) -> Sequence[Shadow]:
+        """See `ports.Shadows`."""
+        return sorted(self._shadows.values(), key=lambda one: (-one.last_at, one.id))
 
     async def newest_event(self, through: int = 2**62) -> int:
         """See `ports.Edges`."""

@@ -30,6 +30,7 @@ from .edges import SqliteEdges
 from .migrate import migrate
 from .observed import unobserved, watched
 from .row_cache import RowCache
+from .shadows import SqliteShadows
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = sqlite.dialect()
@@ -47,7 +48,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore(SqliteEdges, Bell):
+class SqliteStore(SqliteEdges, SqliteShadows, Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:

@@ -117,6 +117,7 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
+from .shadow import ShadowDismissed
 from .signal import SignalHeeded, SignalRefused
 from .stream import (
     SignalReturned,
@@ -260,6 +261,7 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | ShadowDismissed
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its

@@ -45,6 +45,7 @@ class Enforcer:
             except FAILURES as failure:
                 _missing(seat, failure)
                 continue
+            seat.asks.offered(server, [catalogue_name(server, tool["name"]) for tool in offered])
             for tool in offered:
                 wanted = grants.get(catalogue_name(server, tool["name"]))
                 if wanted and wanted == upstream.pin(tool) and not upstream.held.shows_in(json.dumps(tool)):

@@ -13,6 +13,7 @@ from remit.govern.enforcement import enforcements
 from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
+from remit.web.api_shadow import shadows
 from remit.web.house import Asked, House
 
 from . import seen
@@ -20,6 +21,7 @@ from . import seen
 PAGE = 50
 TASKS = 50
 TOOLS = 60
+SHADOWS = 50
 MEANS = {
     "credential": "It was issued credentials for its tasks, and cannot act without them.",
     "gateway": "Its calls go through an enforcement point, which asks before they happen.",
@@ -45,7 +47,10 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         }
         for agent in page
     ]
-    return {"items": items, "q": q, "total": len(fitting), "next": page[-1].name if len(fitting) > PAGE else ""}
+    shown = await shadows(house) if call.caller.kind is not CallerKind.PERSON else []
+    left = {"shadows": shown[:SHADOWS], "more_shadows": max(0, len(shown) - SHADOWS)}
+    following = page[-1].name if len(fitting) > PAGE else ""
+    return {"items": items, "q": q, "total": len(fitting), "next": following, **left}
 
 
 def _fits(agent: Agent, words: list[str]) -> bool:
