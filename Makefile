@@ -1,10 +1,11 @@
 # Everything sets itself up into .venv/ and touches nothing outside this folder.
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 VENV   := .venv
 BIN    := $(VENV)/bin
-PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd
+PACKAGES := postgresql mariadb-server openssh-server chromium prometheus systemd rsyslog rsyslog-gnutls
 .DEFAULT_GOAL := help
-.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages soak-packages mcp-conformance
+.PHONY: help scale simulate adapters demo test check format lint types architecture bench soak docs pictures coverage clean system-packages soak-packages mcp-conformance witness
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -90,6 +91,14 @@ $(MCP_SUITE)/ref/node_modules:
 mcp-conformance: $(VENV)/.dev $(MCP_SUITE)/ref/node_modules ## The official MCP suite: gateway and OAuth client; the filesystem server; oidc-provider (npm, git)
 	@REMIT_NEEDS_CONFORMANCE=1 $(BIN)/python -m pytest -q -s -m soak tests/gateway/test_gateway_conformance.py tests/gateway/test_gateway_filesystem.py \
 		tests/gateway/test_oauth_conformance.py tests/issuers/test_oauth_provider.py tests/web/test_ciba_provider.py
+
+$(VENV)/witness/.done: | $(VENV)/.dev
+	@$(PYTHON312) -m venv $(VENV)/witness
+	@$(VENV)/witness/bin/python -m pip install -q --disable-pip-version-check aics-witness==0.1.0 aics-tlog==0.2.1
+	@touch $@
+
+witness: $(VENV)/witness/.done ## Checkpoints and tiles at somebody else's witness and verifier (PyPI; PYTHON312=python3.12)
+	@REMIT_NEEDS_WITNESS=1 $(BIN)/python -m pytest -q -m soak tests/work/test_witness.py tests/web/test_out.py
 
 pictures: $(VENV)/.dev ## The pictures of the console in docs/images, taken anew (chromium)
 	@$(BIN)/python -m tests.console.pictures

@@ -9,6 +9,7 @@ permissive trust has no policy and so no path; it is found if that trust is told
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -19,6 +20,7 @@ from typing import Any
 
 from remit.discover import aws_account
 from remit.discover.cuts import best_cuts
+from remit.discover.radius import cuts, radius
 from remit.domain.reach import Graph, Step
 
 from measure import emit, timed  # isort: skip
@@ -203,7 +205,7 @@ def judge(root: Path) -> None:
 
 
 def large(nodes: int) -> None:
-    """A graph of so many nodes, five steps from each."""
+    """A graph of so many nodes, five steps from each to anywhere: the worst there is for dominators."""
     chance = random.Random(7)
     names = [f"role:{i}" for i in range(nodes)]
     steps = [Step(a, chance.choice(names), "may") for a in names for _ in range(5)]
@@ -211,7 +213,57 @@ def large(nodes: int) -> None:
     graph = Graph().add(steps)
     built = time.perf_counter() - started
     emit("blast.reach", "remit", nodes, timed(lambda: graph.reached([names[0]]), 5), note=f"built in {built:.2f} s")
-    emit("blast.cuts", "remit", nodes, timed(lambda: best_cuts(graph, [names[0]], names[-100:]), 1))
+    emit("blast.cuts", "remit", nodes, timed(lambda: best_cuts(graph, [names[0]], names[-100:]), 5))
+
+
+def estate(nodes: int) -> Graph:
+    """Agents with purposes, tools and credentials, before accounts, clusters and databases: as estates are made, a few
+    ways into each account, most of what is in one reached from few places, and roles that lead from one to the next.
+    """
+    chance = random.Random(11)
+    steps: list[Step] = []
+    near = lambda account: f"aws-role:{min(account * 250 + chance.randrange(250), nodes // 4 - 1)}"  # noqa: E731
+    for a in range(nodes // 100):
+        for p in range(3):
+            purpose = f"purpose:p{a}-{p}"
+            steps.append(Step(f"agent:a{a}", purpose, "may-propose"))
+            steps += [Step(purpose, f"tool:t{chance.randrange(nodes // 50)}", "grants") for _ in range(6)]
+            steps.append(Step(purpose, f"credential:p{a}-{p}/c", "issues"))
+            steps.append(Step(f"credential:p{a}-{p}/c", f"aws-role:{chance.randrange(nodes // 4)}", "opens"))
+    for r in range(nodes // 4):
+        account = r // 250
+        steps += [Step(f"aws-role:{r}", near(account), "aws-assume-role") for _ in range(4)]
+        steps += [Step(f"aws-role:{r}", f"pg-table:{account}.{chance.randrange(400)}", "pg-may") for _ in range(6)]
+        steps += [Step(f"aws-role:{r}", f"k8s-sa:{account}/{chance.randrange(300)}", "k8s-enters-pods")]
+        if r % 250 == 0:
+            steps.append(Step(near(account), f"aws-admin:{account}", "aws-put-role-policy"))
+            steps += [
+                Step(near(account), f"aws-role:{chance.randrange(nodes // 4)}", "aws-assume-role") for _ in range(5)
+            ]
+            steps += [
+                Step(f"aws-admin:{account}", f"aws-role:{account * 250 + n}", "aws-administers") for n in range(250)
+            ]
+    return Graph().add(steps)
+
+
+def questions(nodes: int) -> None:
+    """What the console asks: all of it, with its groups and shortest ways; who; the one step to take away."""
+    graph = estate(nodes)
+    gc.freeze()
+    size = sum(1 for _ in graph.nodes()), sum(map(len, graph.out.values()))
+    start = "agent:a0"
+    found = radius(graph, start)
+    most = f"{len(found.others)} reached, {len(found.beyond)} beyond, {size[1]} steps"
+    emit("blast.nodes", "remit: what it reaches", size[0], timed(lambda: asked(graph, start, who=False), 7), note=most)
+    emit("blast.nodes", "remit: who can reach it", size[0], timed(lambda: asked(graph, "aws-admin:0", who=True), 7))
+    emit("blast.nodes", "remit: the one step", size[0], timed(lambda: cuts(found, 1), 7))
+
+
+def asked(graph: Graph, node: str, *, who: bool) -> None:
+    found = radius(graph, node, who=who)
+    for group in found.groups()[:40]:
+        for one in group.nodes[:8]:
+            found.way(one)
 
 
 root = Path(os.environ.get("REMIT_IAM_VULNERABLE", "/nowhere"))
@@ -221,3 +273,4 @@ else:
     how = "absent: pip install python-hcl2, and set REMIT_IAM_VULNERABLE to a clone of BishopFox/iam-vulnerable"
     emit("blast.iam_vulnerable", "remit", 0, note=how)
 large(100_000)
+questions(115_000)

@@ -29,6 +29,7 @@ from remit.domain.chain import Chain, Hop, Principal, PrincipalKind
 from remit.domain.change import Change
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
+from remit.formats.log_words import VERSION
 from remit.formats.record import KIND_OF, encode
 from remit.formats.row_body import decode
 
@@ -114,7 +115,7 @@ def settled(server: Server, path: Path, count: int) -> None:
     """Wait until every event has its place, and its words are found."""
     while True:
         with sqlite3.connect(path) as db:
-            indexed = db.execute("SELECT size FROM log_indexed WHERE id = 1").fetchone()
+            indexed = db.execute("SELECT max(size) FROM log_indexed WHERE id = ?", (VERSION,)).fetchone()
         if indexed and indexed[0] >= count:
             return
         time.sleep(0.5)

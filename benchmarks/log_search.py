@@ -18,7 +18,7 @@ from measure import emit
 from remit.domain import events
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.formats.log_words import number, words
+from remit.formats.log_words import VERSION, number, words
 from remit.formats.record import encode
 from remit.govern.search import search
 from remit.store.sqlite import SqliteStore
@@ -58,7 +58,7 @@ def fill(path: Path, start: int, end: int) -> float:
             found = [(number(word), first + n) for n, text in enumerate(leaves) for word in sorted(words(text))]
             db.executemany("INSERT INTO log_words (word, place) VALUES (?, ?)", found)
             took += time.perf_counter() - began
-        db.execute("INSERT OR REPLACE INTO log_indexed (id, size) VALUES (1, ?)", (end,))
+        db.execute("INSERT OR REPLACE INTO log_indexed (id, size) VALUES (?, ?)", (VERSION, end))
         db.execute("INSERT OR REPLACE INTO log_head (id, size, note) VALUES (1, ?, '')", (end,))
     return took
 

@@ -30,6 +30,7 @@ FILES = {
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
     "console_pages.py": ("console.page",),
+    "evidence.py": ("evidence.report", "evidence.verify"),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "estate/costs.py": ("estate.cost",),
@@ -40,8 +41,10 @@ FILES = {
     "estate.py": ("decision.edge", "revoke.edge", "revoke.push"),
     "estate_push.py": ("estate.push", "estate.beat", "estate.report"),
     "signals.py": ("signal.push", "status.list"),
+    "out.py": ("out.deliver", "out.lag", "out.cost"),
     "scan.py": ("scan.leaky_repo",),
-    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts"),
+    "leaks.py": ("scan.transcript", "leak.report", "leak.mint"),
+    "blast.py": ("blast.iam_vulnerable", "blast.reach", "blast.cuts", "blast.nodes"),
 }
 
 

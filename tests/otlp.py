@@ -28,10 +28,10 @@ class Receiver:
         """Spans of this name, oldest first."""
         return [span for of, span in self.spans if span.name == name and service in ("", of)]
 
-    def wait(self, name: str, count: int = 1, seconds: float = 15) -> list[Any]:
-        """The same, once there are so many."""
+    def wait(self, name: str, count: int = 1, seconds: float = 15, *, below: Any = None) -> list[Any]:
+        """The same, once there are so many; only children of the span `below`, if one is given."""
         until = time.monotonic() + seconds
-        while len(found := self.named(name)) < count:
+        while len(found := [s for s in self.named(name) if not below or s.parent_span_id == below.span_id]) < count:
             assert time.monotonic() < until, sorted({span.name for _, span in self.spans})
             time.sleep(0.05)
         return found

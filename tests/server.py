@@ -45,6 +45,7 @@ kind = "static"
 [receivers.hub]
 audience = "hub"
 everything = true
+[directories.hr]
 """,
     "agents/bot.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',
     "agents/lead.toml": 'owner = "olga"\n[[attestations]]\nmethod = "join_token"\n',

@@ -30,7 +30,8 @@ class Settings:
 
     `workload_api` is the Unix socket that the SPIFFE Workload API is served on; empty: it is not.
     `workers` processes serve it; told to stop, each answers for `drain` seconds more, and says that it is not ready.
-    `nats` is where frames for edges are published too, with `nats_creds`, a file.
+    `out_dir` is where the log goes that goes to files; empty: `out` in `data`.
+    `nats` is where frames for edges are published too, by `nats_creds`, a file, in the JetStream domain `nats_domain`.
     `svid_ttl` is the life of an X.509-SVID in seconds, `rotate_keys_after` the age at which a signing key is replaced,
     `key_overlap` how long the next one is published before it signs.
     """
@@ -49,8 +50,10 @@ class Settings:
     key_overlap: int = 3600
     workers: int = 1
     drain: int = 0
+    out_dir: str | Path = ""
     nats: str = ""
     nats_creds: str = ""
+    nats_domain: str = ""
 
     @property
     def url(self) -> str:
@@ -241,7 +244,7 @@ async def open_house(
     from remit.domain.keys import Rotation
     from remit.issuers import Tools, build
     from remit.issuers.keyring import Keyring, RootSealer
-    from remit.ports import Env
+    from remit.ports import Env, Wake
     from remit.verbs.renew import renew
     from remit.web.console.live import Changes
     from remit.web.house import House
@@ -249,6 +252,7 @@ async def open_house(
     from remit.work.driver import Driver, Reconciler
     from remit.work.make_safe import restored_safely
     from remit.work.watermark import Watermark
+    from remit.work.witness import EVERY
 
     now = clock or (lambda: time.time_ns() // 1_000_000)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -303,7 +307,12 @@ async def open_house(
         await _furnish(env, settings.data, now())
         house = House(env, store, log_name, now, metrics, Changes(store), SignIns(party), tracing)
         publish = _published(settings, env, store, house)
-        more = (Reconciler("publish", publish.once, 0.5),) if publish else ()
+        delivering, witnessing = _outward(settings, env, store, log_name, driver.ours)
+        more = (
+            Reconciler("deliver", delivering.look, 0.25, Wake.SEQUENCED, finish=delivering.finish),
+            Reconciler("witness", witnessing.once, EVERY),
+            *((Reconciler("publish", publish.once, 0.5),) if publish else ()),
+        )
         driver.start(env, store, log_name, store.forget_spent, more)
         metrics.rolled_back.set_function(lambda: float(watermark.rolled_back))
         remembering = asyncio.create_task(watermark.follow(store))
@@ -324,6 +333,25 @@ async def open_house(
         await store.close()
 
 
+def _outward(settings: Settings, env: Any, store: Any, log_name: str, ours: Callable[[], bool]) -> tuple[Any, Any]:
+    """What takes the log to sinks, and what asks witnesses about it."""
+    import os
+
+    from remit.attest.fetch import believing, checked
+    from remit.out import Tools, build
+    from remit.work.deliver import Delivering
+    from remit.work.witness import Witnessing
+
+    async def unseal(name: str) -> str:
+        found: str = await env.unsealed(name, env.clock())
+        return found
+
+    folder = Path(settings.out_dir or settings.data / "out")
+    tools = Tools(folder, believing, checked, unseal, os.environ, settings.trust_domain)
+    delivering = Delivering(env, store, log_name, lambda sink: build(sink, tools), ours)
+    return delivering, Witnessing(env, store, believing)
+
+
 def _published(settings: Settings, env: Any, store: Any, house: House) -> Any:
     """What publishes frames over NATS, if that is wanted."""
     if not settings.nats:
@@ -331,7 +359,7 @@ def _published(settings: Settings, env: Any, store: Any, house: House) -> Any:
     from remit.estate.nats import Nats, NatsStream
     from remit.work.publish import Publish
 
-    stream = NatsStream(Nats(settings.nats, settings.nats_creds), settings.trust_domain)
+    stream = NatsStream(Nats(settings.nats, settings.nats_creds, settings.nats_domain), settings.trust_domain)
     return Publish(env, store, house.frames, stream)
 
 

@@ -69,7 +69,7 @@ class Enrolment:
 class EdgeSettings:
     """Where an edge lives. `backlog` is how many events it may have that the centre has not heard.
 
-    `nats` is where frames come too, with `nats_creds`, a file.
+    `nats` is where frames come too, by `nats_creds`, a file, in the JetStream domain `nats_domain`.
     """
 
     data: Path = Path("remit-edge")
@@ -80,6 +80,7 @@ class EdgeSettings:
     backlog: int = 100_000
     nats: str = ""
     nats_creds: str = ""
+    nats_domain: str = ""
 
 
 def serve_edge(announce: Callable[[dict[str, Any]], None], **given: Any) -> None:
@@ -208,4 +209,4 @@ def _bus(settings: EdgeSettings) -> Any:
         return None
     from remit.estate.nats import Nats, NatsBus
 
-    return NatsBus(Nats(settings.nats, settings.nats_creds))
+    return NatsBus(Nats(settings.nats, settings.nats_creds, settings.nats_domain))

@@ -51,8 +51,10 @@ def paths(server):
         "playground": "/console/playground",
         "log": f"/console/log?task={task}",
         "event": f"/console/log/{items[-1]['index']}",
+        "evidence": "/console/evidence",
         "verify": "/console/log/verify",
         "settings": "/console/settings",
+        "estate": "/console/estate",
     }
 
 

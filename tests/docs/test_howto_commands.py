@@ -19,7 +19,7 @@ from tests.issuers import servers
 from tests.issuers.conftest import database, openbao  # noqa: F401 - fixtures
 from tests.issuers.rigs import lease, needs
 from tests.issuers.rigs import x509 as x509_rig
-from tests.server import Server, furnished, process
+from tests.server import CATALOGUE, Server, eventually, furnished, process
 
 from .howtos import catalogues, fenced, whole
 
@@ -199,3 +199,16 @@ def test_a_workload_gets_its_svid_and_begins_a_task_as_the_page_says(tmp_path):
 
 def site() -> str:
     return next(path for path in sys.path if path.endswith("site-packages"))
+
+
+# --- where the log goes ---
+
+
+def test_a_sink_is_looked_after_and_its_file_checked_as_the_page_says(tmp_path):
+    with process(tmp_path / "remit-data") as server:
+        furnished(server, {**CATALOGUE, "remit.toml": CATALOGUE["remit.toml"] + '[out.disk]\nkind = "file"\n'})
+        eventually(lambda: server.http("operator").get("/v1/out/disk").json(), lambda one: not one["behind"])
+        looked, checked = fenced("siem.md", "console")
+        assert "running" in shell(looked, tmp_path)
+        eventually(lambda: server.http("operator").get("/v1/out/disk").json(), lambda one: not one["behind"])
+        assert "are exactly those that were signed" in shell(checked, tmp_path)

@@ -18,14 +18,14 @@ HUB = """
 host: 127.0.0.1
 port: {port}
 server_name: hub
-jetstream: {{ store_dir: "{folder}/js" }}
+jetstream: {{ store_dir: "{folder}/js", domain: hub }}
 leafnodes {{ host: 127.0.0.1, port: {leafs} }}
 """
 LEAF = """
 host: 127.0.0.1
 port: {port}
 server_name: leaf
-leafnodes {{ remotes: [ {{ url: "nats://127.0.0.1:{leafs}" }} ], reconnect: 1 }}
+leafnodes {{ remotes: [ {{ url: "nats://127.0.0.1:{leafs}" }} ], reconnect: "1s" }}
 """
 
 

@@ -99,7 +99,7 @@ def test_what_somebody_overwrites_is_back_at_once(nats_house):
             for one in wanted:
                 await made.kill(one)
             await pushed(nats_house, stale)
-            await until(all_dead(nats_house, minted), 2)
+            await until(all_dead(nats_house, minted), 10)
             said, _ = await stored(nats_house)
             assert {one.reference for one in minted} <= set(said["revocations"])
 

@@ -125,7 +125,9 @@ def test_a_witness_must_have_cosigned(tmp_path: Path) -> None:
     file, raw = export(tmp_path, EVENTS), WITNESS.public_key().public_bytes_raw()
     number = hashlib.sha256(b"w.example\n\x04" + raw).digest()[:4]
     key = f"w.example+{number.hex()}+" + tlog.base64.b64encode(b"\x04" + raw).decode()
-    assert "has not signed" in run(file, "--witness", key)[1]
+    assert "too few witnesses" in run(file, "--witness", key)[1]
+    assert run(file, "--witness", key, "--quorum", "0")[0] == 0
+    assert "not an Ed25519 key" in run(file, "--witness", KEY)[1], "a log's key is no witness"
     signed, text = file.with_name("log.jsonl.checkpoint"), note(EVENTS)
     body = text.rpartition("\n\n")[0] + "\n"
     when = (1_764_000_000).to_bytes(8, "big")
@@ -136,6 +138,7 @@ def test_a_witness_must_have_cosigned(tmp_path: Path) -> None:
         line = tlog.base64.b64encode(number + when + WITNESS.sign(said.encode())).decode()
         signed.write_text(f"{text}— w.example {line}\n")
         assert run(file, "--witness", key)[0] == code
+        assert run(file, "--witness", key, "--witness", key, "--quorum", "2")[0] == 1, "one is not two"
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200))

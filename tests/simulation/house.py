@@ -22,7 +22,9 @@ from remit.ports.env import _IN_FORCE
 from remit.verbs.apply import apply
 from remit.verbs.attest import JoinEvidence, attest, invite
 from remit.work import driver as driving
+from remit.work.contain import tend_findings
 from remit.work.end_leases import end_leases
+from remit.work.recognise import recognise
 from remit.work.sequence import sequence
 from tests.delegating import CATALOGUE as BARE
 
@@ -70,12 +72,18 @@ class Driver(driving.Driver):
     """The real one, with the passes that end things and extend the log, at a pace that leaves time for others."""
 
     idle = 1.0
+    leaks = False
 
     def _reconcilers(self, env: Env, log: Any, log_name: str, forget: Any) -> Any:
         async def leases() -> bool:
             return not (await end_leases(env, self._clock(), lanes=self._lanes)).idle
 
+        leaks = (
+            driving.Reconciler("recognise", lambda: recognise(env, self._clock()), self.idle, Wake.NUDGED),
+            driving.Reconciler("tend_findings", lambda: tend_findings(env, self._clock()), self.idle, Wake.NUDGED),
+        )
         return (
+            *(leaks if self.leaks else ()),
             driving.Reconciler("end_leases", leases, self.idle, Wake.NUDGED),
             driving.Reconciler("sequence", lambda: sequence(log, env.signer, log_name), self.idle, Wake.URGENT),
         )
@@ -92,6 +100,7 @@ class Replica:
         self.store = SimulatedStore(house.database, self.node, house.wires)
         self.store.acknowledged = house.witness.acknowledged_event
         self.driver = Driver(self.node.clock, Quiet())
+        self.driver.leaks = bool(house.settings.leaks)
         adapter = Adapter(house.outside, self.node, house.network)
         self.env = environment(self.store, lambda config: adapter, self.node.clock, house.rng, self.driver.nudge)
         self.house = edges.behind(self)
@@ -198,6 +207,7 @@ class House:
         self.tasks: list[tuple[str, str, str]] = []  # id, agent, the customer it is for
         self.handed: list[tuple[str, str, str]] = []  # delegation token, receiver, customer
         self.given: list[tuple[str, str]] = []  # lease, agent
+        self.secrets: list[tuple[str, str]] = []  # task, what one of its credentials opens with
 
     def say(self, line: str) -> None:
         at = self.loop.time()

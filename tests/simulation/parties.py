@@ -12,16 +12,20 @@ from remit.domain.approval import Approval
 from remit.domain.caller import CallerKind
 from remit.domain.decision import Access, Permit
 from remit.domain.errors import Conflict, Refusal, Unavailable
+from remit.domain.finding import Finding
 from remit.domain.freeze import Reach
-from remit.formats import jwk, rfc8693
+from remit.domain.leak import Seen
+from remit.formats import jwk, leak_digest, rfc8693
 from remit.verbs.apply import apply
 from remit.verbs.approve import Given, answer
+from remit.verbs.contain import contain
 from remit.verbs.decide import decide
 from remit.verbs.delegate import Part, delegate
 from remit.verbs.freeze import freeze, unfreeze
 from remit.verbs.issue import issue
 from remit.verbs.observe import observe
 from remit.verbs.propose import Proposal, propose
+from remit.verbs.recognise import take
 from remit.verbs.revoke import end_lease, end_task
 from remit.web.at_home import at_home
 
@@ -142,9 +146,10 @@ class Agent:
         async def verb(replica: Replica) -> Any:
             return await issue(replica.env, self._call(replica), found[0], "db")
 
-        lease, _ = await self.house.ask(f"{self.name} wants a credential for {found[0][-4:]}", verb, 45.0)
+        lease, minted = await self.house.ask(f"{self.name} wants a credential for {found[0][-4:]}", verb, 45.0)
         self.house.witness.handed_out(asked, found[0], lease.handle)
         self.house.given.append((lease.id, self.name))
+        self.house.secrets.append((found[0], minted.parts["password"]))
 
     async def read(self) -> None:
         found = self._mine()
@@ -297,6 +302,34 @@ async def freezer(house: House) -> None:
             await house.ask(f"op unfreezes {agent}", off)
 
 
+async def leaker(house: House) -> None:
+    """Finds what agents were given in a log, reports it, and contains it until whoever does so knows that it is done."""
+    rng = Random(f"leaker {house.seed}")
+    for _ in range(house.settings.leaks):
+        await asyncio.sleep(rng.random() * 2)
+        if not house.secrets:
+            continue
+        task, secret = rng.choice(house.secrets)
+
+        async def reported(replica: Replica, secret: str = secret) -> Any:
+            digest = leak_digest.seen(replica.env.scan_key, secret)
+            one = Seen(replica.env.print_of(digest), "secret-in-log", "app.log:1")
+            return await take(replica.env, replica.call(CallerKind.SCANNER, "ci"), [one])
+
+        async def contained(replica: Replica, task: str = task) -> Any:
+            rows = await replica.env.store.find(Finding, {"about": f"task {task}"})
+            return [await contain(replica.env, replica.call(CallerKind.OPERATOR, "op"), r.id, "leaked") for r in rows]
+
+        with suppress(*UNKNOWN):
+            await house.ask("ci reports a leak", reported, 4.0)
+        for _ in range(6):
+            await asyncio.sleep(rng.random() * 2)
+            with suppress(*UNKNOWN):
+                if await house.ask(f"op contains what leaked of {task[-4:]}", contained, 4.0):
+                    house.witness.ended_for(task)
+                    break
+
+
 async def reviewer(house: House) -> None:
     """Puts other catalogues in force."""
     rng = Random(f"reviewer {house.seed}")
@@ -390,7 +423,7 @@ async def everybody(house: House) -> None:
         Agent(house, name, number).work() for name in AGENTS[: settings.agents] for number in range(settings.workers)
     ]
     people = [person(house, name) for name in ("frank", "gina")[: settings.people]]
-    others = [operator(house), freezer(house), reviewer(house)]
+    others = [operator(house), freezer(house), reviewer(house), *([leaker(house)] if settings.leaks else [])]
     beside = [regular(house, edge, number) for number, edge in enumerate(house.edges)]
     running = [house.client.spawn(one) for one in (*workers, *people, *others, *beside)]
     luck = house.client.spawn(bad_luck(house))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 from unittest.mock import patch
 
@@ -31,18 +32,24 @@ from remit.work.edge.follow import Follow
 
 from . import house, outside
 from .database import SimulatedStore
-from .run import simulate
+from .run import Outcome, simulate
+
+RARE = 3_000
 
 
 @dataclass(frozen=True)
 class Bug:
-    """`laws` that may be seen broken first; `patches` plant it. `seed` finds it, with these `settings` if any."""
+    """`laws` that may be seen broken first; `patches` plant it. `seed` found it, with these `settings` if any.
+
+    Another schedule finds it when the product takes other steps than it did: one of `within`, from zero.
+    """
 
     name: str
     laws: str
     patches: Callable[[], list[Any]]
     seed: int = 0
     settings: dict[str, int] = field(default_factory=dict)
+    within: int = 100
 
 
 def _unchecked(event: type[Any], kind: type[Any]) -> list[Any]:
@@ -153,7 +160,8 @@ BUGS: tuple[Bug, ...] = (
         "a lease ends while its mint may still land",
         "5",
         lambda: [patch.object(Lease, "may_end_at", lambda self, now: True)],
-        seed=34,
+        seed=149,
+        within=RARE,
     ),
     Bug(
         "an issuer mints until the last moment of a clock that differs",
@@ -163,19 +171,33 @@ BUGS: tuple[Bug, ...] = (
         seed=37,
     ),
     Bug("a reservation does not check its task", "6", lambda: _unchecked(events.LeaseReserved, Task), seed=20),
-    Bug("a settled mint does not check its task", "6", lambda: _unchecked(events.LeaseMinted, Task), seed=370),
-    Bug("nothing checks what is frozen", "6", lambda: [patch.object(Above, "guard", _guard_without(Frozen))], seed=158),
+    Bug(
+        "a settled mint does not check its task",
+        "6",
+        lambda: _unchecked(events.LeaseMinted, Task),
+        seed=269,
+        within=RARE,
+    ),
+    Bug(
+        "nothing checks what is frozen",
+        "6",
+        lambda: [patch.object(Above, "guard", _guard_without(Frozen))],
+        seed=158,
+        within=RARE,
+    ),
     Bug(
         "nothing checks the branches above",
         "6",
         lambda: [patch.object(Above, "guard", _guard_without(Branch))],
-        seed=19,
+        seed=946,
+        within=RARE,
     ),
     Bug(
         "the end of a task does not end its branch",
         "6",
         lambda: _unwritten(events.TaskEnded, lambda row: isinstance(row, Branch)),
-        seed=19,
+        seed=946,
+        within=RARE,
     ),
     Bug(
         "a revocation is acknowledged before it is durable",
@@ -212,7 +234,7 @@ BUGS: tuple[Bug, ...] = (
         "the sequencer reads the head last, and append does not look at the places",
         "9",
         lambda: [patch.object(house, "sequence", _head_last), patch.object(house.Database, "append", _unconditional)],
-        seed=4,
+        seed=5,
     ),
 )
 
@@ -244,7 +266,7 @@ BUGS += (
         "a beat covers what is sequenced, not what is committed",
         "6",
         lambda: [patch.object(Frames, "_covered", _whatever_is_sequenced)],
-        seed=117,
+        seed=11,
         settings={**ESTATE, "broken": 10},
     ),
     Bug(
@@ -270,26 +292,24 @@ def planted(bug: Bug) -> Iterator[None]:
             one.stop()
 
 
-def seeds_until_red(bug: Bug, most: int = 3_000) -> tuple[int, str]:
-    """The first seed that finds it, and which law was broken there; -1 when none did."""
+def first_red(bug: Bug, seeds: Iterable[int] = ()) -> Outcome | None:
+    """The first of the schedules that breaks one of its laws; None when none did."""
     with planted(bug):
-        for seed in range(most):
+        for seed in seeds or chain([bug.seed], range(bug.within)):
             found = simulate(seed, bug.settings)
             if found.law and found.law in bug.laws:
-                return seed, found.problem
-    return -1, ""
+                return found
+    return None
 
 
 def main() -> int:
     blind = 0
     for bug in (bug for bug in BUGS if not sys.argv[1:] or sys.argv[1] in bug.name):
         started = time.monotonic()
-        seed, problem = seeds_until_red(bug)
-        blind += seed < 0
-        print(
-            f"seed {seed:>4}, {time.monotonic() - started:5.1f} s  {bug.name}\n        {problem or 'NOT FOUND'}",
-            flush=True,
-        )
+        found = first_red(bug, range(RARE))
+        blind += found is None
+        told = f"seed {found.seed:>4}, {time.monotonic() - started:5.1f} s" if found else "NOT FOUND"
+        print(f"{told}  {bug.name}\n        {found.problem if found else ''}", flush=True)
     return int(bool(blind))
 
 

@@ -35,6 +35,7 @@ class Settings:
     issuer_slow: int = 0
     issuer_mute: int = 0
     edges: int = 0
+    leaks: int = 0  # by hand alone: they would change every schedule
 
     @classmethod
     def drawn(cls, seed: int, overrides: dict[str, int] | None = None) -> Settings:

@@ -77,7 +77,7 @@ class Witness:
         task = data.get("task", "")
         if kind == "TaskProposed":
             self._proposed(data)
-        elif kind == "TaskEnded":
+        elif kind == "TaskEnded" or (kind == "FindingContained" and task):
             self.ended.add(task)
         elif kind == "TaskDelegated":
             self.lent[task] += data["calls"]

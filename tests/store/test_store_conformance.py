@@ -27,6 +27,7 @@ from remit.domain.estate import EdgeSeen
 from remit.domain.identity import JoinToken
 from remit.domain.keys import WHEN_NEEDED, SigningKey
 from remit.domain.lease import Lease
+from remit.domain.out import Mark
 from remit.domain.session import Session, SignInLink
 from remit.domain.shadow import MOST, Shadow, ShadowKind, Sighting
 from remit.domain.task import Task
@@ -579,3 +580,24 @@ async def test_what_nobody_registered_is_counted_and_bounded(store):
     kept = await store.shadows()
     assert len(kept) == most + 1 and {"known", "proved", f"made-up-{most + 49}"} <= {one.name for one in kept}
     assert [one.last_at for one in kept] == sorted((one.last_at for one in kept), reverse=True)
+
+
+def test_a_mark_is_moved_by_whoever_read_it_last_and_by_nobody_else(opened, run):
+    async def go():
+        store = await opened()
+        assert await store.marks() == {}
+        first = await store.mark(Mark("out:siem", position=3))
+        assert first.version == 1 and await store.marks() == {"out:siem": first}
+        for stale in (Mark("out:siem", position=9), replace(first, version=2), Mark("out:other", version=1)):
+            with pytest.raises(Conflict):
+                await store.mark(stale)
+        found = await asyncio.gather(*(store.mark(first.reached(n, 1)) for n in range(8)), return_exceptions=True)
+        won = [one for one in found if isinstance(one, Mark)]
+        assert len(won) == 1 and all(isinstance(one, Conflict) for one in found if one is not won[0])
+        assert await store.marks() == {"out:siem": won[0]}
+        await store.close()
+        again = await opened()
+        assert (await again.marks())["out:siem"] == won[0], "durable"
+        await again.close()
+
+    run(go())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from remit.domain.caller import CallerKind
 from remit.domain.chain import Principal, PrincipalKind
-from remit.domain.errors import Absent, Busy, Conflict
+from remit.domain.errors import Absent, Busy, Conflict, Denied
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
 from remit.verbs.issue import issue
 from remit.verbs.propose import Proposal, propose
-from remit.verbs.revoke import end_lease
+from remit.verbs.revoke import end_lease, end_task
+from remit.work.end_leases import end_leases
 from tests.world import changed, world
 
 OWNED = changed(agents__bot_dot_toml='owner = "gina"\n[[attestations]]\nmethod = "join_token"\n')
@@ -84,5 +87,37 @@ def test_losing_for_ever_says_busy(run):
         w.store.losing = True
         with pytest.raises(Busy):
             await end_lease(w.env, call, lease.id, "")
+
+    run(main())
+
+
+def test_a_kill_whose_answer_is_slow_does_not_end_what_was_minted_meanwhile(run):
+    """Killed while the mint is in flight, which lands before its window closes; the answer comes after that (law 5)."""
+
+    async def main():
+        w = await world()
+        _, call = await w.proved()
+        task = await w.task(call)
+        w.issuer.mint_gate = asyncio.Event()
+        minting = asyncio.create_task(issue(w.env, call, task.id, "db"))
+        await w.issuer.minting.wait()
+        await end_task(w.env, call, task.id, "stop")
+        kill = w.issuer.kill
+
+        async def slow(lease):
+            await kill(lease)
+            w.issuer.mint_gate.set()
+            with pytest.raises(Denied):
+                await minting
+            w.clock.advance(31_000)
+
+        w.issuer.kill = slow
+        await end_leases(w.env, w.clock.now)
+        w.issuer.kill = kill
+        (lease,) = await w.store.find(Lease, {})
+        assert w.issuer.live and lease.state is LeaseState.ENDING
+        await end_leases(w.env, w.clock.now)
+        (lease,) = await w.store.find(Lease, {})
+        assert not w.issuer.live and lease.state is LeaseState.ENDED
 
     run(main())

@@ -13,6 +13,7 @@ import pytest
 
 from remit.domain.approval import Approval
 from remit.domain.caller import CallerKind
+from remit.domain.catalogue import CatalogueFiles
 from remit.domain.decision import Access, Deny, Hold, Permit
 from remit.domain.errors import (
     Absent,
@@ -30,6 +31,7 @@ from remit.domain.errors import (
 from remit.domain.estate import EdgeLog, EdgeSeat
 from remit.domain.freeze import Reach
 from remit.domain.origin import Observation
+from remit.domain.redecision import Redecision
 from remit.domain.task import Task, TaskState
 from remit.store.memory import MemoryStore
 from remit.store.replay import replay
@@ -38,6 +40,7 @@ from remit.verbs import entrust as verb
 from remit.verbs.admit import admit
 from remit.verbs.apply import apply, finish, roll_out, set_share, take_back
 from remit.verbs.approve import Given, answer
+from remit.verbs.assess import assess
 from remit.verbs.decide import decide
 from remit.verbs.entrust import entrust, give_back, recall
 from remit.verbs.freeze import freeze
@@ -184,6 +187,7 @@ WHY_NOT = [
     "agreed",
     "no identity",
     "read",
+    "posture",
 ]
 
 
@@ -219,6 +223,8 @@ def test_a_task_that_needs_the_centre_stays_there(run, why, monkeypatch):
                 monkeypatch.setattr(w.store.inner, "get", _nobody(w.store.inner))
             case "read":
                 monkeypatch.setattr(verb, "MOST_READ", -1)
+            case "posture":
+                await assess(w.env, operator(w), "bot", {"disk_encrypted": "yes"}, call.now + 60_000)
         with pytest.raises(refusal):
             await entrust(w.env, call, name, edge.seat)
         assert "TaskEntrusted" not in w.events()
@@ -881,6 +887,26 @@ def test_a_revision_is_rolled_out_by_share_of_edges_and_back(run):
             "CatalogueApplied",
         ]
         await explained(w)
+
+    run(main())
+
+
+def test_a_rollout_that_concerns_no_task_redecides_none_and_one_that_cannot_be_read_is_not_finished(run, monkeypatch):
+    async def main():
+        w, *_ = await estate(held=False)
+        more = {"tools/more.toml": 'effect = "read"\n'}
+        await roll_out(w.env, operator(w), {**WITH_EDGES, **more}, 100)
+        get = w.store.inner.get
+
+        async def lost(kind, key):
+            return None if kind is CatalogueFiles else await get(kind, key)
+
+        with monkeypatch.context() as without:
+            without.setattr(w.store.inner, "get", lost)
+            with pytest.raises(StoreUnavailable):
+                await finish(w.env, operator(w))
+        await finish(w.env, operator(w))
+        assert not await w.env.store.find(Redecision, {})
 
     run(main())
 

@@ -39,7 +39,7 @@ from remit.work.tend_secrets import tend_secrets
 from tests.world import changed, world
 
 
-async def secret_world(store=None):
+async def secret_world(store=None, also=None):
     """A world whose `shown` credential is a real static secret that its policy permits."""
     files = changed()
     head, _, _ = files["purposes/pay.toml"].rpartition('[[credentials]]\nname = "secret"')
@@ -47,6 +47,8 @@ async def secret_world(store=None):
         '[[credentials]]\nname = "secret"\nissuer = "box"\nttl = "10m"\ngrants = { secret = "stripe" }\n'
         '[[credentials]]\nname = "token"\nissuer = "box"\nttl = "10m"\nreveal = true\ngrants = { secret = "stripe" }\n'
     )
+    for name, text in (also or {}).items():
+        files[name] = files["remit.toml"] + text if name == "remit.toml" else text
     w = await world(store, files)
     tools = Tools(w.store, w.env.signer, w.env.sealer, "https://r", {}, w.clock)
     w.env = replace(w.env, issuer=lambda config: build(config, tools) if config.kind == "static" else w.issuer)

@@ -38,7 +38,7 @@ def test_a_plan_is_applied_as_it_was_made_or_not_at_all(http):
     other = put(http, {**CATALOGUE, "tools/other.toml": 'effect = "read"\n'})
     assert other.status_code == 200 and other.headers["etag"] == http.get("/v1/catalogue").headers["etag"]
     stale = put(http, MORE, tag)
-    assert stale.status_code == 412 and stale.json()["code"] == "RMT-5005" and "Plan again" in stale.json()["next_step"]
+    assert stale.status_code == 412 and stale.json()["code"] == "RMT-5007" and "Plan again" in stale.json()["next_step"]
     assert "tools/more.toml" not in http.get("/v1/catalogue").json()["files"]
     done = put(http, MORE, other.headers["etag"])
     assert done.status_code == 200
@@ -90,7 +90,7 @@ def test_the_command_line_tells_a_pipeline(house, http, tmp_path):
     told = json.loads(planned.stdout)
     assert planned.returncode == 2 and told["changed"] and house.cli("plan", folder).returncode == 0
     wrong = house.cli("apply", folder, "--against", "sha256:0", "--json")
-    assert wrong.returncode == 1 and json.loads(wrong.stderr)["code"] == "RMT-5005"
+    assert wrong.returncode == 1 and json.loads(wrong.stderr)["code"] == "RMT-5007"
     assert house.cli("apply", folder, "--against", told["against"]).returncode == 0
     (tmp_path / "tools" / "more.toml").write_text("effect = 7\n")
     assert house.cli("plan", folder, "--detailed-exitcode").returncode == 1

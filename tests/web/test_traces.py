@@ -42,7 +42,7 @@ def test_a_decision_is_one_trace_from_the_callers_span_to_the_commit(told):
     assert answer.json()["decision"] == "hold"
     (request,) = told.receiver.wait("POST /v1/tasks/{task}/calls")
     verb = told.receiver.wait("remit.call_tool")[-1]
-    commit = next(one for one in told.receiver.wait("remit.commit") if parent(one) == verb.span_id.hex())
+    commit, *_ = told.receiver.wait("remit.commit", below=verb)
     assert {one.trace_id.hex() for one in (request, verb, commit)} == {OURS}
     assert parent(request) == PARENT and parent(verb) == request.span_id.hex()
     assert attributes(request) == {
@@ -123,9 +123,8 @@ def test_through_a_gateway_it_is_still_one_trace(tmp_path):
 
             asyncio.run(main())
             (asked,) = found.wait("execute_tool read_note")
-            calls = found.wait("POST /v1/tasks/{task}/calls")
-            mine = [one for one in calls if parent(one) == asked.span_id.hex()]
-            assert len(mine) == 1 and mine[0].trace_id == asked.trace_id
+            (mine,) = found.wait("POST /v1/tasks/{task}/calls", below=asked)
+            assert mine.trace_id == asked.trace_id
             assert CANARY.encode() not in found.raw
             assert {of for of, span in found.spans if span.trace_id == asked.trace_id} == {"remit", "remit-gateway"}
 

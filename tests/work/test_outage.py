@@ -23,7 +23,7 @@ from remit.work.end_leases import end_leases
 from remit.work.kill_leases import GIVE_UP, Lanes
 from tests.world import changed, world
 
-MANY = 300
+MANY = 120
 
 
 class Ordered(FakeIssuer):

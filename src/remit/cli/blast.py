@@ -4,71 +4,185 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from remit.domain.reach import Graph, Step
-
+from .api import Api
 from .app import Context
 from .exits import Exit, Failure
+from .output import ago
 
-_EVERYDAY = frozenset(
-    {"may-propose", "may-ask", "grants", "issues", "opens", "hands-on", "aws-may", "azure-may", "pg-may", "pg-member"}
-)
+if TYPE_CHECKING:
+    from remit.discover.radius import Radius
+    from remit.domain.reach import Graph
+
 _SHOWN = 40
+EXPORT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+class Asking(click.Group):
+    """What is no command of it is what `show` is asked."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click."""
+        known = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        return super().parse_args(ctx, args if known else ["show", *args])
+
+
+@click.group(cls=Asking)
+def blast() -> None:
+    """What can be had from a node (as `agent:invoice-bot`), how, and which of it nobody meant.
+
+    \b
+    Examples:
+      remit blast agent:invoice-bot
+      remit blast import account.json --name production
+      remit blast agent:invoice-bot --catalogue . --cloud account.json
+      remit blast aws-key:AKIAIOSFODNN7EXAMPLE --cloud account.json --cloud keys.json --cut
+      remit blast azure-vault-data:prod --cloud roles.json --cloud vaults.json --who
+    """
+
+
+@blast.command()
 @click.argument("node", required=False, default="")
 @click.option("--catalogue", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Catalogue files.")
-@click.option(
-    "--cloud", "exports", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export."
-)
+@click.option("--cloud", "exports", multiple=True, type=EXPORT, help="An export.")
 @click.option("--who", is_flag=True, help="Who can reach it, in place of what it can reach.")
 @click.option("--to", "target", default="", help="Only the way there.")
 @click.option("--cut", is_flag=True, help="Which one step, taken away, cuts most.")
 @click.pass_obj
-def blast(
+def show(
     obj: Context, node: str, catalogue: Path | None, exports: tuple[Path, ...], who: bool, target: str, cut: bool
 ) -> None:
-    """What can be had from NODE (as `agent:invoice-bot`), how, and which of it nobody meant.
+    """What can be had from NODE. Without NODE: everything one can begin from.
 
-    Nothing is asked: catalogue files and exports are read. Without NODE: everything one can begin from.
-
-    \b
-    Examples:
-      remit blast agent:invoice-bot --catalogue . --cloud account.json
-      remit blast aws-user:arn:aws:iam::123456789012:user/ci --cloud account.json --cut
-      remit blast azure-vault-data:prod --cloud roles.json --cloud vaults.json --who
+    With --catalogue or --cloud these files are read and nobody is asked; otherwise the server is, which knows the
+    catalogue in force and what was imported.
     """
-    graph = _graph(catalogue, exports)
+    asked = _Files(catalogue, exports) if catalogue or exports else _Server(obj)
     if not node:
-        obj.out.many([{"node": one} for one in sorted(graph.nodes())], {"NODE": "node"}, empty="Nothing is there.")
+        obj.out.many([{"node": one} for one in asked.nodes()], {"NODE": "node"}, empty="Nothing is there.")
         return
-    start = _named(graph, node)
-    if who:
-        _who(obj, graph, start)
-    elif target:
-        _way(obj, graph, start, _named(graph, target))
-    elif cut:
-        _cut(obj, graph, start)
+    if target:
+        _way(obj, asked.way(node, target, who))
+        return
+    answer = asked.radius(node, who, cut)
+    if cut:
+        rows = answer["cuts"]
+        obj.out.many(
+            rows,
+            {"CUTS": "cuts", "FROM": "source", "BY": "how", "TO": "target"},
+            empty="Nothing is beyond, or no one step cuts it.",
+        )
     else:
-        _reached(obj, graph, start)
+        obj.out.one(answer, _text(answer))
 
 
-def _graph(catalogue: Path | None, exports: Sequence[Path]) -> Graph:
-    from remit.discover import catalogue_graph, clouds
-    from remit.formats.catalogue import parse
+@blast.command("import")
+@click.argument("files", nargs=-1, required=True, type=EXPORT)
+@click.option("--name", default="", help="What it is kept as; default: the first file's name.")
+@click.option("--dry-run", is_flag=True, help="Only say how much it is.")
+@click.pass_obj
+def import_(obj: Context, files: tuple[Path, ...], name: str, dry_run: bool) -> None:
+    """Have the server know what these exports say, in place of what has this name there.
 
-    from .catalogue import read_folder
+    The files stay here: they are read on this machine, and only their steps are sent.
+    """
+    import msgspec
 
-    graph = Graph().add(clouds.load(exports))
-    if catalogue is not None:
-        graph.add(catalogue_graph.steps(parse(read_folder(catalogue))))
-    if not graph.out:
-        raise Failure("there is nothing to look at", Exit.USAGE, next_step="Give --catalogue DIR or --cloud FILE.")
-    return graph
+    from remit.discover import clouds
+    from remit.formats.chart import pack
+
+    packed = pack(clouds.load(files))
+    called = name or files[0].stem.lower().replace(" ", "-")
+    size = {"name": called, "nodes": len(packed.nodes), "steps": len(packed.steps) // 3}
+    if not size["steps"]:
+        raise Failure("these exports say of nobody that they can reach anything", Exit.ERROR)
+    answer = size if dry_run else Api(obj.person).post(f"/v1/charts/{called}", msgspec.to_builtins(packed))
+    verb = "Would be imported" if dry_run else "Imported"
+    obj.out.one(answer, f"{verb} as {called}: {answer['steps']:,} steps between {answer['nodes']:,} nodes.")
+
+
+@blast.command("imports")
+@click.pass_obj
+def imports(obj: Context) -> None:
+    """What is imported."""
+    rows = [{**row, "when": ago(row["at"])} for row in Api(obj.person).get("/v1/charts")["items"]]
+    obj.out.many(
+        rows,
+        {"NAME": "name", "NODES": "nodes", "STEPS": "steps", "IMPORTED": "when", "BY": "by"},
+        empty="Nothing is imported: remit blast import FILE",
+    )
+
+
+@blast.command()
+@click.argument("name")
+@click.pass_obj
+def remove(obj: Context, name: str) -> None:
+    """Have the server forget what was imported as NAME."""
+    obj.out.one(Api(obj.person).post(f"/v1/charts/{name}/remove"), f"Removed {name}.")
+
+
+class _Server:
+    """The graph of the server."""
+
+    def __init__(self, obj: Context) -> None:
+        self._api = Api(obj.person)
+
+    def nodes(self) -> Sequence[str]:
+        return list(self._api.get("/v1/reach")["items"])
+
+    def radius(self, node: str, who: bool, cut: bool) -> dict[str, Any]:
+        asked = {"who" if who else "from": node, "limit": 1000, "cut": "yes" if cut else ""}
+        return dict(self._api.get("/v1/reach", **asked))
+
+    def way(self, node: str, target: str, who: bool) -> dict[str, Any]:
+        return dict(self._api.get("/v1/reach", **{"who" if who else "from": node, "to": target}))
+
+
+class _Files:
+    """The graph of files that are here."""
+
+    def __init__(self, catalogue: Path | None, exports: Sequence[Path]) -> None:
+        from remit.discover import catalogue_graph, clouds
+        from remit.domain.reach import Graph
+        from remit.formats.catalogue import parse
+
+        from .catalogue import read_folder
+
+        graph = Graph().add(clouds.load(exports))
+        if catalogue is not None:
+            graph = catalogue_graph.joined(parse(read_folder(catalogue)), graph)
+        self._graph = graph
+
+    def nodes(self) -> Sequence[str]:
+        return sorted(self._graph.nodes())
+
+    def _radius(self, node: str, who: bool) -> Radius:
+        from remit.discover.radius import radius
+
+        return radius(self._graph, _named(self._graph, node), who=who)
+
+    def radius(self, node: str, who: bool, cut: bool) -> dict[str, Any]:
+        from remit.discover.cuts import NoCuts
+        from remit.discover.radius import cuts
+
+        found = self._radius(node, who)
+        try:
+            steps = {"cuts": cuts(found)} if cut else {}
+        except NoCuts as missing:
+            raise Failure(str(missing), Exit.ERROR) from missing
+        counted = {"count": len(found.others), "beyond": len(found.beyond), "left_off": 0}
+        asked = {"who" if who else "from": found.node}
+        return {**asked, **counted, "reached": found.rows(len(found.others)), **steps}
+
+    def way(self, node: str, target: str, who: bool) -> dict[str, Any]:
+        found = self._radius(node, who)
+        end = _named(self._graph, target)
+        if end == found.node or end not in found.found:
+            raise Failure(f"there is no way between {found.node} and {end}", Exit.NOT_FOUND)
+        return {"from": found.node, "to": end, **found.row(end)}
 
 
 def _named(graph: Graph, text: str) -> str:
@@ -82,63 +196,27 @@ def _named(graph: Graph, text: str) -> str:
     raise Failure(f"there is no {text!r}", Exit.NOT_FOUND, next_step=hint)
 
 
-def beyond(way: Sequence[Step]) -> bool:
-    """Whether nobody meant it: some step of the way takes more than was given."""
-    return any(step.how not in _EVERYDAY for step in way)
-
-
-def _reached(obj: Context, graph: Graph, start: str) -> None:
-    found = graph.reached([start])
-    rows = [_row(graph, start, node) for node in found if node != start]
-    rows.sort(key=lambda row: (not row["beyond"], len(row["way"]), row["node"]))
-    if obj.out.as_json:
-        obj.out.one({"from": start, "reached": rows})
-        return
-    meant = [row for row in rows if not row["beyond"]]
-    more = [row for row in rows if row["beyond"]]
-    lines = [f"{start} reaches {len(rows)}: {len(meant)} as meant, {len(more)} beyond.", ""]
-    for title, some in (("Beyond:", more), ("As meant:", meant)):
+def _text(answer: dict[str, Any]) -> str:
+    rows, total = answer["reached"], answer["count"]
+    counts = f"{total - answer['beyond']} as meant, {answer['beyond']} beyond."
+    start = answer.get("from")
+    lines = [f"{start} reaches {total}: {counts}" if start else f"{total} can reach {answer['who']}: {counts}", ""]
+    for title, beyond in (("Beyond:", True), ("As meant:", False)):
+        some = [row for row in rows if row["beyond"] is beyond]
         if some:
-            lines += [title, *(f"  {_said(row['way'])}" for row in some[:_SHOWN])]
-            lines += [f"  … and {len(some) - _SHOWN} more; --json has all."] if len(some) > _SHOWN else []
+            lines += [title, *(f"  {said(row['way'])}" for row in some[:_SHOWN])]
+            lines += [f"  … and {len(some) - _SHOWN} more; --json has them."] if len(some) > _SHOWN else []
             lines.append("")
-    obj.out.one({}, "\n".join(lines).rstrip())
+    if answer["left_off"]:
+        lines.append(f"The server leaves off {answer['left_off']} more.")
+    return "\n".join(lines).rstrip()
 
 
-def _row(graph: Graph, start: str, node: str) -> dict[str, Any]:
-    way = graph.way([start], node)
-    return {"node": node, "beyond": beyond(way), "way": [step._asdict() for step in way]}
-
-
-def _said(way: Sequence[dict[str, Any]]) -> str:
+def said(way: Sequence[dict[str, Any]]) -> str:
+    """A way on one line."""
     return " ".join([way[0]["source"], *(f"─{step['how']}→ {step['target']}" for step in way)])
 
 
-def _who(obj: Context, graph: Graph, target: str) -> None:
-    found = [node for node in graph.reaching(target) if node != target]
-    rows: list[dict[str, Any]] = [
-        {"node": node, "way": [s._asdict() for s in graph.way([node], target)]} for node in sorted(found)
-    ]
-    text = "\n".join([f"{len(rows)} can reach {target}.", *(f"  {_said(row['way'])}" for row in rows[:_SHOWN])])
-    obj.out.one({"to": target, "who": rows}, text)
-
-
-def _way(obj: Context, graph: Graph, start: str, target: str) -> None:
-    way = graph.way([start], target)
-    if not way:
-        raise Failure(f"{start} does not reach {target}", Exit.NOT_FOUND)
-    lines = [f"  {step.source}\n    {step.how}: {step.detail}\n  → {step.target}" for step in way]
-    shown = {"from": start, "to": target, "beyond": beyond(way), "way": [step._asdict() for step in way]}
-    obj.out.one(shown, "\n".join(lines))
-
-
-def _cut(obj: Context, graph: Graph, start: str) -> None:
-    from remit.discover.cuts import NoCuts, best_cuts
-
-    targets = [node for node in graph.reached([start]) if node != start and beyond(graph.way([start], node))]
-    try:
-        cuts = best_cuts(graph, [start], targets)
-    except NoCuts as missing:
-        raise Failure(str(missing), Exit.ERROR) from missing
-    rows = [{**step._asdict(), "cuts": count} for step, count in cuts]
-    obj.out.many(rows, {"CUTS": "cuts", "FROM": "source", "BY": "how", "TO": "target"}, empty="Nothing is beyond.")
+def _way(obj: Context, row: dict[str, Any]) -> None:
+    lines = [f"  {step['source']}\n    {step['how']}: {step['detail']}\n  → {step['target']}" for step in row["way"]]
+    obj.out.one(row, "\n".join(lines))

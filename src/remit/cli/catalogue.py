@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from . import reach_text
 from .api import Api
 from .app import Context
 from .exits import Exit, Failure
@@ -73,7 +74,7 @@ def plan(obj: Context, folder: Path, replay: int | None, detailed_exitcode: bool
     files = read_folder(folder)
     api = Api(obj.person)
     answer = api.post("/v1/catalogue/plan", {"files": files})
-    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end")
+    text = _changes(answer["changes"]) + _ends(answer["ends"], "would end") + reach_text.changed(answer)
     if replay:
         answer["replay"] = api.post("/v1/catalogue/replay", {"files": files, "decisions": replay})
         text += "\n" + _replayed(answer["replay"])
@@ -100,7 +101,9 @@ def apply(obj: Context, folder: Path, against: str, dry_run: bool, edges: int | 
     path = "/v1/catalogue/plan" if dry_run else "/v1/catalogue"
     answer = Api(obj.person).post(path, {"files": read_folder(folder)}, against=against)
     text = _changes(answer["changes"]) + _ends(answer["ends"], "would end" if dry_run else "to end")
-    if not dry_run:
+    if dry_run:
+        text += reach_text.changed(answer)
+    else:
         text += f"\nIn force: revision {answer['number']} ({answer['digest'].removeprefix('sha256:')[:12]})"
     obj.out.one(answer, text)
 

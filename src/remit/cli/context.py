@@ -64,10 +64,41 @@ def report(obj: Context, subject: str, name: str, severity: str, title: str, evi
 @click.pass_obj
 def finding_list(obj: Context, state: str | None, limit: int) -> None:
     """List findings."""
-    columns = {"FINDING": "id", "SEVERITY": "severity", "ABOUT": "subject", "NAME": "name", "STATE": "state"}
+    columns = {
+        "FINDING": "id",
+        "SEVERITY": "severity",
+        "ABOUT": "subject",
+        "NAME": "name",
+        "STATE": "state",
+        "CONTAINED": "contained_at",
+    }
     list_of(
         obj, "/v1/findings", {**columns, "STOPPED": "stopped", "TITLE": "title"}, "No findings.", limit, state=state
     )
+
+
+@finding.command("show")
+@click.argument("finding_id")
+@click.pass_obj
+def finding_show(obj: Context, finding_id: str) -> None:
+    """Show a finding, and whether what leaked is still good."""
+    obj.out.one(Api(obj.person).get(f"/v1/findings/{finding_id}"))
+
+
+@finding.command("contain")
+@click.argument("finding_id")
+@click.option("--reason", required=True, help="Why; goes to the log.")
+@click.option("--agent", is_flag=True, help="Freeze the agent whose credential it was, too.")
+@click.pass_obj
+def finding_contain(obj: Context, finding_id: str, reason: str, agent: bool) -> None:
+    """Take what leaked out of use. What cannot be undone waits for somebody else's yes.
+
+    \b
+      remit finding contain fnd_… --reason 'in a public repository'
+    """
+    answer = Api(obj.person).post(f"/v1/findings/{finding_id}/contain", {"reason": reason, "agent": agent})
+    waits = f"; destroying it waits for a yes: remit approval show {answer['approval']}" if answer["approval"] else ""
+    obj.out.one(answer, f"{finding_id} is contained{waits}.")
 
 
 @finding.command("resolve")

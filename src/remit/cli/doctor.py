@@ -22,6 +22,7 @@ from .output import table
 from .settings import effective
 
 Check = tuple[str, bool, str]
+LATE = 60_000  # ms that a sink may be behind
 
 
 @click.command()
@@ -80,6 +81,8 @@ def _checks(obj: Context) -> Iterator[Check]:
         ("restore", _restore),
         ("leases", _leases),
         ("connections", _connections),
+        ("out", _out),
+        ("witnesses", _witnesses),
     ):
         yield _tried(name, check, api)
 
@@ -142,6 +145,24 @@ def _connections(api: Api) -> tuple[bool, str]:
     if lost:
         return False, f"lost: {', '.join(lost)}; connect again: remit issuer connect {lost[0]}"
     return True, f"{len(rows)} to other authorization servers, none lost"
+
+
+def _out(api: Api) -> tuple[bool, str]:
+    rows = api.get("/v1/out")["items"]
+    late = [row for row in rows if row["failing"] or row["lag"] > LATE]
+    if late:
+        one = late[0]
+        why = one["error"] or f"it is {one['state']}"
+        return False, f"{len(late)} sinks are behind; {one['name']}, by {one['behind']} events: {why}. Nothing is lost"
+    return True, f"{len(rows)} sinks of the log, none behind"
+
+
+def _witnesses(api: Api) -> tuple[bool, str]:
+    rows = api.get("/v1/witnesses")["items"]
+    for row in rows:
+        if row["refused"] or row["failing"]:
+            return False, f"{row['name']}: {row['error']}"
+    return True, f"{len(rows)} witnesses of the log, none refuses"
 
 
 @click.command()

@@ -107,6 +107,7 @@ def _asked(centre: str, ca: str) -> tuple[str, set[str]]:
 @click.option("--backlog", type=click.IntRange(100, 10_000_000), help="Most unreported events.  [REMIT_EDGE_BACKLOG]")
 @click.option("--nats", help="nats://… or tls://…: hear the centre over JetStream.  [REMIT_EDGE_NATS]")
 @click.option("--nats-creds", type=click.Path(path_type=Path), help="Credentials for it.  [REMIT_EDGE_NATS_CREDS]")
+@click.option("--nats-domain", help="JetStream domain, seen from a leaf node.  [REMIT_EDGE_NATS_DOMAIN]")
 @click.pass_obj
 def run(obj: Context, /, **flags: Any) -> None:
     """Start the edge that is enrolled here. Agents reach it at the `url` of [edges.NAME].

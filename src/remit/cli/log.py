@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import click
 
 from remit.domain.errors import ProofInvalid
-from remit.formats.tlog import NoteKey, parse_checkpoint
+from remit.formats.tlog import COSIGNATURE, ED25519, NoteKey, parse_checkpoint
+from remit.formats.tlog_witness import need
+from remit.govern import bundle
 from remit.log.audit import Head, audit
 from remit.log.merkle import leaf_hash
 
@@ -18,6 +21,7 @@ from .api import Api
 from .app import Context
 from .exits import Exit, Failure
 from .output import ago
+from .tiles import mirror
 
 _PAGE = 1000
 
@@ -113,14 +117,25 @@ def proof(obj: Context, index: int) -> None:
 
 
 @log.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--tiles", type=click.Path(path_type=Path, file_okay=False), help="A folder for a static file server.")
+@click.option("--quorum", type=click.IntRange(0), default=0, help="With a checkpoint that so many witnesses cosigned.")
 @click.pass_obj
-def export(obj: Context, file: Path) -> None:
-    """Write every event to FILE (JSON lines) and the checkpoint that covers them to FILE.checkpoint."""
+def export(obj: Context, file: Path | None, tiles: Path | None, quorum: int) -> None:
+    """Write every event to FILE (JSON lines) and the checkpoint that covers them to FILE.checkpoint.
+
+    \b
+    With --tiles the folder has checkpoint and tile/… (C2SP tlog-tiles). Run again, it takes what is new:
+      remit log export --tiles /srv/log
+    """
+    if (file is None) is (tiles is None):
+        raise Failure("give a FILE, or --tiles DIR", Exit.USAGE)
     api = Api(obj.person)
-    note = api.get("/v1/log")["checkpoint"]
-    if not note:
-        raise Failure("the log is empty", Exit.NOT_FOUND)
+    note = _checkpoint(api, quorum)
+    if tiles is not None:
+        _export_tiles(obj, api, note, tiles)
+        return
+    assert file is not None
     size = int(note.split("\n")[1])
     with file.open("wb") as out:
         for index, line in _lines(api, 0, size):
@@ -131,29 +146,73 @@ def export(obj: Context, file: Path) -> None:
     obj.out.one({"file": str(file), "events": size}, f"Wrote {size} events to {file} and its checkpoint beside it.")
 
 
+def _checkpoint(api: Api, quorum: int) -> str:
+    if quorum:
+        return api.request("GET", "/log/cosigned", quorum=quorum).text
+    note: str = api.get("/v1/log")["checkpoint"]
+    if not note:
+        raise Failure("the log is empty", Exit.NOT_FOUND)
+    return note
+
+
+def _export_tiles(obj: Context, api: Api, note: str, folder: Path) -> None:
+    try:
+        size, written = mirror(folder, note, lambda path: api.request("GET", f"/log/{path}").content)
+    except ProofInvalid as bad:
+        raise Failure(f"not exported: {bad}", Exit.ERROR) from bad
+    told = {"folder": str(folder), "events": size, "written": written}
+    obj.out.one(told, f"{folder} has {size} events under its checkpoint; {written} files are new.")
+
+
+@log.command()
+@click.pass_obj
+def witnesses(obj: Context) -> None:
+    """List who cosigns the log, and up to where each has."""
+    columns = {"WITNESS": "name", "COSIGNED": "size", "BEHIND": "behind", "WHY": "error", "KEY": "key"}
+    obj.out.many(Api(obj.person).get("/v1/witnesses")["items"], columns, empty="Nobody does. See docs/howto/audit.md.")
+
+
 @log.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=False)
 @click.option("--key", "key_text", required=True, help="The log's public key, or a file that holds it.")
 @click.option("--checkpoint", "note_file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--older", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True)
+@click.option("--witness", multiple=True, help="A witness's public key, or a file that holds it; may be repeated.")
+@click.option("--quorum", type=click.IntRange(1), help="How many of them must have cosigned.  [all]")
 @click.pass_obj
-def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | None, older: tuple[Path, ...]) -> None:
+def verify(
+    obj: Context,
+    file: Path | None,
+    key_text: str,
+    note_file: Path | None,
+    older: tuple[Path, ...],
+    witness: tuple[str, ...],
+    quorum: int | None,
+) -> None:
     """Check an exported FILE (or the server, without FILE) against its checkpoint and older ones you kept.
 
     \b
     Needs nothing but the file and the public key:
       remit log export log.jsonl
       remit log verify log.jsonl --key remit.local/log+1a2b3c4d+AQ…
+    What `remit incident --export` wrote is checked the same way.
     """
-    key = _key(key_text)
+    key, keys = key_option(key_text), [key_option(text, COSIGNATURE) for text in witness]
+    quorum = len(keys) if quorum is None else quorum
+    if quorum > len(keys):
+        raise Failure(f"--quorum {quorum} needs as many --witness", Exit.USAGE)
+    if file is not None and zipfile.is_zipfile(file):
+        _verify_bundle(obj, file, key)
+        return
     if file is not None:
         note: str | bytes = (note_file or file.with_name(file.name + ".checkpoint")).read_bytes()
         entries = file.read_bytes().split(b"\n")[:-1]
     else:
         api = Api(obj.person)
-        note = note_file.read_bytes() if note_file else api.get("/v1/log")["checkpoint"]
+        note = note_file.read_bytes() if note_file else _checkpoint(api, quorum)
         entries = []
     try:
+        by = need(note, keys, quorum)
         head = parse_checkpoint(note, [key], origin=key.name)
         heads = [parse_checkpoint(path.read_bytes(), [key], origin=key.name) for path in older]
     except ProofInvalid as bad:
@@ -166,18 +225,37 @@ def verify(obj: Context, file: Path | None, key_text: str, note_file: Path | Non
     extra = len(entries) - head.size
     text = f"Verified: {head.size} events are exactly those signed as {key.name}"
     text += f", and extend {len(heads)} older checkpoint(s)" if heads else ""
+    text += f", cosigned by {by} of {len(keys)} witnesses" if keys else ""
     text += f"; {extra} newer lines are not covered by this checkpoint" if extra else ""
     last = leaf_hash(entries[head.size - 1]).hex() if head.size else ""
-    obj.out.one({"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra}, text + ".")
+    obj.out.one(
+        {"ok": True, "size": head.size, "root": head.root.hex(), "last": last, "uncovered": extra, "witnesses": by},
+        text + ".",
+    )
 
 
-def _key(text: str) -> NoteKey:
+def _verify_bundle(obj: Context, file: Path, key: NoteKey) -> None:
+    """Each event of an incident by its own receipt, and everything else by the manifest."""
+    if file.stat().st_size > bundle.LIMIT:
+        raise Failure(f"{file} is larger than any bundle", Exit.USAGE)
+    try:
+        found = bundle.verify(file.read_bytes(), key)
+    except ProofInvalid as bad:
+        raise Failure(f"NOT verified: {bad}", Exit.ERROR) from bad
+    text = f"Verified: {found.events} events are in the log signed as {found.origin}, below its first {found.size}."
+    obj.out.one({"ok": True, "events": found.events, "size": found.size}, text)
+
+
+def key_option(text: str, kind: int = ED25519) -> NoteKey:
+    """A verifier key that was given as text, or as a file that holds it."""
     path = Path(text)
     try:
         if len(text) < 250 and path.is_file():
             text = path.read_text()
-        return NoteKey.parse(text)
+        return NoteKey.parse(text, kind)
     except (ProofInvalid, OSError, UnicodeError) as bad:
         raise Failure(
-            f"--key is not a verifier key: {bad}", Exit.USAGE, next_step="`remit log key` prints it."
+            f"not a verifier key of a {'log' if kind == ED25519 else 'witness'}: {bad}",
+            Exit.USAGE,
+            next_step="`remit log key` prints it.",
         ) from bad

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -29,14 +30,20 @@ def agent() -> None:
 @click.pass_obj
 def agent_list(obj: Context, limit: int) -> None:
     """List the registered agents."""
-    columns = {"AGENT": "name", "OWNER": "owner", "TIER": "tier", "STATE": "state", "TITLE": "title"}
-    list_of(
-        obj,
-        "/v1/agents",
-        columns,
-        "No agents yet. Describe one in agents/NAME.toml and `remit apply`.",
-        limit,
-    )
+    columns = {"AGENT": "name", "OWNER": "owner", "ANSWERS": "answering", "TIER": "tier", "STATE": "state"}
+    found = [{**one, "answering": _answering(one)} for one in Api(obj.person).every("/v1/agents", limit)]
+    empty = "No agents yet. Describe one in agents/NAME.toml and `remit apply`."
+    obj.out.many(found, {**columns, "TITLE": "title"}, empty=empty)
+
+
+def _answering(one: Mapping[str, Any]) -> str:
+    """Who answers for it, or how long it may go on without anybody."""
+    row = one["succession"]
+    if row is None or row["state"] == "taken":
+        return str(one["answers"])
+    if row["state"] == "stopped":
+        return f"nobody ({row['missing']}), frozen"
+    return f"nobody ({row['missing']}), {row['left_ms'] // 3_600_000} h left"
 
 
 @agent.command("show")

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from remit.domain.discovery import Flaw, Noun, Rule, Scan, Severity, first_to_do
+from remit.domain.discovery import Flaw, Noun, Rule, Scan, Severity, first_to_do, together
 
 from .app import Context
 from .output import plain
@@ -25,7 +25,18 @@ _WORDS = [severity.word for severity in Severity]
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--git", is_flag=True, help="Every commit of the repository too.")
 @click.option("--home", is_flag=True, help="The configurations of assistants in your home folder, and what runs now.")
+@click.option(
+    "--cloud",
+    "exports",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An export of a cloud, a cluster or a database.",
+)
+@click.option("--verify", is_flag=True, help="Ask PostgreSQL, Redis and AWS whether what was found is still good.")
 @click.option("--own", is_flag=True, help="Only our own readers; ask neither kingfisher nor detect-secrets.")
+@click.option(
+    "--report", is_flag=True, help="Tell the server at REMIT_URL, by digests, so that it knows its own again."
+)
 @click.option("--format", "shape", type=click.Choice(["text", "json", "sarif", "html"]), default="text")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the report to this file.")
 @click.option(
@@ -37,33 +48,48 @@ def scan(
     paths: tuple[Path, ...],
     git: bool,
     home: bool,
+    exports: tuple[Path, ...],
+    verify: bool,
     own: bool,
+    report: bool,
     shape: str,
     output: Path | None,
     fail_on: str,
 ) -> None:
     """Find agents, MCP servers, pipelines that run agents, and secrets.
 
-    Nothing leaves this machine, and no secret is printed. Exit codes: 0 nothing from --fail-on up, 1 something.
+    Nothing leaves this machine unless you say so, and no secret is printed. Exit codes: 0 nothing from --fail-on up,
+    1 something.
 
     \b
     Examples:
       remit scan                        # this folder
       remit scan --home                 # your assistants' servers, and what runs
+      remit scan --cloud account.json   # what is wrong in an export
       remit scan --git --format sarif --output remit.sarif
     """
     from remit.discover import Looked
+    from remit.discover import exports as export_flaws
     from remit.discover import scan as look
     from remit.discover.homes import homes
     from remit.discover.rules import RULES
     from remit.discover.values import Fingerprints
 
+    from .api import Api
+    from .scan_report import scan_key, send
+
     started, progress = time.monotonic(), _Progress(obj.out.quiet or obj.out.as_json)
-    roots = [*(paths or (() if home else (Path(),))), *(homes(Path.home()) if home else ())]
+    roots = [*(paths or (() if home or exports else (Path(),))), *(homes(Path.home()) if home else ())]
     key = os.environ.get("REMIT_SCAN_KEY", "").encode() or secrets.token_bytes(32)
-    found = look(roots, Fingerprints(key), Looked(git, home, not own), progress.told)
+    api = Api(obj.person) if report else None
+    fingerprints = Fingerprints(key, scan_key(api) if api is not None else b"")
+    found = look(roots, fingerprints, Looked(git, home, not own, verify), progress.told)
+    found = together(found, export_flaws.scan(exports, time.time_ns() // 1_000_000)) if exports else found
     progress.done()
     took = time.monotonic() - started
+    if api is not None:
+        told = send(api, found, fingerprints.digests, roots[0] if roots else Path())
+        obj.out.say(f"{told} secrets reported to {api.url} by their digests")
     text = _rendered("json" if obj.out.as_json else shape, found, RULES, took)
     if output is not None:
         output.write_text(text)
@@ -122,8 +148,10 @@ def as_json(found: Scan, rules: Mapping[str, Rule]) -> dict[str, Any]:
                 "commit": flaw.place.commit,
                 "what": flaw.what,
                 "fingerprint": flaw.fingerprint,
+                "live": flaw.live,
                 "fix": rules[flaw.rule].fix,
                 "control": rules[flaw.rule].control,
+                "reference": rules[flaw.rule].reference,
             }
             for flaw in found.flaws
         ],
@@ -156,7 +184,8 @@ def _lines(found: Scan, rules: Mapping[str, Rule], took: float) -> list[str]:
 
 
 def _some(flaws: Sequence[Flaw], most: int = 25) -> list[str]:
-    shown = [f"  {flaw.place}  {flaw.what}  [{flaw.rule}]" for flaw in flaws[:most]]
+    good = {"yes": "  STILL GOOD", "no": "  no longer good", "": ""}
+    shown = [f"  {flaw.place}  {flaw.what}{good[flaw.live]}  [{flaw.rule}]" for flaw in flaws[:most]]
     return [*shown, f"  … and {len(flaws) - most} more"] if len(flaws) > most else shown
 
 

@@ -28,8 +28,10 @@ from .settings import effective
 @click.option("--key-overlap", type=click.IntRange(1, 604_800), help="Seconds.  [REMIT_KEY_OVERLAP]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; more than one on PostgreSQL.  [REMIT_WORKERS]")
 @click.option("--drain", type=click.IntRange(0, 300), help="Seconds not ready before it stops.  [REMIT_DRAIN]")
+@click.option("--out-dir", type=click.Path(path_type=Path), help="Files that the log goes to.  [REMIT_OUT_DIR]")
 @click.option("--nats", help="nats://… or tls://…: push frames to edges over JetStream too.  [REMIT_NATS]")
 @click.option("--nats-creds", type=click.Path(path_type=Path), help="Credentials for it.  [REMIT_NATS_CREDS]")
+@click.option("--nats-domain", help="JetStream domain, seen from a leaf node.  [REMIT_NATS_DOMAIN]")
 @click.pass_obj
 def up(obj: Context, /, **flags: Any) -> None:
     """Start a server: embedded SQLite, loopback, nothing to configure.

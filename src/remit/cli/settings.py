@@ -26,8 +26,10 @@ DEFAULTS: Mapping[str, Any] = {
     "key_overlap": 3600,
     "workers": 1,
     "drain": 0,
+    "out_dir": "",
     "nats": "",
     "nats_creds": "",
+    "nats_domain": "",
 }
 EDGE: Mapping[str, Any] = {
     "data": Path("remit-edge"),
@@ -38,6 +40,7 @@ EDGE: Mapping[str, Any] = {
     "backlog": 100_000,
     "nats": "",
     "nats_creds": "",
+    "nats_domain": "",
 }
 # What holds a secret may be in a file, whose name is in `REMIT_X_FILE`.
 IN_FILES = frozenset({"database", "nats"})

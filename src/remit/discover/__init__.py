@@ -1,7 +1,8 @@
 """Scan: what agents, servers, pipelines and secrets are in a tree, a home, or among what runs here.
 
 A reader looks at one file and says what it found; to add one, write it and put it into `READERS`. No reader asks
-anybody anything, starts anything, or keeps a secret: what leaves a scan has fingerprints.
+anybody anything, starts anything, or keeps a secret: what leaves a scan has fingerprints. Whether what was found is
+still good is asked only of a scan that says so, after everything was read (`verify`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from remit.domain.discovery import Flaw, Noun, Place, Scan, Severity, Thing
+from remit.domain.leak import Live
 
-from . import agent_configs, agents_in_code, credentials, manifests, pipelines, processes
+from . import agent_configs, agents_in_code, credentials, manifests, pipelines, processes, talk, verify
 from .files import File, walk
 from .found import Found
 from .owners import Owners
 from .rules import RULES
 from .scanners import Hit, NoScanner, detect_secrets, kingfisher
 from .values import Fingerprints, is_reference
+from .verify import Door
 
 READERS: tuple[Callable[[File], Found | None], ...] = (
     agent_configs.read,
@@ -32,11 +35,12 @@ READERS: tuple[Callable[[File], Found | None], ...] = (
 
 @dataclass(frozen=True)
 class Looked:
-    """What to look at besides the tree. `scanners` off: only our own readers."""
+    """What to look at besides the tree. `scanners` off: only our own readers. `verify`: ask whether it is good."""
 
     history: bool = False
     running: bool = False
     scanners: bool = True
+    verify: bool = False
 
 
 def scan(
@@ -50,6 +54,7 @@ def scan(
     flaws: list[Flaw] = []
     without: list[str] = []
     files = 0
+    doors: list[Door] = []
     for root in roots:
         seen: set[tuple[str, int]] = set()
         readable: list[str] = []
@@ -57,6 +62,7 @@ def scan(
         for file in walk(root, lambda n: told("reading", n)):
             files += 1
             readable += [file.path] if file.text is not None else []
+            doors += verify.doors(file.text or "") if looked.verify else ()
             for reader in READERS:
                 found = reader(file)
                 if found is None:
@@ -65,6 +71,13 @@ def scan(
                 fresh = [s for s in found.secrets if (s[1].path, s[1].line) not in seen]
                 seen |= {(s[1].path, s[1].line) for s in fresh}
                 flaws += [milder(flaw) for flaw in Found(flaws=found.flaws, secrets=fresh).told(fingerprints)]
+        said, large, left = talk.read(root, lambda n: told("reading logs and transcripts", n))
+        here = {(flaw.place.path, flaw.fingerprint) for flaw in flaws}
+        logged = [milder(flaw) for flaw in said.told(fingerprints)]
+        flaws += [flaw for flaw in logged if (flaw.place.path, flaw.fingerprint) not in here]
+        seen |= {(flaw.place.path, flaw.place.line) for flaw in logged}
+        files += large
+        without += left.said()
         if looked.scanners:
             hits, missing = _scanned(root, readable, looked, told)
             without += missing
@@ -74,6 +87,10 @@ def scan(
         found = processes.read()
         things += found.things
         flaws += found.told(fingerprints)
+    if doors:
+        told("asking whether it is still good", 0)
+        flaws, unasked = _asked(flaws, doors, fingerprints)
+        without += unasked
     order = sorted(set(flaws), key=lambda f: (-f.severity, f.rule, f.place, f.what))
     return Scan(tuple(things), tuple(order), files, tuple(dict.fromkeys(without)))
 
@@ -88,6 +105,14 @@ def milder(flaw: Flaw) -> Flaw:
     if not flaw.fingerprint or not _TRIED.search(flaw.place.path):
         return flaw
     return replace(flaw, severity=Severity(max(flaw.severity - 2, Severity.LOW)))
+
+
+def _asked(flaws: Sequence[Flaw], doors: Sequence[Door], fingerprints: Fingerprints) -> tuple[list[Flaw], list[str]]:
+    """The same flaws with what was answered."""
+    known, unasked = verify.verified(doors)
+    good = {fingerprints.of(secret): said for secret, said in known.items() if said is not Live.UNKNOWN}
+    live = {key: said.value for key, said in good.items()}
+    return [replace(flaw, live=live.get(flaw.fingerprint, "")) for flaw in flaws], unasked
 
 
 def _scanned(

@@ -11,10 +11,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from remit.domain.discovery import Noun, Place, Thing
+from remit.domain.trifecta import Leg
 
 from .data import parsed
 from .files import File
 from .found import Found
+from .mcp_legs import legs_of, together
 from .values import in_url, is_reference, looks_random, names_a_secret
 
 # Client, a path that ends like this, and where the servers are in it. Order matters: the first that fits is it.
@@ -56,6 +58,7 @@ CLIENTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("MCP", "mcp_config.json", ("mcpServers",)),
     ("MCP", "mcp-config.json", ("mcpServers",)),
 )
+URLS = ("url", "serverUrl", "httpUrl", "uri", "endpoint")
 _FOLDERS = (("Continue", ".continue/mcpServers/"),)
 _HOME = re.compile(r"(?:/|~|\$HOME|\$\{HOME\}|%USERPROFILE%|[A-Za-z]:\\?|/home/[^/]+|/Users/[^/]+|/root)/?")
 
@@ -64,12 +67,26 @@ def read(file: File) -> Found | None:
     """What this file says, if it is a client's configuration, or has `mcpServers` in it wherever it stands."""
     client, whole, servers = servers_of(file)
     found = Found()
+    legs: dict[str, frozenset[Leg]] = {}
     for name, entry in servers:
         _server(file, client, name, entry, found)
+        command, arguments = command_of(entry)
+        legs[name] = legs_of([command, *arguments, url_of(entry)])
+    _together(file, client, legs, found)
     _settings(file, client, whole, found)
     for name, value in _strings(whole.get("env")):
         _value(file, f"{client}'s env", name, value, found)
     return found if found.things or found.flaws else None
+
+
+def _together(file: File, client: str, servers: Mapping[str, frozenset[Leg]], found: Found) -> None:
+    """One agent has all of them: what one brings in can have another's data sent out by a third."""
+    legs, breaks = together(servers)
+    if breaks:
+        said = "; ".join(f"{leg.value}: {', '.join(names)}" for leg, names in legs.items())
+        place = Place(file.path, file.line_of(f'"{breaks[0]}"', breaks[0]), file.commit)
+        what = f"{client}: {said}. Smallest change that breaks it: without {' and '.join(breaks)}"
+        found.flaw("lethal-trifecta", place, what, client)
 
 
 def servers_of(file: File) -> tuple[str, Mapping[str, Any], list[tuple[str, Mapping[str, Any]]]]:

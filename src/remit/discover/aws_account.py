@@ -3,13 +3,14 @@
     aws-user:ARN, aws-role:ARN, aws-group:ARN     have their policies
     aws-admin:ACCOUNT                              can do anything there
     aws-action:ACCOUNT/ACTION                      sensitive reads, as `secretsmanager:GetSecretValue`
+    aws-key:ID                                     an access key of a user's (`aws iam list-access-keys`)
 
 Nothing is asked: what is not in the export (which functions run, which machines) may be there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -148,7 +149,8 @@ def steps(account: Account) -> Iterator[Step]:
     roles, users = account.of("role"), account.of("user")
     for one in account.principals.values():
         admin = f"aws-admin:{one.account}"
-        if one.may("*", "*") or all(one.may(action, ANY) for action in _BECOMES_ALL):
+        whole = one.may("*", "*") or all(one.may(action, ANY) for action in _BECOMES_ALL)
+        if whole:
             yield Step(
                 one.node, admin, "aws-administrator", "its policies allow everything, or giving itself everything"
             )
@@ -157,12 +159,30 @@ def steps(account: Account) -> Iterator[Step]:
                 yield Step(one.node, f"aws-action:{one.account}/{action}", "aws-may", action)
         if one.kind != "group":
             yield from _assumed(one, roles)
-            for way in WAYS:
+            for way in () if whole else WAYS:  # an administrator needs none of them
                 yield from _taken(one, way, account)
     for user in users:
         yield from (Step(user.node, f"aws-group:{arn}", "aws-in-group") for arn in user.groups)
     for account_id in {one.account for one in account.principals.values()}:
         yield from (Step(f"aws-admin:{account_id}", f"aws-action:{account_id}/{a}", "aws-may", a) for a in READS)
+    for one in (*users, *roles):
+        yield Step(f"aws-admin:{one.account}", one.node, "aws-administers")
+
+
+def is_keys(whole: Any) -> bool:
+    """Whether this is what `aws iam list-access-keys` says."""
+    return isinstance(whole, dict) and isinstance(whole.get("AccessKeyMetadata"), list)
+
+
+def keys(whole: Mapping[str, Any], users: Collection[str]) -> Iterator[Step]:
+    """Whose keys these are, among users by their ARN; names are looked up, for the list has no account in it."""
+    by_name: dict[str, list[str]] = {}
+    for arn in users:
+        by_name.setdefault(arn.rpartition("/")[2], []).append(arn)
+    for key in whole["AccessKeyMetadata"]:
+        if isinstance(key, dict) and key.get("Status", "Active") == "Active":
+            for arn in by_name.get(str(key.get("UserName")), ()):
+                yield Step(f"aws-key:{key.get('AccessKeyId')}", f"aws-user:{arn}", "is-key-of")
 
 
 def flaws(account: Account, path: str) -> Iterator[Flaw]:
@@ -207,6 +227,8 @@ def _taken(one: Principal, way: Way, account: Account) -> Iterator[Step]:
         case Onto.OWN_GROUP:
             if any(one.may(first, arn) for arn in one.groups):
                 yield Step(one.node, admin, way.id, way.says)
+        case _ if not one.may(first, ANY):
+            return
         case Onto.USER:
             yield from (Step(one.node, u.node, way.id, way.says) for u in users if u != one and one.may(first, u.arn))
         case Onto.GROUP:

@@ -29,6 +29,24 @@ class Onto(Enum):
     RUNNING = "running"
 
 
+_REFERENCE = "https://docs.aws.amazon.com/service-authorization/latest/reference/"
+_PAGES = {
+    "iam": "awsidentityandaccessmanagementiam",
+    "ec2": "amazonec2",
+    "ec2-instance-connect": "amazonec2instanceconnect",
+    "lambda": "awslambda",
+    "glue": "awsglue",
+    "cloudformation": "awscloudformation",
+    "datapipeline": "datapipeline",
+    "codebuild": "awscodebuild",
+    "sagemaker": "amazonsagemaker",
+    "ecs": "amazonelasticcontainerservice",
+    "ssm": "awssystemsmanager",
+    "bedrock": "amazonbedrock",
+    "bedrock-agentcore": "amazonbedrockagentcore",
+}
+
+
 @dataclass(frozen=True)
 class Way:
     """`service` is the principal that a role must trust, for PASS and RUNNING."""
@@ -38,6 +56,11 @@ class Way:
     needs: tuple[str, ...]
     says: str
     service: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What its first action does (service authorization reference), which the way makes use of."""
+        return f"{_REFERENCE}list_{_PAGES[self.needs[0].partition(':')[0]]}.html"
 
 
 WAYS: tuple[Way, ...] = (
@@ -87,6 +110,10 @@ WAYS: tuple[Way, ...] = (
         "runs code with that role", "bedrock-agentcore"),
     Way("aws-update-function-code", Onto.RUNNING, ("lambda:UpdateFunctionCode",),
         "changes the code of a function that has that role", "lambda"),
+    Way("aws-update-function-configuration", Onto.RUNNING, ("lambda:UpdateFunctionConfiguration",),
+        "puts a layer of its own before a function that has that role", "lambda"),
+    Way("aws-ecs-execute-command", Onto.RUNNING, ("ecs:ExecuteCommand",),
+        "enters a container that has that role", "ecs-tasks"),
     Way("aws-update-glue-endpoint", Onto.RUNNING, ("glue:UpdateDevEndpoint",),
         "puts its key on an endpoint that has that role", "glue"),
     Way("aws-update-stack", Onto.RUNNING, ("cloudformation:UpdateStack",), "changes a stack that has that role",

@@ -63,17 +63,21 @@ def steps(exports: Sequence[Any]) -> Iterator[Step]:
     """Every step of these lists together."""
     rows = [one for whole in exports for one in whole if isinstance(one, dict)]
     assigned = [_assignment(one) for one in rows if one.get("roleDefinitionId")]
+    names = {str(one.get("principalId")): _who(one) for one in rows if one.get("roleDefinitionId")}
     for vault in (one for one in rows if _is_vault(one)):
-        yield from _vault(vault, assigned)
+        yield from _vault(vault, assigned, names)
 
 
 def _assignment(one: Mapping[str, Any]) -> Assignment:
     role = str(one["roleDefinitionId"]).rpartition("/")[2].lower()
-    name = str(one.get("principalName") or one.get("principalId", ""))
-    return Assignment(name, role, str(one.get("scope", "")))
+    return Assignment(_who(one), role, str(one.get("scope", "")))
 
 
-def _vault(vault: Mapping[str, Any], assigned: Sequence[Assignment]) -> Iterator[Step]:
+def _who(one: Mapping[str, Any]) -> str:
+    return str(one.get("principalName") or one.get("principalId", ""))
+
+
+def _vault(vault: Mapping[str, Any], assigned: Sequence[Assignment], names: Mapping[str, str]) -> Iterator[Step]:
     properties, where = vault.get("properties") or {}, str(vault.get("id", ""))
     data = f"azure-vault-data:{vault.get('name') or where.rpartition('/')[2]}"
     by_roles = properties.get("enableRbacAuthorization") is True
@@ -91,7 +95,8 @@ def _vault(vault: Mapping[str, Any], assigned: Sequence[Assignment]) -> Iterator
             says = f"{WRITES_POLICIES[one.role]} writes itself into the vault's access policies"
             yield Step(source, data, "azure-vault-access-policy", says)
     if not by_roles:
-        for policy in properties.get("accessPolicies") or ():
+        for policy in (one for one in properties.get("accessPolicies") or () if isinstance(one, dict)):
             allowed = {str(p).lower() for p in (policy.get("permissions") or {}).get("secrets") or ()}
             if allowed & {"get", "all"}:
-                yield Step(f"azure-principal:{policy.get('objectId')}", data, "azure-may", "an access policy")
+                who = str(policy.get("objectId"))
+                yield Step(f"azure-principal:{names.get(who, who)}", data, "azure-may", "an access policy")

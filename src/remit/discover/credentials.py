@@ -17,7 +17,8 @@ from .values import in_url, is_reference, looks_random, names_a_secret, refers
 
 LONGEST_LINE = 8192
 _KEY_BLOCK = re.compile(
-    r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d[^\n]*[\s\S]*?Private-Lines: \d+"
+    r"-----BEGIN (?P<of>(?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?)-----(?:[^-]{0,20000}-----END (?P=of)-----)?|"
+    r"PuTTY-User-Key-File-\d[^\n]*[\s\S]*?Private-Lines: \d+"
 )
 _ASSIGNED = re.compile(
     r"""(?:^|[\s;,{(<?])(?:export\s+|set\s+|define\s*\(\s*|const\s+|let\s+|var\s+|static\s+)?
@@ -97,7 +98,7 @@ def read(file: File) -> Found | None:
     found = Found()
     for match in _KEY_BLOCK.finditer(text):
         rule = "private-key-in-file"
-        found.secret(rule, file, match[0], "a private key")
+        found.secret(rule, file, match[0].replace("\\n", "\n"), "a private key")
     reader = _reader(file)
     holds = reader in HOLDING or file.name.lower() in _HOLDS or file.name.lower().startswith(".env")
     text = re.sub(
@@ -166,6 +167,31 @@ def _program(text: str) -> Iterator[Secret]:
         strong = strong and not re.fullmatch(r"[a-z]+(?:[-_. ][a-z]+)*|[A-Z_]+", value)
         if strong and len(value) >= 6 and not words and not (_plain(value) and len(value) < 20):
             yield match["name"].strip("'\"[]$"), value
+
+
+_BEARER = re.compile(r"\b(?:Bearer|Basic|DPoP|token)[ \t]+(?P<value>[A-Za-z0-9._~+/=-]{16,2048})")
+_TOLD = re.compile(
+    r"""(?:pass|pwd|secret|token|api_?key|credential)[\w.\-]{0,24}["'\]]{0,2}[ \t]*(?:=>|:=|=|:)[ \t]*
+        (?:(?P<q>["'`])(?P<quoted>(?:(?!(?P=q))[^\n]){8,4096})(?P=q)|(?P<bare>[^\s"'`;,&|(){}<>]{8,4096}))""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def in_talk(text: str) -> Iterator[Secret]:
+    """In what somebody said or a program wrote: URLs, headers, keys, and `password=…` where the value is no word."""
+    yield from _urls(text)
+    for match in _KEY_BLOCK.finditer(text):
+        yield "a private key", match[0]
+    for match in _BEARER.finditer(text):
+        if re.search(r"\d", match["value"]):
+            yield "a token in a header", match["value"]
+    for match in _TOLD.finditer(text):
+        before = re.search(r"[\w.\-]*\Z", text[max(0, match.start() - 40) : match.start()])
+        said = re.match(r"[\w.\-]+", match[0])
+        name, value = (before[0] if before else "") + (said[0] if said else ""), match["quoted"] or match["bare"]
+        words = re.fullmatch(r"[A-Za-z]+[.,:;!?]?|\W+", value) or re.search(r"\s\S+\s", value)
+        if not words and names_a_secret(name) and not is_reference(value) and not _plain(value):
+            yield name, value
 
 
 def _comment(text: str, at: int) -> bool:

@@ -70,19 +70,26 @@ def walk(root: Path, told: Callable[[int], None] = lambda _: None) -> Iterator[F
         yield File(root.as_posix(), read_bounded(root) or b"")
         return
     found = 0
-    for folder, folders, names in os.walk(root, followlinks=False):
+    for name, path in names(root):
+        data = read_bounded(path)
+        if data is None:
+            continue
+        found += 1
+        if found > FILES_LIMIT:
+            return
+        if found % 200 == 0:
+            told(found)
+        yield File(name, data)
+
+
+def names(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every name below `root`, or `root` itself, in a stable order, and where it is. No link leads into a folder."""
+    if root.is_file():
+        yield root.as_posix(), root
+        return
+    for folder, folders, here in os.walk(root, followlinks=False):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.endswith("_cache"))
-        for name in sorted(names):
-            path = Path(folder, name)
-            data = read_bounded(path)
-            if data is None:
-                continue
-            found += 1
-            if found > FILES_LIMIT:
-                return
-            if found % 200 == 0:
-                told(found)
-            yield File(path.relative_to(root).as_posix(), data)
+        yield from ((Path(folder, name).relative_to(root).as_posix(), Path(folder, name)) for name in sorted(here))
 
 
 def read_bounded(path: Path) -> bytes | None:

@@ -19,9 +19,12 @@ _TO_HOST = {
     "pg_read_server_files": "reads files of the server",
 }
 _TO_DATA = {"pg_read_all_data": "reads every table", "pg_write_all_data": "writes every table"}
+_ADMITS_THEIRS_ALONE = 160_000  # since then CREATEROLE admits to roles that it has ADMIN OPTION on
 QUERY = """
 SELECT json_build_object(
-  'roles', (SELECT json_agg(json_build_object('name', rolname, 'super', rolsuper)) FROM pg_roles),
+  'version', current_setting('server_version_num')::int,
+  'roles', (SELECT json_agg(json_build_object('name', rolname, 'super', rolsuper, 'creates', rolcreaterole))
+     FROM pg_roles),
   'members', (SELECT json_agg(json_build_object('role', r.rolname, 'member', m.rolname, 'admin', a.admin_option))
      FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member),
   'grants', (SELECT json_agg(json_build_object('grantee', grantee, 'table', table_schema || '.' || table_name,
@@ -44,12 +47,16 @@ def steps(whole: Mapping[str, Any]) -> Iterator[Step]:
     """Every step of this server."""
     roles = {str(role["name"]): role for role in _rows(whole, "roles")}
     tables = sorted({str(grant["table"]) for grant in _rows(whole, "grants")})
+    admits_all = int(whole.get("version") or 0) < _ADMITS_THEIRS_ALONE
     for name, role in roles.items():
         node = f"pg-role:{name}"
         if role.get("super"):
             yield Step(node, HOST, "pg-superuser", "a superuser runs programs on the server")
             yield from (Step(node, f"pg-role:{other}", "pg-superuser", "SET ROLE") for other in roles)
             yield from (Step(node, f"pg-table:{table}", "pg-superuser", "no privilege is checked") for table in tables)
+        elif role.get("creates") and admits_all:
+            plain = (other for other, row in roles.items() if not row.get("super"))
+            yield from (Step(node, f"pg-role:{other}", "pg-createrole", "GRANT it to itself") for other in plain)
         if name in _TO_HOST:
             yield Step(node, HOST, f"pg-{name.removeprefix('pg_').replace('_', '-')}", _TO_HOST[name])
         if name in _TO_DATA:

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from urllib.parse import parse_qsl, urlsplit
 
+from remit.formats import leak_digest
+
 _REFERENCE = re.compile(
     r"""\s*(?:
       \$\{[^}]*\} | \$\{\{.*\}\} | \$\(.*\) | \$[A-Za-z_]\w* | %[A-Za-z_]\w*% | \{\{.*\}\} | \{[A-Za-z_][\w.]*\}
@@ -86,12 +88,24 @@ def in_url(value: str) -> list[tuple[str, str]]:
 
 
 class Fingerprints:
-    """Keyed, so that a report tells nobody which of a list of likely secrets it was; equal ones look equal."""
+    """Keyed, so that a report tells nobody which of a list of likely secrets it was; equal ones look equal.
 
-    def __init__(self, key: bytes) -> None:
+    With a server's `scan_key`, `digests` has what that server may know each fingerprint's secret by.
+    """
+
+    def __init__(self, key: bytes, scan_key: bytes = b"") -> None:
         self._key = key
+        self._scan_key = scan_key
+        self.digests: dict[str, set[str]] = {}
 
     def of(self, secret: str) -> str:
         """16 hexadecimal digits."""
+        found = self._of(secret)
+        if self._scan_key:
+            texts = (secret, *(text for _, text in in_url(secret)))
+            self.digests.setdefault(found, set()).update(leak_digest.seen(self._scan_key, text) for text in texts)
+        return found
+
+    def _of(self, secret: str) -> str:
         digest = hmac.new(self._key, secret.strip().encode("utf-8", "surrogatepass"), hashlib.sha256)
         return digest.hexdigest()[:16]

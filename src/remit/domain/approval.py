@@ -168,6 +168,11 @@ class Approval:
     def key(self) -> str:
         return self.id
 
+    @property
+    def finding(self) -> str:
+        """The finding that this is about, where a person and no task asks (`task` is its id then)."""
+        return self.task if self.task.startswith("fnd_") else ""
+
     def pending_at(self, now: int) -> bool:
         """Still waits for answers."""
         return self.state is ApprovalState.PENDING and now < self.expires_at

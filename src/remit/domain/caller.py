@@ -17,13 +17,18 @@ class CallerKind(Enum):
     OPERATOR = "operator"
     AUDITOR = "auditor"
     RECEIVER = "receiver"
+    SCANNER = "scanner"
+    DIRECTORY = "directory"
     SYSTEM = "system"
+
+
+KEYED = tuple(kind for kind in CallerKind if kind not in (CallerKind.ANYONE, CallerKind.AGENT, CallerKind.SYSTEM))
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`name` is an agent, a person, an enforcement point, an edge, a receiver or a reconciler; `task` and `jkt` come
-    from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
+    """`name` is an agent, a person, an enforcement point, an edge, a receiver, a scanner, a directory or a reconciler;
+    `task` and `jkt` come from its token. `purposes`, if any are named, are the only ones whose tasks an edge acts for.
     """
 
     kind: CallerKind
@@ -65,7 +70,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """Row: a bearer key of a person, operator, auditor, enforcement point or receiver. Keyed by its SHA-256."""
+    """Row: a bearer key of whoever is no agent. Keyed by its SHA-256."""
 
     digest: str
     kind: CallerKind

@@ -5,10 +5,11 @@ The catalogue is files in git; one digest names one whole revision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
+from .accountability import Directory, Terms
 from .caller import Caller
 from .chain import Principal, PrincipalKind
 from .estate import Edge
@@ -16,6 +17,7 @@ from .finding import Severity
 from .flow import Json
 from .identity import Agent, Attestation, Attester, Federation, Person, TrustDomain
 from .notice import Route
+from .out import Sink, Witness
 from .purpose import Purpose
 from .session import Provider
 from .signal import Transmitter
@@ -52,7 +54,7 @@ class ServerConfig:
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """One revision, parsed. `policies` maps file names to Cedar text; findings of a severity in `stop` stop what they
-    are about.
+    are about, and `undoers` are the people and groups who agree to what a containment cannot take back.
     """
 
     agents: Mapping[str, Agent] = field(default_factory=dict)
@@ -71,6 +73,11 @@ class Catalogue:
     stop: tuple[Severity, ...] = (Severity.HIGH, Severity.CRITICAL)
     transmitters: Mapping[str, Transmitter] = field(default_factory=dict)
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
+    undoers: tuple[str, ...] = ()
+    sinks: Mapping[str, Sink] = field(default_factory=dict)
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
+    directories: Mapping[str, Directory] = field(default_factory=dict)
 
     def may_begin(self, purpose: Purpose, begun_by: Principal) -> bool:
         """Whether the purpose lets this person, or anybody, ask for it."""
@@ -78,6 +85,15 @@ class Catalogue:
             return True
         person = self.people.get(begun_by.name) if begun_by.kind is PrincipalKind.PERSON else None
         return person is not None and not {person.name, *person.groups}.isdisjoint(purpose.initiators)
+
+    def using(self, secret: str) -> list[Purpose]:
+        """The purposes whose tasks may be given this static secret."""
+        return [purpose for purpose in self.purposes.values() if secret in purpose.secrets]
+
+    @property
+    def things(self) -> Iterable[Agent | Purpose]:
+        """Everything that somebody answers for."""
+        return (*self.agents.values(), *self.purposes.values())
 
     @property
     def environments(self) -> frozenset[str]:
@@ -167,6 +183,9 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         ("edge", old.edges, new.edges),
         ("transmitter of signals", old.transmitters, new.transmitters),
         ("receiver of signals", old.receivers, new.receivers),
+        ("sink of the log", old.sinks, new.sinks),
+        ("witness of the log", old.witnesses, new.witnesses),
+        ("directory", old.directories, new.directories),
         ("policy file", old.policies, new.policies),
     ):
         lines += [f"+ {noun} {name}" for name in sorted(after.keys() - before.keys())]
@@ -174,6 +193,8 @@ def differences(old: Catalogue, new: Catalogue) -> tuple[str, ...]:
         for name in sorted(before.keys() & after.keys()):
             if before[name] != after[name]:
                 lines.append(f"~ {noun} {name}{_changed(before[name], after[name])}")
+    if old.terms != new.terms:
+        lines.append(f"~ accountability{_changed(old.terms, new.terms)}")
     return tuple(lines)
 
 

@@ -75,7 +75,9 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them."""
+    """One thing that is wrong. `rule` is stable; `fingerprint` tells two secrets apart and nothing else about them.
+    `live` is what whoever should know said of it, if they were asked: `yes` or `no`.
+    """
 
     rule: str
     severity: Severity
@@ -83,17 +85,19 @@ class Flaw:
     what: str
     subject: str = ""
     fingerprint: str = ""
+    live: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a rule is about, what to do, and the control it serves."""
+    """What a rule is about, what to do, the control it serves, and where it is written."""
 
     id: str
     severity: Severity
     title: str
     fix: str
     control: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,13 @@ class Scan:
 
 
 _WEIGHT = {Severity.NOTE: 0, Severity.LOW: 2, Severity.MEDIUM: 6, Severity.HIGH: 14, Severity.CRITICAL: 25}
+
+
+def together(one: Scan, other: Scan) -> Scan:
+    """Both, as one."""
+    flaws = sorted({*one.flaws, *other.flaws}, key=lambda f: (-f.severity, f.rule, f.place, f.what))
+    without = dict.fromkeys((*one.without, *other.without))
+    return Scan((*one.things, *other.things), tuple(flaws), one.files + other.files, tuple(without))
 
 
 def first_to_do(flaws: Iterable[Flaw], most: int = 3) -> Sequence[tuple[str, Sequence[Flaw]]]:

@@ -92,6 +92,10 @@ class Frozen:
         """With one more."""
         if len(self.freezes) >= MOST:
             raise WrongState(f"{MOST} things are frozen already", next_step="Freeze an owner's estate, or everything.")
+        return self.forced(freeze)
+
+    def forced(self, freeze: Freeze) -> Frozen:
+        """With one more, however many there are: what nobody answers for must not go on because of a bound."""
         return replace(self, freezes=(*self.freezes, freeze))
 
     def ended(self, freeze: Freeze) -> Frozen:

@@ -98,6 +98,8 @@ class Agent:
 
     `latest_only`: when other code proves itself to be this agent, what the code before it proved ends.
     `federates_with`: foreign trust domains whose bundles its workloads are given.
+    `deputy` is asked first when the owner is not there, then `escalation`. `review_every` is in ms; 0: as the terms
+    say.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Agent:
     attestations: tuple[Attestation, ...] = ()
     latest_only: bool = False
     federates_with: tuple[str, ...] = ()
+    deputy: str = ""
+    review_every: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from .approval import Approval
 from .identity import Person
+from .succession import Succession
 
 FIRST_RETRY, LAST_RETRY = 1_000, 300_000
 
@@ -32,7 +33,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Row: a message that is owed for one approval, to `names`, with the approval's number of escalations in its key.
+    """Row: a message that is owed for one approval, or for what nobody answers for (`agent bot`), to `names`, with the
+    number of escalations in its key.
     `sent` are the routes that took it; `due` (ms) is when it is tried next, 0 when nothing is owed any more.
     """
 
@@ -66,3 +68,8 @@ def notice(approval: Approval, now: int) -> Notice:
     """What is owed to those who are asked since this step."""
     step = len(approval.asked)
     return Notice(approval.id, step, approval.asked[-1:] if step else approval.approvers, now)
+
+
+def succession_notice(row: Succession, now: int) -> Notice:
+    """What is owed to whoever was asked last; each time that somebody is missing is another."""
+    return Notice(f"{row.key}@{row.began_at}", len(row.asked), row.asked[-1:], now)

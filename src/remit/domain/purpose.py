@@ -169,6 +169,8 @@ class Purpose:
     `needs` is what must be known of the agent's surroundings (see `posture`).
     `hours` is when its tasks may be open; a task ends when the window closes that it began in.
     `max_depth` is how many hand-offs there may be below one of its tasks, one under the other; 0: none at all.
+    `deputy`, `escalation` and `review_every` are as an agent's. They are no part of its revision: who is asked when its
+    owner is not there changes nothing of what its tasks may do.
     """
 
     name: str
@@ -192,6 +194,9 @@ class Purpose:
     hours: Hours = ALWAYS
     needs: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
+    deputy: str = ""
+    escalation: tuple[str, ...] = ()
+    review_every: int = 0
 
     def checked_parameters(self, stated: Mapping[str, Json]) -> dict[str, str]:
         """Return every stated parameter as text; unknown, missing and ill-formed ones raise `BadField`."""

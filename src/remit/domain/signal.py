@@ -21,16 +21,19 @@ LATE = 60_000  # ms: clocks of two parties may be that far apart
 
 
 class Effect(Enum):
-    """What ends: their bearer keys; their sessions at the console; the tasks they began; what they own is frozen."""
+    """What ends: their bearer keys; their sessions at the console; the tasks they began. LEFT: they are here no more,
+    so others are asked to answer for what they own. ESTATE: what they own is frozen.
+    """
 
     KEYS = "keys"
     SESSIONS = "sessions"
     BEGUN = "begun"
+    LEFT = "left"
     ESTATE = "estate"
 
 
 _AWAY = (Effect.SESSIONS, Effect.BEGUN)
-_GONE = (Effect.KEYS, Effect.SESSIONS, Effect.BEGUN, Effect.ESTATE)
+_GONE = (Effect.KEYS, Effect.SESSIONS, Effect.BEGUN, Effect.LEFT)
 HEEDED: Mapping[str, tuple[Effect, ...]] = {
     CAEP + "session-revoked": _AWAY,
     CAEP + "credential-change": _AWAY,
@@ -68,6 +71,11 @@ class SecurityEvent:
         look = _WORSE.get(self.kind)
         return look is None or look(self.details)
 
+    @property
+    def hijacked(self) -> bool:
+        """Whether somebody else has the account, and so perhaps what it owns (RISC Profile 1.0 section 2.4)."""
+        return self.kind == RISC + "account-disabled" and self.details.get("reason") == "hijacking"
+
 
 @dataclass(frozen=True, slots=True)
 class Transmitter:
@@ -92,7 +100,10 @@ class Transmitter:
 
     def effects_of(self, said: SecurityEvent) -> tuple[Effect, ...]:
         """What this ends, of whoever it is about."""
-        return self.effects.get(said.kind, HEEDED.get(said.kind, ())) if said.worse else ()
+        if not said.worse:
+            return ()
+        found = self.effects.get(said.kind, HEEDED.get(said.kind, ()))
+        return (*found, Effect.ESTATE) if said.hijacked and Effect.LEFT in found else found
 
     def person(self, subject: Mapping[str, Json], known: Container[str]) -> str:
         """Who this is here; empty when it is nobody. A complex subject is its `user`: nothing else of it is ours."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from remit.domain.errors import BadField, BadToken, Conflict, TooLarge, Unavailable
@@ -24,7 +24,9 @@ from remit.formats.nats_jwt import parse_creds
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
 
+T = TypeVar("T")
 CONNECT = 2  # seconds
 ANSWER = 2.0
 SILENCE = 1.0  # seconds between signs of life of a consumer; two that are missing are looked into
@@ -32,6 +34,7 @@ MAX_AGE = 3600.0  # seconds that a frame is kept
 MAX_BYTES = 64 * 1024 * 1024
 TWICE = 120.0  # seconds in which the same frame is put once
 WAITING = 64
+MOST_EDGES = 100_000  # that hear one stream; servers since 2.15 would let in a thousand
 WRONG_PLACE = (10070, 10071, 10164)  # codes of JetStream: not the last message that was expected
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -64,11 +67,17 @@ def stream_of(trust_domain: str) -> tuple[str, str]:
 
 
 class Nats:
-    """How to reach NATS. `creds` is a file (JWT and seed, as `nsc` writes it), read at every connection, or empty."""
+    """How to reach NATS. `creds` is a file (JWT and seed, as `nsc` writes it), read at every connection, or empty.
 
-    def __init__(self, text: str, creds: str = "") -> None:
+    `domain` is that of the JetStream that has the stream, where it is not the one of the server itself, or empty.
+    """
+
+    def __init__(self, text: str, creds: str = "", domain: str = "") -> None:
         self._servers = servers(text)
         self._creds = creds
+        self._domain = domain
+        if domain and not domain.replace("-", "").replace("_", "").isalnum():
+            raise BadField("nats_domain", "must be letters, digits, - and _")
         if creds and not Path(creds).is_file():
             raise BadField("nats_creds", f"{creds} is not a file")
 
@@ -98,17 +107,21 @@ class Nats:
             client = Client()
             try:
                 async with asyncio.timeout(CONNECT):
-                    await client.connect(
-                        [server],
-                        name="remit",
-                        **self._shown(),
-                        allow_reconnect=False,
-                        connect_timeout=CONNECT,
-                        ping_interval=5,
-                        max_outstanding_pings=1,
-                        error_cb=gone,
-                        closed_cb=gone,
-                        disconnected_cb=gone,
+                    await _apart(
+                        client.connect(
+                            [server],
+                            name="remit",
+                            **self._shown(),
+                            allow_reconnect=False,
+                            max_reconnect_attempts=1,
+                            reconnect_time_wait=0,
+                            connect_timeout=CONNECT,
+                            ping_interval=5,
+                            max_outstanding_pings=1,
+                            error_cb=gone,
+                            closed_cb=gone,
+                            disconnected_cb=gone,
+                        )
                     )
                 return client
             except (OSError, TimeoutError, ValueError, Error) as failure:
@@ -118,6 +131,10 @@ class Nats:
                 await _close(client)
                 raise
         raise Unavailable("NATS is not reached.", next_step="Is it there, and are the credentials its own?", inside=why)
+
+    def jetstream(self, client: Client) -> JetStreamContext:
+        """JetStream, over this connection."""
+        return client.jetstream(timeout=ANSWER, **({"domain": self._domain} if self._domain else {}))
 
 
 class NatsBus:
@@ -132,7 +149,7 @@ class NatsBus:
         from nats.errors import Error
         from nats.js.api import DeliverPolicy
 
-        lost, queue = asyncio.Event(), asyncio.Queue[bytes](WAITING)
+        lost, queue = asyncio.Event(), asyncio.Queue[bytes](4)
 
         async def heard(message: Msg) -> None:
             await queue.put(message.data if len(message.data) <= BODY_LIMIT else b"")
@@ -141,15 +158,17 @@ class NatsBus:
         client = await self._nats.connect(lost)
         try:
             try:
-                await client.jetstream(timeout=ANSWER).subscribe(
-                    subject,
-                    stream=name,
-                    cb=heard,
-                    ordered_consumer=True,
-                    idle_heartbeat=SILENCE,
-                    deliver_policy=DeliverPolicy.LAST,
-                    pending_msgs_limit=WAITING,
-                    pending_bytes_limit=2 * BODY_LIMIT,
+                await _apart(
+                    self._nats.jetstream(client).subscribe(
+                        subject,
+                        stream=name,
+                        cb=heard,
+                        ordered_consumer=True,
+                        idle_heartbeat=SILENCE,
+                        deliver_policy=DeliverPolicy.LAST,
+                        pending_msgs_limit=WAITING,
+                        pending_bytes_limit=2 * BODY_LIMIT,
+                    )
                 )
             except (OSError, TimeoutError, ValueError, Error) as failure:
                 inside = f"{name}: {type(failure).__name__}"
@@ -176,9 +195,9 @@ class NatsStream:
         from nats.js.errors import NotFoundError
 
         async with self._reached() as client:
-            js = client.jetstream(timeout=ANSWER)
+            js = self._nats.jetstream(client)
             try:
-                found = await js.stream_info(self._name)
+                found = await _apart(js.stream_info(self._name))
             except NotFoundError:
                 wanted = StreamConfig(
                     name=self._name,
@@ -187,10 +206,12 @@ class NatsStream:
                     max_bytes=MAX_BYTES,
                     duplicate_window=TWICE,
                     discard=DiscardPolicy.OLD,
+                    max_consumers=MOST_EDGES,
                 )
-                found = await js.add_stream(wanted)
+                found = await _apart(js.add_stream(wanted))
             try:
-                message = await js.get_msg(self._name, seq=found.state.last_seq) if found.state.messages else None
+                there = found.state.messages > 0
+                message = await _apart(js.get_msg(self._name, seq=found.state.last_seq)) if there else None
             except NotFoundError:  # it was too old just now
                 message = None
             wire = (message.data or b"") if message else b""
@@ -203,11 +224,11 @@ class NatsStream:
         async with self._reached() as client:
             if len(wire) > client.max_payload - 1024:  # for what is beside it
                 raise TooLarge("This is more than NATS carries.", inside=f"{name}: {len(wire)} bytes")
-            js = client.jetstream(timeout=ANSWER)
+            js = self._nats.jetstream(client)
             for headers in ({"Nats-Msg-Id": name}, {}):
                 headers["Nats-Expected-Last-Sequence"] = str(after)
                 try:
-                    ack = await js.publish(self._subject, wire, stream=self._name, headers=headers)
+                    ack = await _apart(js.publish(self._subject, wire, stream=self._name, headers=headers))
                 except APIError as refused:
                     if refused.err_code in WRONG_PLACE:
                         raise Conflict("Somebody else has put something there.", inside=name) from refused
@@ -253,8 +274,17 @@ async def _until(lost: asyncio.Event, queue: asyncio.Queue[bytes]) -> AsyncItera
 
 
 async def _close(client: Client) -> None:
-    from nats.errors import Error
-
-    with suppress(Error, OSError, TimeoutError):
+    with suppress(Exception):  # of one that was never connected it is an AssertionError
         async with asyncio.timeout(1):
-            await client.close()
+            await _apart(client.close())
+
+
+async def _apart(step: Coroutine[Any, Any, T]) -> T:
+    """One step of the client, in a task of its own: within, it swallows that it is cancelled, or out of time."""
+    task = asyncio.ensure_future(step)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise

@@ -10,6 +10,7 @@ from remit.domain.errors import BadField
 from remit.domain.identity import Agent, Attestation, Attester, Federation, SpiffeId, Tier
 
 from . import aws_caller, claim_conditions, client_attestation, client_id_metadata, oidc_providers
+from .accountability_file import review_every
 from .toml_source import Section, revision
 
 _SELECTORS = (
@@ -54,6 +55,8 @@ def read(name: str, s: Section, federations: Mapping[str, Federation], attesters
         attestations,
         s.flag("latest_only", False),
         s.texts("federates_with", ()),
+        s.text("deputy", "", limit=64),
+        review_every(s),
     )
 
 

@@ -20,11 +20,13 @@ from remit.domain.purpose import Purpose
 from remit.domain.tool import Tool
 
 from . import (
+    accountability_file,
     agent_file,
     client_attestation,
     estate_file,
     mcp_server,
     oidc_providers,
+    out_file,
     purpose_file,
     receivers_file,
     sign_in_file,
@@ -79,26 +81,32 @@ def parse(files: Mapping[str, str]) -> Catalogue:
     providers = {n: sign_in_file.read(n, s) for n, s in _entries(settings, "sign_in")}
     routes = {n: Route(n, s.text("secret"), s.texts("for", ())) for n, s in _entries(settings, "notifications")}
     edges = {n: estate_file.read(n, s) for n, s in _entries(settings, "edges")}
-    stop = _stop(settings.table("findings"))
+    stop, undoers = _findings(settings.table("findings"))
     transmitters = {n: signals_file.read(n, s, providers) for n, s in _entries(settings, "signals")}
     receivers = {n: receivers_file.read(n, s) for n, s in _entries(settings, "receivers")}
+    sinks = {n: out_file.sink(n, s) for n, s in _entries(settings, "out")}
+    witnesses = {n: out_file.witness(n, s) for n, s in _entries(settings, "witness")}
+    terms = accountability_file.read(settings.table("accountability"), settings.table("reviews"))
+    directories = {n: accountability_file.directory(n, s) for n, s in _entries(settings, "directories")}
     settings.table("server").rest()
     settings.done()
     policies = {path: text for path, text in files.items() if path.startswith("policies/")}
     systems = (federations, issuers, policies, domains, attesters, servers, providers, routes, edges)
-    catalogue = Catalogue(agents, purposes, tools, people, *systems, stop, transmitters, receivers)
+    seen = (stop, transmitters, receivers, undoers, sinks, witnesses, terms, directories)
+    catalogue = Catalogue(agents, purposes, tools, people, *systems, *seen)
     check_references(catalogue, files)
     return catalogue
 
 
-def _stop(s: Section) -> tuple[Severity, ...]:
+def _findings(s: Section) -> tuple[tuple[Severity, ...], tuple[str, ...]]:
     names = s.texts("stop", ("high", "critical"))
     known = {severity.word: severity for severity in Severity}
     for name in names:
         if name not in known:
             s.fail("stop", f"'stop' cannot have {name!r}; known: {', '.join(known)}")
+    undoers = s.texts("approvers", ())
     s.done()
-    return tuple(known[name] for name in names)
+    return tuple(known[name] for name in names), undoers
 
 
 def _check_sizes(files: Mapping[str, str]) -> None:

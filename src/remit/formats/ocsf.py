@@ -45,14 +45,25 @@ _KNOWN: Mapping[str, tuple[int, int, str]] = {
     "PersonLeft": (ENTITY, 9, "Disable"),
     "PersonReturned": (ENTITY, 8, "Enable"),
     "FindingReported": (ENTITY, 1, "Create"),
+    "FindingContained": (ENTITY, 9, "Disable"),
+    "FindingContainmentReached": (ENTITY, 3, "Update"),
     "FindingResolved": (ENTITY, 3, "Update"),
     "ShadowDismissed": (ENTITY, 3, "Update"),
+    "ScanTaken": (ENTITY, 1, "Create"),
+    "ScanMatched": (ENTITY, 3, "Update"),
     "TasksRedecided": (ENTITY, 3, "Update"),
     "RedecisionReached": (ENTITY, 3, "Update"),
     "CatalogueApplied": (ENTITY, 3, "Update"),
+    "ChartImported": (ENTITY, 1, "Create"),
+    "ChartRemoved": (ENTITY, 4, "Delete"),
     "RolloutSet": (ENTITY, 3, "Update"),
     "RolloutTakenBack": (ENTITY, 3, "Update"),
+    "SuccessionBegan": (ENTITY, 3, "Update"),
+    "SuccessionTaken": (ENTITY, 3, "Update"),
+    "SuccessionStopped": (ENTITY, 9, "Disable"),
     "StoreRestored": (ENTITY, 3, "Update"),
+    "OutTurned": (ENTITY, 3, "Update"),
+    "OutRewound": (ENTITY, 3, "Update"),
     "SecretRetired": (ENTITY, 4, "Delete"),
     "SigningKeyRetired": (ENTITY, 4, "Delete"),
 }
@@ -68,6 +79,7 @@ _NAMED = (
     "redecision",
     "finding",
     "shadow",
+    "report",
     "name",
     "reach",
     "use",
@@ -77,7 +89,11 @@ _NAMED = (
     "person",
     "stream",
     "transmitter",
+    "sink",
+    "witness",
+    "directory",
 )
+_CRITICAL = frozenset({"WitnessRefused"})
 _STATUS = {"permit": (1, "Success"), "deny": (2, "Failure")}
 
 
@@ -95,7 +111,7 @@ def event(index: int, leaf: bytes, log_name: str) -> dict[str, Any]:
         "activity_name": name,
         "type_uid": uid * 100 + activity,
         "time": entry["at"],
-        "severity_id": 2 if denied else 1,
+        "severity_id": 5 if kind in _CRITICAL else 2 if denied else 1,
         "status_id": status[0],
         "status": status[1],
         "metadata": {

@@ -16,8 +16,10 @@ from remit.domain.scope import Pattern
 from remit.domain.standing_yes import MOST
 from remit.domain.tool import as_decimal
 
+from .accountability_file import review_every
 from .toml_source import Section, revision
 
+_ANSWERING = ("deputy", "escalation", "review_every")
 _BOUNDS = ("equals", "one_of", "between", "matching", "from")
 
 
@@ -49,7 +51,13 @@ def read(name: str, s: Section) -> Purpose:
         s.fail("max_depth", "'max_depth' and [[delegations]] go together: how far down, and to whom")
     if not 1000 <= purpose.max_duration <= 30 * 86_400_000:
         s.fail("max_duration", "'max_duration' must be one second to 30 days")
-    return dataclasses.replace(purpose, revision=revision(purpose))
+    return dataclasses.replace(
+        purpose,
+        revision=revision(purpose, without=_ANSWERING),
+        deputy=s.text("deputy", "", limit=64),
+        escalation=s.texts("escalation", ()),
+        review_every=review_every(s),
+    )
 
 
 def _hours(s: Section) -> Hours:

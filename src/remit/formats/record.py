@@ -21,17 +21,21 @@ from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import AccessKey
 from remit.domain.catalogue import CatalogueFiles, CatalogueHead
 from remit.domain.change import Change, Row
+from remit.domain.chart import Chart, Charts
 from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.departure import Departure
+from remit.domain.directory import DirectoryUser
 from remit.domain.estate import EdgeLog, EdgeSeat, Following, Held
 from remit.domain.finding import Finding
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
+from remit.domain.leak import Fingerprint, ScanReport
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
+from remit.domain.out import Out
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
@@ -43,6 +47,7 @@ from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
 from remit.domain.stream import Stream
+from remit.domain.succession import Succession, SuccessionState
 from remit.domain.task import Task, TaskState
 
 from . import row_body
@@ -145,8 +150,17 @@ KINDS: tuple[Kind, ...] = (
     Kind(Branch, "branches", {}, _never),
     Kind(Posture, "postures", {}, lambda r: r.due),
     Kind(Departure, "departures", {}, _never),
-    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, _never),
     Kind(Dismissal, "dismissals", {}, _never),
+    Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, lambda r: r.due),
+    Kind(Fingerprint, "fingerprints", {"print": lambda r: r.print}, _never),
+    Kind(ScanReport, "scan_reports", {}, lambda r: r.due, withheld=True),
+    Kind(
+        Succession,
+        "successions",
+        {"lasts": lambda r: "no" if r.state is SuccessionState.OVER else "yes"},
+        lambda r: r.due,
+    ),
+    Kind(DirectoryUser, "directory_users", {"directory": lambda r: r.directory, "folded": lambda r: r.folded}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(
         Approval,
@@ -200,12 +214,15 @@ KINDS: tuple[Kind, ...] = (
     Kind(EdgeSeat, "edge_seats", {}, _never),
     Kind(EdgeLog, "edge_logs", {"edge": lambda r: r.edge}, _never),
     Kind(Following, "following", {}, _never),
+    Kind(Charts, "charts", {}, _never),
+    Kind(Chart, "chart_steps", {}, _never, withheld=True),
     Kind(Held, "held_tasks", {"state": lambda r: r.state}, _never, withheld=True),
     Kind(HeardSignal, "heard_signals", {"person": lambda r: r.person}, _never),
     Kind(Stream, "streams", {"state": lambda r: r.state.value}, _never, withheld=True),
     Kind(SignInLink, "sign_in_links", {}, _never),
     Kind(Consent, "consents", {}, _never),
     Kind(Session, "sessions", {"name": lambda r: r.name, "state": lambda r: "ended" if r.ended_at else "open"}, _never),
+    Kind(Out, "outs", {}, _never),
 )
 KIND_OF: Mapping[type[Any], Kind] = {kind.row: kind for kind in KINDS}
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from remit.domain.catalogue import Catalogue, ServerConfig
 from remit.domain.errors import BadCatalogue
-from remit.domain.identity import SpiffeId
+from remit.domain.identity import Agent, SpiffeId
 from remit.domain.origin import BY_INITIATOR
 from remit.domain.purpose import GrantRule, Purpose
 from remit.domain.tool import Tool
@@ -53,10 +53,7 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
     clients: set[str] = set()
     for agent in catalogue.agents.values():
         at = _File(f"agents/{agent.name}.toml", files)
-        at.need("person", agent.owner, catalogue.people)
-        groups = {group for person in catalogue.people.values() for group in person.groups}
-        for name in agent.escalation:
-            at.need("person or group", name, {*catalogue.people, *groups})
+        _check_answering(catalogue, agent, at)
         for domain in agent.federates_with:
             at.need("trust domain", domain, catalogue.trust_domains)
         for attestation in agent.attestations:
@@ -76,9 +73,9 @@ def check_references(catalogue: Catalogue, files: Mapping[str, str]) -> None:
         _check_servers(catalogue, purpose, at)
         _check_http(catalogue, purpose, at)
     groups = {group for person in catalogue.people.values() for group in person.groups}
-    for route in catalogue.notifications.values():
-        for name in route.whom:
-            _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
+    told = [name for route in catalogue.notifications.values() for name in route.whom]
+    for name in (*told, *catalogue.undoers):
+        _File("remit.toml", files).need("person or group", name, {*catalogue.people, *groups})
     check_apart(catalogue.tools)
     both = sorted(catalogue.people.keys() & catalogue.agents.keys())
     if both:
@@ -99,8 +96,19 @@ def _check_tool(tool: Tool, at: _File) -> None:
         at.fail(tool.resource, f"resource {tool.resource!r} is not a path such as invoice/{{invoice}}")
 
 
+def _check_answering(catalogue: Catalogue, thing: Agent | Purpose, at: _File) -> None:
+    at.need("person", thing.owner, catalogue.people)
+    if thing.deputy:
+        at.need("person", thing.deputy, catalogue.people)
+    if thing.deputy == thing.owner:
+        at.fail(thing.deputy, "'deputy' is the owner; name somebody else, or nobody")
+    groups = {group for person in catalogue.people.values() for group in person.groups}
+    for name in thing.escalation:
+        at.need("person or group", name, {*catalogue.people, *groups})
+
+
 def _check_purpose(catalogue: Catalogue, purpose: Purpose, at: _File) -> None:
-    at.need("person", purpose.owner, catalogue.people)
+    _check_answering(catalogue, purpose, at)
     for agent in purpose.agents:
         at.need("agent", agent, catalogue.agents)
     offered = {a.kind for agent in purpose.agents for a in catalogue.agents[agent].attestations}

@@ -17,6 +17,7 @@ from remit.domain.errors import ProofInvalid
 from . import base64url
 
 ED25519 = 0x01
+COSIGNATURE = 0x04  # Ed25519 over a time and a checkpoint (tlog-cosignature)
 # A verifier must take sixteen signatures, and a post-quantum one is nearly 5 kB (signed-note, "Format").
 NOTE_LIMIT = 131_072
 SIGNATURE_LIMIT = 100
@@ -33,10 +34,14 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NoteKey:
-    """An Ed25519 verifier key; as text `name+keyid+base64(0x01 ‖ public key)` (signed-note, "vkey")."""
+    """An Ed25519 verifier key; as text `name+keyid+base64(kind ‖ public key)` (signed-note, "vkey").
+
+    `kind` is ED25519, a log's, or COSIGNATURE, a witness's: neither is ever good for the other.
+    """
 
     name: str
     public: bytes
+    kind: int = ED25519
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name) or not _is_utf8(self.name):
@@ -46,26 +51,40 @@ class NoteKey:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key), first four bytes."""
-        return sha256(self.name.encode() + b"\n" + bytes([ED25519]) + self.public).digest()[:4]
+        """SHA-256(name ‖ "\\n" ‖ kind ‖ public key), first four bytes."""
+        return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     @classmethod
-    def parse(cls, text: str) -> NoteKey:
-        """Parse the vkey text."""
+    def parse(cls, text: str, kind: int = ED25519) -> NoteKey:
+        """Parse the vkey text of a key of this kind."""
         parts = text.strip().split("+", 2)
         if len(text) > 300 or len(parts) != 3:
             raise ProofInvalid("not a verifier key: name+keyid+base64 is wanted")
         raw = _b64(parts[2])
-        if len(raw) != 33 or raw[0] != ED25519:
-            raise ProofInvalid("not an Ed25519 verifier key")
-        key = cls(parts[0], raw[1:])
+        if len(raw) != 33 or raw[0] != kind:
+            raise ProofInvalid("not an Ed25519 verifier key" + (" of a witness" if kind == COSIGNATURE else ""))
+        key = cls(parts[0], raw[1:], kind)
         if parts[1] != key.key_id.hex():
             raise ProofInvalid("the verifier key's id does not fit its key")
         return key
 
     def __str__(self) -> str:
-        raw = base64.b64encode(bytes([ED25519]) + self.public).decode()
+        raw = base64.b64encode(bytes([self.kind]) + self.public).decode()
         return f"{self.name}+{self.key_id.hex()}+{raw}"
+
+    def verify(self, signature: bytes, text: str) -> int:
+        """Raise `ProofInvalid` unless it signed this text; returns when, in seconds, where the signature says so."""
+        at, said = 0, text
+        if self.kind == COSIGNATURE:
+            at, signature = int.from_bytes(signature[:8], "big"), signature[8:]
+            said = f"cosignature/v1\ntime {at}\n{text}"
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, said.encode())
+        except InvalidSignature as bad:
+            raise ProofInvalid(f"the signature of {self.name} is not good") from bad
+        if self.kind == COSIGNATURE and not 0 < at <= SIZE_LIMIT:
+            raise ProofInvalid(f"the cosignature of {self.name} has no time")
+        return at
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +134,21 @@ def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[tuple[NoteKey, Cal
 
 def open_note(note: str | bytes, keys: Sequence[NoteKey]) -> str:
     """Return the text of a note that at least one known key signed and no known key signed badly."""
-    text, sep, signatures = _read(note, NOTE_LIMIT).rpartition("\n\n")
-    lines = signatures.split("\n")
+    text, signed = signatures(note, keys)
+    if not signed:
+        raise ProofInvalid("no known key signed this")
+    return text
+
+
+def signatures(note: str | bytes, keys: Sequence[NoteKey]) -> tuple[str, Mapping[NoteKey, int]]:
+    """The text of a note, and which of these keys signed it, when (0: not said); none of them may have badly."""
+    text, sep, below = _read(note, NOTE_LIMIT).rpartition("\n\n")
+    lines = below.split("\n")
     if not sep or lines[-1] != "" or not 1 < len(lines) <= SIGNATURE_LIMIT + 1:
         raise ProofInvalid("not a signed note: no signature lines")
     text += "\n"
     known = {(key.name, key.key_id): key for key in keys}
-    good = 0
+    found: dict[NoteKey, int] = {}
     for line in lines[:-1]:
         mark, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
@@ -131,25 +158,28 @@ def open_note(note: str | bytes, keys: Sequence[NoteKey]) -> str:
         if len(raw) < 5:
             raise ProofInvalid("a signature is too short")
         key = known.get((name, raw[:4]))
-        if key is None:
-            continue
-        try:
-            Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
-        except InvalidSignature as bad:
-            raise ProofInvalid(f"the signature of {name} is not good") from bad
-        good += 1
-    if not good:
-        raise ProofInvalid("no known key signed this")
-    return text
+        if key is not None:
+            found[key] = key.verify(raw[4:], text)
+    return text, found
 
 
 def parse_checkpoint(note: str | bytes, keys: Sequence[NoteKey], *, origin: str = "") -> Checkpoint:
     """Verify and parse a checkpoint; with `origin` given, it must be that log's."""
-    lines = open_note(note, keys).split("\n")
+    found = _checkpoint(open_note(note, keys))
+    if origin and found.origin != origin:
+        raise ProofInvalid(f"this is a checkpoint of {found.origin}, not of {origin}")
+    return found
+
+
+def unverified_checkpoint(note: str | bytes) -> Checkpoint:
+    """What a checkpoint says, whoever signed it."""
+    return _checkpoint(signatures(note, ())[0])
+
+
+def _checkpoint(text: str) -> Checkpoint:
+    lines = text.split("\n")
     if len(lines) < 4 or not _NUMBER.match(lines[1]):
         raise ProofInvalid("not a checkpoint")
-    if origin and lines[0] != origin:
-        raise ProofInvalid(f"this is a checkpoint of {lines[0]}, not of {origin}")
     return Checkpoint(lines[0], int(lines[1]), _b64(lines[2]), tuple(lines[3:-1]))
 
 

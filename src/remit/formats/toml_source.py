@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
 from hashlib import sha256
@@ -19,9 +19,10 @@ _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7
 _MISSING = object()
 
 
-def revision(entry: Any) -> str:
-    """16 hex digits of what a parsed entry says: the same words in another order are the same entry."""
-    return sha256(json.dumps(dataclasses.asdict(entry), sort_keys=True, default=str).encode()).hexdigest()[:16]
+def revision(entry: Any, without: Container[str] = ()) -> str:
+    """16 hex digits of what a parsed entry says, `without` some fields; the order of its words does not count."""
+    said = {name: value for name, value in dataclasses.asdict(entry).items() if name not in without}
+    return sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class Section:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
 from remit_client.errors import RemitError, of_problem
+from remit_client.telemetry import traceparent
 from remit_client.wire import member, texts
 
 from .lean_http import BadAnswer, LeanHttp, NobodyThere
@@ -152,7 +153,7 @@ class Desk:
 
 async def _answered(http: LeanHttp, method: str, target: str, content: bytes, media: str, patience: float) -> Any:
     try:
-        status, answer = await http.request(method, target, content, media, patience)
+        status, answer = await http.request(method, target, content, media, patience, traceparent())
         found = json.loads(answer) if answer else None
     except (OSError, TimeoutError, BadAnswer, ValueError, RecursionError) as failure:
         said = f"Remit did not answer the enforcement point ({type(failure).__name__})."

@@ -95,6 +95,10 @@ async def _task_ended(env: Env, entry: Mapping[str, Any], data: Mapping[str, Any
     )
 
 
+async def _contained(env: Env, entry: Mapping[str, Any], data: Mapping[str, Any]) -> Occurrence | None:
+    return await _task_ended(env, entry, {**data, "how": "revoked"}) if data["task"] else None
+
+
 async def _lease_ending(env: Env, entry: Mapping[str, Any], data: Mapping[str, Any]) -> Occurrence | None:
     lease = await env.store.get(Lease, str(data["lease"]))
     audience = str(lease.grants.get("audience", "")) if lease else ""
@@ -175,6 +179,7 @@ async def _audiences(env: Env, task: str) -> frozenset[str]:
 
 _READ: Mapping[str, Callable[..., Awaitable[Occurrence | None]]] = {
     "TaskEnded": _task_ended,
+    "FindingContained": _contained,
     "LeaseEnding": _lease_ending,
     "LeaseEnded": _lease_ended,
     "SigningKeyReplaced": _keys_replaced,

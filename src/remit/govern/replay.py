@@ -1,6 +1,7 @@
 """What a candidate for the catalogue would have decided of what was decided: replayed from the log.
 
-The log keeps no argument and no resource. Where a policy asks for them, the answer is known only of calls that a person
+Whether a purpose still has the tool, its data and environment, and the time and calls, is told of every one. The log
+keeps no argument and no resource. Where a policy asks for them, the answer is known only of calls that a person
 was asked about, because what was shown is kept; of the others it is said that it cannot be told.
 """
 
@@ -20,8 +21,9 @@ from remit.domain.decision import Decision, Deny, Reason, Why, watched, word
 from remit.domain.flow import Sensitivity
 from remit.domain.freeze import Frozen
 from remit.domain.origin import NOTHING_TRACED
-from remit.domain.purpose import Profile
+from remit.domain.purpose import Profile, Purpose
 from remit.domain.task import Task
+from remit.domain.tool import Tool
 from remit.ports import Env, InForce, LogReader
 
 PAGE = 1000
@@ -69,7 +71,9 @@ _parse = msgspec.json.Decoder(_Entry).decode
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One decision that would be another. `index` is its place in the log, `was` what the policies said then."""
+    """One decision that would be another. `index` is its place in the log, `was` what the policies said then, and
+    `made` what was decided in the end.
+    """
 
     index: int
     at: int
@@ -79,6 +83,7 @@ class Flip:
     was: str
     would_be: str
     why: tuple[str, ...]
+    made: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,9 @@ class Replay:
     scanned: int
 
 
-async def replay(env: Env, log: LogReader, candidate: InForce, *, decisions: int, since: int = 0) -> Replay:
+async def replay(
+    env: Env, log: LogReader, candidate: InForce, *, decisions: int, since: int = 0, shown: int = SHOWN
+) -> Replay:
     """Ask `candidate` again about the newest `decisions` that policies made, none of them before `since` (ms)."""
     told, unknown, oldest, at_index, flips = 0, 0, 0, 0, list[Flip]()
     size, _ = await log.head()
@@ -120,8 +127,8 @@ async def replay(env: Env, log: LogReader, candidate: InForce, *, decisions: int
         if word(found) != was:
             why = tuple(why.sentence for why in found.why)
             data = entry.data
-            flips.append(Flip(index, entry.at, data.task, data.agent, data.tool, was, word(found), why))
-    return Replay(told, len(flips), unknown, tuple(flips[:SHOWN]), oldest, size - at_index)
+            flips.append(Flip(index, entry.at, data.task, data.agent, data.tool, was, word(found), why, data.decision))
+    return Replay(told, len(flips), unknown, tuple(flips[:shown]), oldest, size - at_index)
 
 
 async def _newest(log: LogReader, size: int) -> AsyncIterator[tuple[int, _Entry]]:
@@ -170,6 +177,10 @@ class _Again:
         above = await self._above(task)
         if any(k.task.agent not in catalogue.agents or k.task.purpose not in catalogue.purposes for k in above.links):
             return _gone(Reason.ANCESTOR_ENDED, "The task above this one could not be.")
+        for row in (*(link.task for link in above.links), task):
+            outside = _outside(row, catalogue.purposes[row.purpose], tool, entry, within=row is task)
+            if outside is not None:
+                return outside
         seen = above.strictest(catalogue, agent, purpose)
         shown = await self._shown(decided)
         resource = shown.shown.resource if shown else ""
@@ -194,6 +205,21 @@ class _Again:
 
     async def _shown(self, decided: _Decided) -> Approval | None:
         return await self._env.store.get(Approval, decided.approval) if decided.approval else None
+
+
+def _outside(row: Task, purpose: Purpose, tool: Tool, entry: _Entry, *, within: bool) -> Decision | None:
+    """Why a task of this purpose could not have made this call, as far as that does not hang on arguments."""
+    if row.agent not in purpose.agents:
+        return _gone(Reason.OUT_OF_SCOPE, f"{purpose.name} may not be asked of {row.agent}.")
+    if entry.at - row.opened_at >= purpose.max_duration:
+        return _gone(Reason.TASK_EXPIRED, f"A task of {purpose.name} does not last that long.")
+    if within and entry.data.calls >= purpose.max_calls:
+        return _gone(Reason.BUDGET_SPENT, f"A task of {purpose.name} has {purpose.max_calls} calls.")
+    if all(grant.tool != tool.name for grant in purpose.grants):
+        return _gone(Reason.OUT_OF_SCOPE, f"{purpose.name} does not grant {tool.name}.")
+    if tool.environment not in purpose.environments or tool.sensitivity > purpose.sensitivity:
+        return _gone(Reason.OUT_OF_SCOPE, f"What {tool.name} reads, or where it does, is outside of {purpose.name}.")
+    return None
 
 
 def _gone(reason: Reason, sentence: str) -> Decision:

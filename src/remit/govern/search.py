@@ -36,8 +36,8 @@ async def search(
     size, _ = await log.head()
     top = min(before or size, size)
     if until:
-        top = min(top, await _place(log, size, until))
-    bottom = await _place(log, size, since) if since else 0
+        top = min(top, await place_of(log, size, until))
+    bottom = await place_of(log, size, since) if since else 0
     indexed = min(await log.indexed(), top)
     found: list[tuple[int, bytes]] = []
     end = top
@@ -70,10 +70,15 @@ def shown(entry: tuple[int, bytes]) -> dict[str, Any]:
 
 def _has(leaf: bytes, wanted: Sequence[str]) -> bool:
     said = (word.rpartition(" ")[2] for word in wanted)  # a word of ours ends in one of the event's
-    return all(json.dumps(word)[1:-1].encode() in leaf for word in said) and words(leaf).issuperset(wanted)
+    return all(_quoted(word) in leaf for word in said) and words(leaf).issuperset(wanted)
 
 
-async def _place(log: LogReader, size: int, instant: int) -> int:
+def _quoted(word: str) -> bytes:
+    """As it stands in an event: letters are themselves there, control characters are not."""
+    return json.dumps(word, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+
+
+async def place_of(log: LogReader, size: int, instant: int) -> int:
     """The first place whose event is of `instant` or later; events stand in about the order of their time."""
     low, high = 0, size
     while low < high:

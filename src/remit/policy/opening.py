@@ -51,8 +51,9 @@ def judge(catalogue: Catalogue, bundle: Bundle, task: Task, context: Context, no
     unmet = context.posture.unmet(purpose.needs, now)
     if unmet:
         found.append(Why(Reason.POSTURE_UNMET, unmet))
-    if context.departure.gone:
-        found.append(Why(Reason.INITIATOR_LEFT, f"{task.initiator.name}, who began it, has left."))
+    left = context.departure.ended(task.opened_at)
+    if left:
+        found.append(Why(Reason.INITIATOR_LEFT, left))
     if not catalogue.may_begin(purpose, task.initiator):
         asked = ", ".join(purpose.initiators)
         found.append(Why(Reason.OUT_OF_SCOPE, f"Only {asked} may begin {purpose.name}."))

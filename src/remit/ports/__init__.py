@@ -6,6 +6,7 @@ from .env import Env, InForce, compiled
 from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
+from .out import Batch, Marks, NotTaken, Sender
 from .shadows import Shadows
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
@@ -30,6 +31,7 @@ __all__ = [
     "Attestor",
     "Authorization",
     "Backchannel",
+    "Batch",
     "Centre",
     "Connector",
     "Edges",
@@ -44,14 +46,17 @@ __all__ = [
     "LogIndex",
     "LogReader",
     "LogWriter",
+    "Marks",
     "NoBackchannel",
     "NoNotifier",
     "NoSignals",
+    "NotTaken",
     "Notifier",
     "Reader",
     "Renew",
     "Reported",
     "Sealer",
+    "Sender",
     "Shadows",
     "Signals",
     "Signature",

@@ -9,6 +9,7 @@ from functools import lru_cache
 from remit.domain.above import Above, Branch, Link
 from remit.domain.catalogue import Catalogue, CatalogueFiles, CatalogueHead, IssuerConfig
 from remit.domain.chain import Hop, PrincipalKind
+from remit.domain.change import Change
 from remit.domain.context import Context
 from remit.domain.departure import Departure
 from remit.domain.errors import Busy, SeatLost, StoreUnavailable, Unavailable
@@ -16,15 +17,17 @@ from remit.domain.estate import EdgeSeat
 from remit.domain.freeze import Frozen
 from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
+from remit.domain.leak import Fingerprint, Leak, telling
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.secret import SealedSecret, current
+from remit.domain.succession import Succession, Thing, reach_of
 from remit.domain.task import Task
 from remit.formats import catalogue as catalogue_format
-from remit.formats import jwk, jws, rfc9068, signing_key, x509_svid
+from remit.formats import jwk, jws, leak_digest, rfc9068, signing_key, x509_svid
 from remit.formats.arguments import ArgumentSchema
 from remit.formats.spiffe import TrustBundle
 from remit.policy import Bundle, compile_bundle
@@ -100,9 +103,13 @@ class Env:
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        above, by = above or await self.above(task.chain.hops[:-1]), task.initiator
-        departure = await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
-        return Context(identity, above, departure, await self.posture(task.agent))
+        above = above or await self.above(task.chain.hops[:-1])
+        return Context(identity, above, await self.beginner(task), await self.posture(task.agent))
+
+    async def beginner(self, task: Task) -> Departure:
+        """Whether the person who began this task has left; nobody's departure, where no person did."""
+        by = task.initiator
+        return await self.departure(by.name) if by.kind is PrincipalKind.PERSON else Departure("")
 
     async def posture(self, agent: str) -> Posture:
         """What is known of this agent's surroundings."""
@@ -111,6 +118,20 @@ class Env:
     async def departure(self, person: str) -> Departure:
         """Whether this person has left."""
         return await self.store.get(Departure, person) or Departure(person)
+
+    async def successions(self) -> dict[str, Succession]:
+        """Everything that somebody took over, or is asked to, by its key."""
+        found: list[Succession] = []
+        while page := await self.store.find(
+            Succession, {"lasts": "yes"}, after=found[-1].key if found else "", limit=1000
+        ):
+            found += page
+        return {row.key: row for row in found}
+
+    async def answers_for(self, thing: Thing) -> str:
+        """Who answers for it now: its owner, or whoever took over."""
+        row = await self.store.get(Succession, f"{reach_of(thing).value} {thing.name}")
+        return row.answers_for(thing.owner) if row is not None else thing.owner
 
     async def left(self, change: Redecision) -> int:
         """How many open tasks there still are, at most, to decide again after this change; it stops at 100,000."""
@@ -138,6 +159,22 @@ class Env:
         """Those that answer for this person."""
         rows = await self.store.find(Passkey, {"person": person}, limit=1000)
         return [row for row in rows if not row.removed_at]
+
+    @property
+    def scan_key(self) -> bytes:
+        """What scanners digest under (`domain.leak`)."""
+        return self.sealer.derive(b"scan digests")
+
+    def print_of(self, digest: str) -> str:
+        """What a scanner's digest is kept as."""
+        return leak_digest.kept(self.sealer.derive(b"kept digests"), digest)
+
+    def recognised(self, change: Change, leak: Leak, parts: Mapping[str, str]) -> Change:
+        """With this commit what is made of these parts is known again, wherever it is found."""
+        for text in sorted(telling(parts)):
+            row = Fingerprint(self.print_of(leak_digest.seen(self.scan_key, text)), str(leak), change.call.now)
+            change = change.put(row, was=None)
+        return change
 
     @property
     def passkey_secret(self) -> bytes:

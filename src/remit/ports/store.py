@@ -98,3 +98,7 @@ class LogIndex(Protocol):
     async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
         """Places below `before` that have all these words, the highest first, and where to go on (0: no more)."""
         ...
+
+    async def count(self, word: int, start: int, end: int) -> int:
+        """How many places from `start` up to `end` have this word."""
+        ...

@@ -9,6 +9,7 @@ from dataclasses import replace
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
 from remit.domain.estate import EdgeSeen
+from remit.domain.out import Mark
 from remit.domain.shadow import MOST, Shadow
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
 from remit.formats.row_body import decode
@@ -31,9 +32,22 @@ class MemoryStore(Bell):
         self._words: list[frozenset[int]] = []
         self._seen: dict[str, EdgeSeen] = {}
         self._shadows: dict[str, Shadow] = {}
+        self._marks: dict[str, Mark] = {}
 
     async def close(self) -> None:
         """Nothing to close."""
+
+    async def marks(self) -> Mapping[str, Mark]:
+        """See `ports.Marks`."""
+        return dict(self._marks)
+
+    async def mark(self, after: Mark) -> Mark:
+        """See `ports.Marks`."""
+        was = self._marks.get(after.name)
+        if after.version != (was.version if was else 0):
+            raise Conflict("Somebody else has the mark.")
+        self._marks[after.name] = replace(after, version=after.version + 1)
+        return self._marks[after.name]
 
     async def get(self, kind: type[R], key: str) -> R | None:
         """See `ports.Reader`."""
@@ -131,6 +145,10 @@ class MemoryStore(Bell):
         end = min(before, len(self._words))
         found = [place for place in range(end - 1, -1, -1) if self._words[place].issuperset(words)][:limit]
         return found, found[-1] if len(found) == limit else 0
+
+    async def count(self, word: int, start: int, end: int) -> int:
+        """See `ports.LogIndex`."""
+        return sum(word in found for found in self._words[start:end])
 
     async def saw(self, found: Sequence[EdgeSeen]) -> None:
         """See `ports.Edges`."""

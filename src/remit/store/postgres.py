@@ -22,6 +22,7 @@ from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode
 from remit.ports import wakes_of
 
 from .edges import PostgresEdges
+from .marks import PostgresMarks
 from .migrate import migrate
 from .observed import unobserved, watched
 from .postgres_batch import LostRace, apply
@@ -46,7 +47,7 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore(PostgresEdges, PostgresShadows, PostgresLog):
+class PostgresStore(PostgresEdges, PostgresMarks, PostgresShadows, PostgresLog):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any, dsn: str) -> None:

@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from remit.domain.errors import Conflict, StoreUnavailable
+from remit.formats import log_words
 from remit.ports import Appended, Wake
 
 from .bell import Bell
@@ -108,7 +109,8 @@ class PostgresLog(Bell):
 
     async def indexed(self) -> int:
         """See `ports.LogIndex`."""
-        row = await self._ask(lambda: self._pool.fetchrow("SELECT size FROM log_indexed WHERE id = 1"))
+        sql = "SELECT size FROM log_indexed WHERE id = $1"
+        row = await self._ask(lambda: self._pool.fetchrow(sql, log_words.VERSION))
         return int(row[0]) if row else 0
 
     async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
@@ -117,8 +119,9 @@ class PostgresLog(Bell):
 
     async def _index(self, first: int, words: Sequence[Sequence[int]]) -> None:
         async with self._pool.acquire(timeout=5) as connection, connection.transaction():
-            await connection.execute("INSERT INTO log_indexed (id, size) VALUES (1, 0) ON CONFLICT DO NOTHING")
-            if await connection.fetchval("SELECT size FROM log_indexed WHERE id = 1 FOR UPDATE") != first:
+            of = log_words.VERSION
+            await connection.execute("INSERT INTO log_indexed (id, size) VALUES ($1, 0) ON CONFLICT DO NOTHING", of)
+            if await connection.fetchval("SELECT size FROM log_indexed WHERE id = $1 FOR UPDATE", of) != first:
                 raise Conflict("The index has moved on.")
             rows = [(word, first + i) for i, found in enumerate(words) for word in found]
             await connection.execute(
@@ -127,11 +130,16 @@ class PostgresLog(Bell):
                 [word for word, _ in rows],
                 [place for _, place in rows],
             )
-            await connection.execute("UPDATE log_indexed SET size = $1 WHERE id = 1", first + len(words))
+            size = first + len(words)
+            await connection.execute("UPDATE log_indexed SET size = $1 WHERE id = $2", size, of)
 
     async def places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
         """See `ports.LogIndex`."""
         return await self._ask(lambda: self._places(words, before, limit))
+
+    async def count(self, word: int, start: int, end: int) -> int:
+        """See `ports.LogIndex`."""
+        return int(await self._ask(lambda: self._pool.fetchval(_PLACES.within, word, start, end)))
 
     async def _places(self, words: Sequence[int], before: int, limit: int) -> tuple[Sequence[int], int]:
         async with self._pool.acquire(timeout=5) as connection:

@@ -22,11 +22,13 @@ from sqlalchemy.dialects import sqlite
 
 from remit.domain.change import Change, R
 from remit.domain.errors import Conflict, Refusal, StoreUnavailable
+from remit.formats import log_words
 from remit.formats.record import KIND_OF, KINDS, EncodedChange, Kind, encode, pack
 from remit.ports import Appended, Wake, wakes_of
 
 from .bell import Bell
 from .edges import SqliteEdges
+from .marks import SqliteMarks
 from .migrate import migrate
 from .observed import unobserved, watched
 from .row_cache import RowCache
@@ -48,7 +50,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore(SqliteEdges, SqliteShadows, Bell):
+class SqliteStore(SqliteEdges, SqliteMarks, SqliteShadows, Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:
@@ -229,7 +231,7 @@ class SqliteStore(SqliteEdges, SqliteShadows, Bell):
 
     async def indexed(self) -> int:
         """See `ports.LogIndex`."""
-        row = self._select("SELECT size FROM log_indexed WHERE id = 1", ()).fetchone()
+        row = self._select("SELECT size FROM log_indexed WHERE id = ?", (log_words.VERSION,)).fetchone()
         return row[0] if row else 0
 
     async def index(self, first: int, words: Sequence[Sequence[int]]) -> None:
@@ -249,6 +251,10 @@ class SqliteStore(SqliteEdges, SqliteShadows, Bell):
             return found, found[-1]
         lowest = self._select(_PLACES.looked, (rarest, before, 1, LOOKED_AT - 1)).fetchone()
         return found, lowest[0] if lowest else 0
+
+    async def count(self, word: int, start: int, end: int) -> int:
+        """See `ports.LogIndex`."""
+        return int(self._select(_PLACES.within, (word, start, end)).fetchone()[0])
 
     async def history(self, after: int, limit: int) -> Sequence[tuple[int, bytes, bytes]]:
         """Events in commit order: (number, leaf, packed bodies)."""
@@ -307,12 +313,13 @@ def _append(db: sqlite3.Connection, extension: Appended) -> None:
 
 
 def _index(db: sqlite3.Connection, first: int, words: Sequence[Sequence[int]]) -> None:
-    row = db.execute("SELECT size FROM log_indexed WHERE id = 1").fetchone()
+    row = db.execute("SELECT size FROM log_indexed WHERE id = ?", (log_words.VERSION,)).fetchone()
     if (row[0] if row else 0) != first:
         raise Conflict("The index has moved on.")
     rows = [(word, first + i) for i, found in enumerate(words) for word in found]
     db.executemany("INSERT OR IGNORE INTO log_words (word, place) VALUES (?, ?)", rows)
-    db.execute("INSERT OR REPLACE INTO log_indexed (id, size) VALUES (1, ?)", (first + len(words),))
+    row = (log_words.VERSION, first + len(words))
+    db.execute("INSERT OR REPLACE INTO log_indexed (id, size) VALUES (?, ?)", row)
 
 
 def _unavailable(failure: Exception) -> StoreUnavailable:

@@ -95,6 +95,13 @@ turns = sa.Table(
     sa.Column("number", _BIG, nullable=False),
     sa.Column("until", _BIG, nullable=False),
 )
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", _BIG, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
 schema_floor = sa.Table(
     "schema_floor",
     metadata,
@@ -130,6 +137,10 @@ class PlacesSql:
         some = below.limit(sa.bindparam("most_", type_=sa.Integer)).subquery()
         self.counted = text(sa.select(sa.func.count()).select_from(some), dialect)
         self.looked = text(self._newest.offset(sa.bindparam("skip_", type_=sa.Integer)), dialect)
+        within = sa.select(sa.func.count()).where(
+            log_words.c.word == _big("word_"), log_words.c.place >= _big("start_"), log_words.c.place < _big("end_")
+        )
+        self.within = text(within, dialect)
         self._of: dict[int, str] = {}
 
     def of(self, words: int) -> str:

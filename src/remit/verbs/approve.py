@@ -12,6 +12,7 @@ from remit.domain.backchannel import UNVOUCHED, BackchannelRequest, Vouched, cod
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
 from remit.domain.errors import Absent, BadField, BadPasskey, BadToken, Conflict, Replayed, WrongState
+from remit.domain.flow import Json
 from remit.domain.identity import Person
 from remit.domain.passkey import UNSIGNED, Passkey, Signed
 from remit.domain.standing_yes import checked, standing_yes
@@ -70,24 +71,7 @@ async def answer(
     when the signature is not of this answer, `WrongState` when there is nothing left to answer.
     """
     approval, force, person = await _asked(env, call, approval_id, given)
-    task = await env.store.get(Task, approval.task)
-    if task is None or not task.open_at(call.now):
-        raise WrongState("The task has ended, so there is nothing left to approve.")
-    catalogue = force.catalogue
-    agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
-    tool = catalogue.tools.get(approval.shown.tool)
-    above = await env.above(task.chain.hops[:-1])
-    if above.flaw(catalogue, call.now) is not None:
-        raise WrongState("A task above this one has ended, so there is nothing left to approve.")
-    if agent is None or purpose is None or tool is None or above.frost(agent, purpose) is not None:
-        raise WrongState("The agent may do nothing now, so there is nothing to approve.")
-    if (tool.revision, force.bundle.revision) != (approval.tool_revision, approval.policy_revision):
-        step = "The agent asks again, under what is in force now."
-        raise WrongState("The tool or the policies have changed since this was asked.", next_step=step)
-    arguments = json_input.parse(approval.shown.arguments.encode(), limit=ARGUMENTS_LIMIT, depth=32)
-    if given.again:
-        latest = min(task.deadline, call.now + purpose.approval.standing_for)
-        checked(given.again, approval, tool, arguments, purpose.approval.standing, latest)
+    guard = await (_contains if approval.finding else _goes_on)(env, call, approval, force, given)
     passkey = await _verified(env, call, approval, person, given) if given.signed else None
     found = Answer(
         person.name,
@@ -115,13 +99,51 @@ async def answer(
         given.signed,
         given.vouched,
     )
-    change = above.guard(Change(because, call).put(answered, was=approval).check(task))
+    change = guard(Change(because, call).put(answered, was=approval))
     if passkey is not None:
         change = change.put(passkey, was=passkey)
     if answered.state is ApprovalState.GRANTED and answered.again:
+        arguments = _arguments(approval)
         change = change.put(standing_yes(answered, arguments, answered.again), was=None)
     await env.store.commit(also(change))
     return answered
+
+
+Guard = Callable[[Change], Change]
+
+
+async def _goes_on(env: Env, call: Call, approval: Approval, force: InForce, given: Given) -> Guard:
+    """The task that asks could still do it, and still can when the answer is committed."""
+    task = await env.store.get(Task, approval.task)
+    if task is None or not task.open_at(call.now):
+        raise WrongState("The task has ended, so there is nothing left to approve.")
+    catalogue = force.catalogue
+    agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
+    tool = catalogue.tools.get(approval.shown.tool)
+    above = await env.above(task.chain.hops[:-1])
+    if above.flaw(catalogue, call.now) is not None:
+        raise WrongState("A task above this one has ended, so there is nothing left to approve.")
+    if agent is None or purpose is None or tool is None or above.frost(agent, purpose) is not None:
+        raise WrongState("The agent may do nothing now, so there is nothing to approve.")
+    if (tool.revision, force.bundle.revision) != (approval.tool_revision, approval.policy_revision):
+        step = "The agent asks again, under what is in force now."
+        raise WrongState("The tool or the policies have changed since this was asked.", next_step=step)
+    if given.again:
+        latest = min(task.deadline, call.now + purpose.approval.standing_for)
+        checked(given.again, approval, tool, _arguments(approval), purpose.approval.standing, latest)
+    return lambda change: above.guard(change.check(task))
+
+
+async def _contains(env: Env, call: Call, approval: Approval, force: InForce, given: Given) -> Guard:
+    """What leaked is still to be taken out of use: whoever resolves the finding closes this in the same commit."""
+    if given.again:
+        raise BadField("again", "what cannot be undone is answered each time")
+    return lambda change: change
+
+
+def _arguments(approval: Approval) -> dict[str, Json]:
+    found: dict[str, Json] = json_input.parse(approval.shown.arguments.encode(), limit=ARGUMENTS_LIMIT, depth=32)
+    return found
 
 
 async def by_provider(env: Env, call: Call, row: BackchannelRequest, said: ciba.Said) -> Approval:

@@ -17,11 +17,12 @@ from remit.domain.caller import Call
 from remit.domain.catalogue import CatalogueHead
 from remit.domain.change import Change
 from remit.domain.decision import Access, Decision, Deny, Hold, Permit, Reason, Why, watched, word
+from remit.domain.departure import Departure
 from remit.domain.errors import Absent, BadField, Busy, Conflict, NotHome
 from remit.domain.flow import Label
 from remit.domain.identity import Identity, stale
 from remit.domain.notice import notice
-from remit.domain.origin import NOTHING_TRACED, Observation, Provenance
+from remit.domain.origin import NOTHING_TRACED, Observation
 from remit.domain.origin import word as word_of
 from remit.domain.posture import Posture
 from remit.domain.purpose import Profile
@@ -31,9 +32,11 @@ from remit.domain.task import Task
 from remit.domain.tool import Effect, Tool
 from remit.formats import provenance
 from remit.formats.jcs import canonical, digest, digest_of
+from remit.formats.log_words import resource_word
 from remit.ports import Env, InForce
 
 ROUNDS = 24
+NOBODYS = Departure("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Situation:
     posture: Posture
     place: str = ""
     age: int = 0
+    departure: Departure = NOBODYS
 
 
 async def decide(env: Env, call: Call, access: Access) -> Decision:
@@ -63,14 +67,14 @@ async def decide(env: Env, call: Call, access: Access) -> Decision:
         situation = await _read(env, call, access)
         judged = judge(situation, call, access)
         if isinstance(judged, Deny):
-            await env.store.commit(Change(_decided(situation, access, judged, ""), call))
+            await env.store.commit(Change(_decided(env, situation, access, judged), call))
             return judged
         try:
             return await _conclude(env, call, access, situation, judged)
         except Conflict:
             continue
         except _TooLate as late:
-            await env.store.commit(Change(_decided(situation, access, late.denial, judged.digest), call))
+            await env.store.commit(Change(_decided(env, situation, access, late.denial, judged), call))
             return late.denial
     raise Busy("Too many calls of this task at once.", next_step="Try again in a moment.")
 
@@ -86,7 +90,8 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     digest_ = provenance.digester(env.sealer.derive(task.memory))
     above = await env.above(task.chain.hops[:-1])
     posture, read = await _posture(env, force, task), await env.read_by(task)
-    return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age)
+    left = await env.beginner(task)
+    return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age, left)
 
 
 async def _posture(env: Env, force: InForce, task: Task) -> Posture:
@@ -109,6 +114,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     flaw = stale(situation.identity, agent, call.now, max_age=purpose.identity_max_age if purpose else 0)
     if flaw:
         return _deny(Reason.IDENTITY_STALE, flaw)
+    left = situation.departure.ended(task.opened_at)
+    if left:
+        return _deny(Reason.INITIATOR_LEFT, left)
     if task.state.value != "open":
         return _deny(Reason.TASK_NOT_OPEN, f"The task is {task.state.value}; propose a new one.")
     if call.now >= task.deadline:
@@ -198,9 +206,10 @@ async def _conclude(env: Env, call: Call, access: Access, situation: Situation, 
         # 6. An unused approval for exactly this turns it into a permit and is consumed in the same commit.
         verdict, agreed = await _with_approval(env, call, situation, candidate, verdict)
     used = agreed.id if agreed else ""
-    change = Change(_decided(situation, access, verdict, candidate.digest, used, candidate.provenance), call)
+    change = Change(_decided(env, situation, access, verdict, candidate, used), call)
     change = situation.above.guard(change.check(situation.head))
     change = change.check(situation.posture) if situation.posture.agent else change
+    change = change.check(situation.departure) if situation.departure.person else change
     if isinstance(verdict, Permit):
         tool = candidate.tool
         changing = "" if tool.effect is Effect.READ else tool.name
@@ -274,20 +283,20 @@ def _deny(reason: Reason, sentence: str) -> Deny:
 
 
 def _decided(
+    env: Env,
     situation: Situation,
     access: Access,
     decision: Decision,
-    access_digest: str,
+    candidate: Candidate | None = None,
     approval: str = "",
-    traced: Provenance = NOTHING_TRACED,
 ) -> events.AccessDecided:
-    task = situation.task
+    task, traced = situation.task, candidate.provenance if candidate else NOTHING_TRACED
     label: Label = task.label | situation.above.label
     return events.AccessDecided(
         task=task.id,
         agent=task.agent,
         tool=access.tool[:128],
-        access=access_digest or digest([access.task, access.tool, access.arguments]),
+        access=candidate.digest if candidate else digest([access.task, access.tool, access.arguments]),
         decision=word(decision),
         reasons=tuple(why.reason.value for why in decision.why),
         policies=tuple(why.policy for why in decision.why if why.policy),
@@ -301,4 +310,6 @@ def _decided(
         chain=situation.above.tasks,
         calls=task.calls,
         repeats=situation.above.judged(task).uses.get(access.tool, 0),
+        purpose=task.purpose,
+        resource=resource_word(env.sealer, candidate.resource) if candidate and not env.place else "",
     )

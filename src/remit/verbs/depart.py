@@ -1,6 +1,6 @@
-"""Depart: a person is here no more. What they began ends; what they answer for stops, if it is to.
+"""Depart: a person is here no more. What they began ends; for what they answer for, others are asked, or it stops.
 
-The one verb for it, whoever says so: an operator, or later a directory or an identity provider.
+An operator says so, or a directory. What an identity provider says (`heed`) writes the same row.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from remit.domain import events
 from remit.domain.caller import Call
 from remit.domain.change import Change
-from remit.domain.departure import Departure
+from remit.domain.departure import Departure, written
 from remit.domain.errors import Absent, BadField, Busy, Conflict
 from remit.domain.freeze import Freeze, Reach
-from remit.domain.redecision import Redecision
 from remit.ports import Env
 
 ROUNDS = 64
@@ -33,10 +32,8 @@ async def depart(env: Env, call: Call, person: str, reason: str, *, estate: bool
         if row.gone and not estate:
             return row, ""
         gone = row if row.gone else row.left(call.now, str(call.caller), reason)
-        again = Redecision(
-            env.new_id("rdc"), f"{person} left ({reason})", call.now, (("initiator", f"person:{person}"),), {}
-        )
-        change = Change(events.PersonLeft(person, reason, estate), call).put(gone, was=row).put(again, was=None)
+        again, change = env.new_id("rdc"), Change(events.PersonLeft(person, reason, estate), call)
+        change = written(change, row, gone, again, f"{person} left ({reason})", call.now)
         frozen = await env.frozen()
         if estate and frozen.found(Reach.OWNER, person) is None:
             freeze = Freeze(Reach.OWNER, person, call.now, f"{person} left: {reason}", str(call.caller))
@@ -46,7 +43,7 @@ async def depart(env: Env, call: Call, person: str, reason: str, *, estate: bool
         except Conflict:
             continue
         env.nudge()
-        return gone, again.id
+        return gone, again
     raise Busy("What is frozen keeps changing.", next_step="Try again at once.")
 
 

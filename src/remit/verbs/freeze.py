@@ -31,7 +31,7 @@ async def freeze(env: Env, call: Call, reach: Reach, name: str, reason: str) -> 
     if not reason or len(reason) > 500:
         raise BadField("reason", "say why in 1 to 500 characters: whoever is refused sees it")
     _, force = await env.in_force()
-    if not _there(force.catalogue, reach, name) or not _answers_for(call, force.catalogue, reach, name):
+    if not _there(force.catalogue, reach, name) or not await _answers_for(env, call, force.catalogue, reach, name):
         raise Absent(inside=f"{reach.value} {name} for {call.caller}")
     for _ in range(ROUNDS):
         frozen = await env.frozen()
@@ -93,17 +93,13 @@ def _there(catalogue: Catalogue, reach: Reach, name: str) -> bool:
     return not name
 
 
-def _answers_for(call: Call, catalogue: Catalogue, reach: Reach, name: str) -> bool:
+async def _answers_for(env: Env, call: Call, catalogue: Catalogue, reach: Reach, name: str) -> bool:
     if call.caller.kind is CallerKind.OPERATOR:
         return True
-    match reach:
-        case Reach.AGENT:
-            return catalogue.agents[name].owner == call.caller.name
-        case Reach.PURPOSE:
-            return catalogue.purposes[name].owner == call.caller.name
-        case Reach.OWNER:
-            return name == call.caller.name
-    return False
+    if reach in (Reach.AGENT, Reach.PURPOSE):
+        thing = catalogue.agents[name] if reach is Reach.AGENT else catalogue.purposes[name]
+        return await env.answers_for(thing) == call.caller.name
+    return reach is Reach.OWNER and name == call.caller.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from remit.domain.decision import Permit, Reason, Why
 from remit.domain.errors import Absent, Busy, Conflict, Denied, IssuerUnavailable, Refusal
 from remit.domain.flow import Json
 from remit.domain.identity import Identity, stale
+from remit.domain.leak import Leak, LeakKind
 from remit.domain.lease import Lease, LeaseState, Minted
 from remit.domain.posture import Posture
 from remit.domain.purpose import CredentialRule
@@ -63,8 +64,10 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     above = await env.above(task.chain.hops[:-1])
-    posture = await env.posture(task.agent)
+    posture, left = await env.posture(task.agent), await env.beginner(task)
     rule, whys, policies = judge(force, task, above, identity, posture, credential, call)
+    if left.ended(task.opened_at):
+        whys = [Why(Reason.INITIATOR_LEFT, left.ended(task.opened_at))]
     if whys or rule is None:
         raise await _denial(env, call, task, credential, whys, policies)
     lease = _reserved(env, call, task, rule)
@@ -77,10 +80,12 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
         entry = StatusEntry.drawn(env.new_id("idx"), call.now, lease.id, lease.expires_at)
         lease = replace(lease, status=entry.key)
     because = events.LeaseReserved(
-        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks
-    )
+        lease.id, task.id, task.agent, rule.name, rule.issuer, lease.handle, lease.expires_at, policies, above.tasks,
+        task.purpose,
+    )  # fmt: skip
     change = Change(because, call).put(lease, was=None).check(task).check(head).check(posture)
     change = above.guard(change.check(version) if version else change)
+    change = change.check(left) if left.person else change
     if entry is not None:
         change = change.put(entry, was=None)
     await env.store.commit(change)
@@ -116,7 +121,10 @@ async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Mi
             break
         live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
-            await env.store.commit(above.guard(Change(because, call).put(live, was=lease).check(task)))
+            change = Change(because, call).put(live, was=lease)
+            if not lease.holds:  # a static secret is known by its version
+                change = env.recognised(change, Leak(LeakKind.LEASE, lease.id), minted.parts)
+            await env.store.commit(above.guard(change.check(task)))
             return live, minted
         except Conflict:
             fresh = await env.store.get(Lease, lease.id)

@@ -103,6 +103,8 @@ class _Stretch:
 
     async def _takes(self, index: int, told: Told, event: events.AccessDecided | events.ResultObserved) -> None:
         task = await self._task(event.task)
+        if isinstance(event, events.AccessDecided):  # what only the centre knows, it says itself
+            event = replace(event, purpose=task.purpose, resource="")
         via = Via(self.log.edge, self.log.seat, index, told.at)
         change = Change(event, replace(self.call, trace=told.trace, via=via))
         there = told.grown(task)

@@ -8,12 +8,14 @@ from typing import Any
 
 from starlette.responses import Response
 
-from remit.domain.caller import AccessKey, Call, CallerKind
-from remit.domain.catalogue import CatalogueFiles
+from remit.domain.caller import KEYED, AccessKey, Call, CallerKind
+from remit.domain.catalogue import Catalogue, CatalogueFiles
 from remit.domain.errors import Absent, BadField, StoreUnavailable
+from remit.domain.freeze import Reach
 from remit.domain.identity import Agent, Identity
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.purpose import Purpose
+from remit.domain.succession import Succession, SuccessionState
 from remit.domain.tool import Tool
 from remit.govern.enforcement import enforcement
 from remit.govern.replay import replay as replay_decisions
@@ -22,7 +24,7 @@ from remit.verbs import apply as apply_verb
 from remit.verbs.attest import invite as invite_verb
 from remit.verbs.vouch import speak_for
 
-from . import shapes, shapes_context
+from . import api_reach, shapes, shapes_accountability, shapes_context
 from .etags import etag, if_match
 from .house import Asked, House
 from .problems import json_response
@@ -72,9 +74,14 @@ async def agent_shape(house: House, agent: Agent) -> dict[str, Any]:
     methods = sorted({a.method for a in agent.attestations})
     state, why = ("frozen", freeze.reason) if freeze else ("active", "")
     shown = {"name": agent.name, "title": agent.title, "owner": agent.owner, "tier": agent.tier.value}
+    row = await house.env.store.get(Succession, f"{Reach.AGENT.value} {agent.name}")
+    lasting = row is not None and row.state is not SuccessionState.OVER
     return {
         **shown,
+        "deputy": agent.deputy,
         "escalation": list(agent.escalation),
+        "answers": row.answers_for(agent.owner) if row else agent.owner,
+        "succession": shapes_accountability.succession(row, house.clock()) if row and lasting else None,
         "attests_by": methods,
         "state": state,
         "state_reason": why,
@@ -172,7 +179,9 @@ async def plan(house: House, call: Call, asked: Asked) -> Response:
     found = await apply_verb.plan(house.env, asked.json(shapes.FilesRequest).files, call.now)
     against = found.head.digest if found.head else ""
     told = {"digest": found.candidate.digest, "against": against, "changed": found.candidate.digest != against}
+    old = (await house.env.in_force())[1].catalogue if found.head else Catalogue()
     said = {**told, "changes": found.changes, "ends": shapes_context.ends(found.ends)}
+    said |= await api_reach.planned(house, old, found.candidate.catalogue)
     return json_response(said, headers=etag(against))
 
 
@@ -229,8 +238,8 @@ def _key_shape(row: AccessKey) -> dict[str, Any]:
 async def create_key(house: House, call: Call, asked: Asked) -> Response:
     """A bearer key; its text is in this answer and nowhere else."""
     wanted = asked.json(shapes.KeyRequest)
-    if wanted.kind not in ("person", "operator", "auditor", "enforcer", "edge", "receiver"):
-        raise BadField("kind", "must be person, operator, auditor, enforcer, edge or receiver")
+    if wanted.kind not in (kinds := [kind.value for kind in KEYED]):
+        raise BadField("kind", f"must be one of {', '.join(kinds)}")
     if not 1_000 <= wanted.ttl_ms <= _YEAR:
         raise BadField("ttl_ms", "must be one second to one year")
     text, row = await admit_verb.admit(house.env, call, CallerKind(wanted.kind), wanted.name, wanted.ttl_ms)

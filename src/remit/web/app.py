@@ -28,7 +28,7 @@ from remit.domain.errors import (
     WrongCaller,
 )
 
-from . import client_attestation, console, sessions
+from . import client_attestation, console, scim, sessions
 from .authenticate import NOBODY, authenticate
 from .house import Asked, House
 from .oauth import oauth_error
@@ -61,7 +61,9 @@ class _Methods:
         self._endpoints = {**endpoints, **reading}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self._endpoints.get(scope["method"])
+        endpoint: ASGIApp | None = self._endpoints.get(scope["method"])
+        if endpoint is None and scope["path"].startswith(scim.PREFIX):  # where the standard wants it said
+            endpoint = scim.not_allowed(self._endpoints)
         await (endpoint or self._absent)(scope, receive, send)
 
 
@@ -108,6 +110,8 @@ class _Endpoint:
             if isinstance(refusal, NoCredentials) and (elsewhere := console.by_name(self._house, request)):
                 return console.onward(elsewhere)
             return await console.refused(self._house, refusal, console.back_to(request))
+        if self._route.path.startswith(scim.PREFIX):
+            return scim.refused(refusal)
         return (oauth_error if self._route.path.startswith("/oauth/") else problem)(refusal)
 
 
@@ -207,5 +211,6 @@ class _Absent:
             return
         request = Request(scope)
         page = scope["path"].startswith("/console") and console.wants_page(scope["path"], request.headers)
-        answer = await console.refused(self._house, Absent(), "") if page else problem(Absent())
+        plain = scim.refused if scope["path"].startswith(scim.PREFIX) else problem
+        answer = await console.refused(self._house, Absent(), "") if page else plain(Absent())
         await answer(scope, receive, send)

@@ -12,6 +12,7 @@ from remit.formats import rfc9068
 from .house import Asked, House
 
 NOBODY = Caller(CallerKind.ANYONE, "anyone")
+_PEOPLE = (CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR)
 
 
 async def authenticate(house: House, asked: Asked, now: int, *, hook: bool = False) -> Caller:
@@ -66,16 +67,22 @@ async def _key(house: House, text: str, now: int) -> Caller:
     if row is None or now >= row.expires_at:
         raise BadToken("The bearer key is not valid.", next_step="Ask an operator for a new one.")
     groups: tuple[str, ...] = ()
+    if row.kind is CallerKind.DIRECTORY:
+        _, force = await house.env.in_force()
+        if row.name not in force.catalogue.directories:
+            raise BadToken("The bearer key is not valid.", inside=f"directory {row.name} is not in the catalogue")
     if row.kind is CallerKind.EDGE:
         _, force = await house.env.in_force()
         edge = force.catalogue.edges.get(row.name)
         if edge is None:
             raise BadToken("The bearer key is not valid.", inside=f"edge {row.name} is not in the catalogue")
         return Caller(row.kind, row.name, purposes=edge.purposes)
+    if row.kind in _PEOPLE and (await house.env.departure(row.name)).gone:
+        raise BadToken("The bearer key is not valid.", inside=f"{row.name} has left")
     if row.kind is CallerKind.PERSON:
         _, force = await house.env.in_force()
         person = force.catalogue.people.get(row.name)
-        if person is None or (await house.env.departure(row.name)).gone:
-            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue, or left")
+        if person is None:
+            raise BadToken("The bearer key is not valid.", inside=f"{row.name} is no longer in the catalogue")
         groups = person.groups
     return Caller(row.kind, row.name, groups=groups)

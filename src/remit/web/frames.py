@@ -66,6 +66,8 @@ def told(index: int, leaf: bytes) -> list[Told]:
     match found.type:
         case "TaskEnded" if data.get("home"):
             things.append(Told(index, "ended", [data["task"], data["how"]]))
+        case "FindingContained" if data.get("home"):
+            things.append(Told(index, "ended", [data["task"], "revoked"]))
         case "TaskRecalled":
             things.append(Told(index, "recalled", [data["task"], data["edge"]]))
     for kind, key, version, _ in found.writes:

@@ -16,7 +16,7 @@ from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Edges, Env, IdentityProviders, Shadows, Wakes
+from remit.ports import Edges, Env, IdentityProviders, Marks, Shadows, Wakes
 from remit.telemetry import Tracing
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
@@ -25,6 +25,7 @@ from . import shapes
 from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
+from .reach import Reach
 from .shadows import Waiting
 from .sightings import Sightings
 from .status_lists import StatusLists
@@ -79,7 +80,7 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
-class Log(Searched, Edges, Shadows, Wakes, Protocol):
+class Log(Searched, Edges, Marks, Shadows, Wakes, Protocol):
     """The log, and what is told beside it."""
 
 
@@ -102,11 +103,13 @@ class House:
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)
     shadows: Waiting = field(init=False)
+    reach: Reach = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
         self.shadows = Waiting(self.log, self._catalogue, self.clock, self.metrics.shadows_lost)
+        self.reach = Reach(self.env)
 
     async def _catalogue(self) -> Catalogue:
         return (await self.env.in_force())[1].catalogue

@@ -12,6 +12,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent, BadField, ProofInvalid
 from remit.domain.task import Task
 from remit.formats import log_words, tlog
+from remit.govern.out import cosigned as cosigned_note
 from remit.govern.search import search as search_log
 from remit.govern.search import shown
 from remit.log import tiles
@@ -30,6 +31,15 @@ async def checkpoint(house: House, call: Call, asked: Asked) -> Response:
     _, note = await house.log.head()
     if not note:
         raise Absent(inside="nothing is sequenced yet")
+    return text_response(note)
+
+
+async def cosigned(house: House, call: Call, asked: Asked) -> Response:
+    """The newest checkpoint that `?quorum=` (1) of the catalogue's witnesses have cosigned."""
+    quorum = asked.whole("quorum", 1, most=100)
+    note = await cosigned_note(house.env, house.log, quorum)
+    if not note:
+        raise Absent(inside=f"no checkpoint has {quorum} cosignatures")
     return text_response(note)
 
 

@@ -10,6 +10,7 @@ from remit.domain.keys import KeyState, SigningKey
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.restore import Restored
 from remit.domain.task import Task, TaskState
+from remit.govern.out import sinks, witnesses
 
 from .api_shadow import shadows
 from .house import House
@@ -36,8 +37,27 @@ async def read_gauges(house: House, now: int) -> None:
     restored = await store.get(Restored, "restored")
     show("remit_restore_unfinished", {(): float(restored is not None and not restored.swept_at)})
     show("remit_root_key_replacing", {(): float(house.env.sealer.replacing)})
+    await _out(house, now)
     await _keys(house, now)
     await _log(house, now)
+
+
+async def _out(house: House, now: int) -> None:
+    given = {(one.name,): one for one in await sinks(house.env, house.log, now)}
+    by = {(one.name,): one for one in await witnesses(house.env, house.log)}
+    read: dict[str, dict[tuple[str, ...], float]] = {
+        "remit_out_behind": {of: float(one.behind) for of, one in given.items()},
+        "remit_out_lag_seconds": {of: one.lag / 1000 for of, one in given.items()},
+        "remit_out_failing_seconds": {of: _age(now, one.failing or now) for of, one in given.items()},
+        "remit_out_paused": {of: float(one.state == "paused") for of, one in given.items()},
+        "remit_witness_behind": {of: float(one.behind) for of, one in by.items()},
+        "remit_witness_cosigned_seconds": {
+            of: _age(now, one.cosigned_at) if one.cosigned_at else -1.0 for of, one in by.items()
+        },
+        "remit_witness_refused": {of: float(bool(one.refused)) for of, one in by.items()},
+    }
+    for name, values in read.items():
+        house.metrics.show(name, values)
 
 
 async def _keys(house: House, now: int) -> None:

@@ -25,6 +25,13 @@ _READ: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("remit_root_key_replacing", (), "1 while a previous root key is configured."),
     ("remit_freezes", (), "What is frozen."),
     ("remit_shadows", ("kind",), "What was seen and nobody registered or dismissed."),
+    ("remit_out_behind", ("sink",), "Events of the log that a sink has not acknowledged."),
+    ("remit_out_lag_seconds", ("sink",), "How old the oldest of them is."),
+    ("remit_out_failing_seconds", ("sink",), "For how long a sink has taken nothing that it was sent."),
+    ("remit_out_paused", ("sink",), "1 while nothing is sent to a sink."),
+    ("remit_witness_behind", ("witness",), "Events of the log that a witness has not cosigned."),
+    ("remit_witness_cosigned_seconds", ("witness",), "Since when a witness has cosigned nothing; -1: never has."),
+    ("remit_witness_refused", ("witness",), "1 while a witness says that the log is not the one it knows."),
     ("remit_restore_unfinished", (), "1 while issuers are not yet compared after a restore."),
 )
 

@@ -21,6 +21,8 @@ EDGE = frozenset({CallerKind.EDGE})
 PERSON = frozenset({CallerKind.PERSON})
 OPERATOR = frozenset({CallerKind.OPERATOR})
 RECEIVER = frozenset({CallerKind.RECEIVER})
+SCANNER = frozenset({CallerKind.SCANNER})
+DIRECTORY = frozenset({CallerKind.DIRECTORY})
 READERS = frozenset({CallerKind.OPERATOR, CallerKind.AUDITOR})
 
 

@@ -12,9 +12,12 @@ from . import api_approvals as approvals
 from . import api_connections as connections
 from . import api_context as context
 from . import api_egress as egress
+from . import api_evidence as evidence
+from . import api_findings as findings
 from . import api_freeze as freezes
 from . import api_gateway as gateway
 from . import api_hooks as hooks
+from . import api_out as out
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
@@ -24,11 +27,13 @@ from . import (
     authzen,
     authzen_requests,
     client_attestation,
+    incident,
     log,
     oauth,
     oidc,
     ops,
     published,
+    rightsize,
     shapes,
     shapes_context,
     shapes_signals,
@@ -41,12 +46,15 @@ from . import (
 from . import shapes_approvals as asks
 from .console import authorize, page, sign_in, sign_in_oidc
 from .console.export import export
+from .console.incident import export as export_incident
 from .console.live import changes
 from .console.log import FILTERS
 from .console.page import PEOPLE
 from .console.screens import ACTIONS, SCREENS
-from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, Route
+from .route import AGENT, ANYONE, EDGE, ENFORCER, KIB, OPERATOR, PERSON, READERS, RECEIVER, SCANNER, Route
+from .routes_accountability import ACCOUNTABILITY_ROUTES
 from .routes_estate import ESTATE_ROUTES
+from .routes_reach import REACH_ROUTES
 from .sessions import FIELD
 
 _TOKEN_FORM = (
@@ -256,6 +264,24 @@ ROUTES: tuple[Route, ...] = (
         limit=512 * KIB,
         creates=True,
     ),
+    Route("GET", "/v1/findings/{finding}", PERSON | READERS, findings.show),
+    Route(
+        "POST",
+        "/v1/findings/{finding}/contain",
+        PERSON | OPERATOR,
+        findings.contain,
+        body=shapes_context.ContainRequest,
+    ),
+    Route("GET", "/v1/scans/key", SCANNER | OPERATOR, findings.scan_key),
+    Route(
+        "POST",
+        "/v1/scans",
+        SCANNER | OPERATOR,
+        findings.take,
+        body=shapes_context.ScanRequest,
+        limit=1024 * KIB,
+        creates=True,
+    ),
     Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
     Route("GET", "/v1/shadows", READERS, shadow.list_shadows, query=("state", "limit", "after")),
     Route("POST", "/v1/shadows", ENFORCER, shadow.report, body=shadow.SeenRequest, also=(204,)),
@@ -306,11 +332,23 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/hand-overs/{handover}/open", PERSON, secrets.open_, body=shapes.OpenRequest),
     Route("POST", "/v1/hand-overs/{handover}/withdraw", PERSON | OPERATOR, secrets.withdraw),
     Route("GET", "/handover/{handover}", ANYONE, secrets.page),
+    Route("POST", "/v1/evidence", READERS, evidence.report, body=evidence.EvidenceRequest),
     Route("GET", "/v1/log", READERS | ENFORCER, log.status),
     Route("GET", "/v1/log/entries", READERS, log.entries, query=("start", "limit")),
     Route("GET", "/v1/log/search", READERS, log.search, query=("q", "before", "limit", "since", "until")),
+    Route("GET", "/v1/rightsize", READERS, rightsize.proposals, query=("of", "days", "force")),
+    Route("GET", "/v1/rightsize/diff", READERS, rightsize.diff, query=("of", "days", "force"), browser=True),
+    Route("GET", "/v1/incident", PERSON | READERS, incident.incident, query=("of", "depth")),
+    Route("GET", "/v1/incident/export", PERSON | READERS, export_incident, query=("of", "depth"), browser=True),
     Route("GET", "/v1/log/proof/{index}", PERSON | READERS, log.proof),
+    Route("GET", "/v1/witnesses", READERS, out.list_witnesses),
+    Route("GET", "/v1/out", READERS, out.list_sinks),
+    Route("GET", "/v1/out/{sink}", READERS, out.show_sink),
+    Route("POST", "/v1/out/{sink}/pause", OPERATOR, out.pause, body=shapes.ReasonRequest),
+    Route("POST", "/v1/out/{sink}/resume", OPERATOR, out.resume, body=shapes.ReasonRequest),
+    Route("POST", "/v1/out/{sink}/rewind", OPERATOR, out.rewind, body=shapes.RewindRequest),
     Route("GET", "/log/checkpoint", READERS | ENFORCER, log.checkpoint),
+    Route("GET", "/log/cosigned", READERS | ENFORCER, log.cosigned, query=("quorum",)),
     Route("GET", "/log/key", ANYONE, log.key),
     Route("GET", "/log/tile/{tile:path}", READERS, log.tile),
     Route("GET", "/metrics", READERS | ENFORCER, ops.metrics),
@@ -333,6 +371,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/console/static/{name}", ANYONE, page.static),
     Route("GET", "/console/log/export", READERS, export, query=("format", "before", *FILTERS), browser=True),
     *ESTATE_ROUTES,
+    *REACH_ROUTES,
+    *ACCOUNTABILITY_ROUTES,
     *(row for screen in SCREENS for row in _shown(screen)),
     *(Route("POST", a.path, a.callers, a.act, form=(FIELD,), browser=True) for a in ACTIONS),
 )

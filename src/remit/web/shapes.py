@@ -100,6 +100,13 @@ class ReasonRequest(Strict, frozen=True):
     reason: str = ""
 
 
+class RewindRequest(Strict, frozen=True):
+    """The place of the log to begin at again, and why."""
+
+    place: int
+    reason: str = ""
+
+
 class FilesRequest(Strict, frozen=True):
     """A catalogue: text by relative path."""
 

@@ -44,6 +44,28 @@ class NoteRequest(Strict, frozen=True):
     note: str
 
 
+class SeenRequest(Strict, frozen=True):
+    """One secret: its digest under the scan key, which rule found it, where, and `live`: `yes`, `no` or `unknown`."""
+
+    digest: str
+    rule: str
+    place: str
+    live: str = "unknown"
+
+
+class ScanRequest(Strict, frozen=True):
+    """What a scan found."""
+
+    seen: tuple[SeenRequest, ...]
+
+
+class ContainRequest(Strict, frozen=True):
+    """Why, and whether the agent whose credential it was is frozen too."""
+
+    reason: str
+    agent: bool = False
+
+
 def ends(found: Ends) -> dict[str, Any]:
     """What becomes of open tasks."""
     some = [{"task": task, "reason": reason} for task, reason in found.some]

@@ -142,7 +142,7 @@ async def _standing(env: Env, call: Call, row: BackchannelRequest) -> tuple[str,
     if any(row.person in one.voices for one in approval.answers):
         return "answered elsewhere", provider, approval
     task = await env.store.get(Task, approval.task)
-    if task is None or not task.open_at(call.now):
+    if not approval.finding and (task is None or not task.open_at(call.now)):
         return "the task has ended", provider, approval
     if provider is None or provider.way != row.way:
         return "the provider's entry has changed", provider, approval

@@ -14,11 +14,13 @@ from remit.domain.errors import UnknownRow
 from remit.ports import Env, LogIndex, Turns, Wake, Wakes
 
 from .ask_providers import ask_providers
+from .contain import tend_findings
 from .end_leases import end_leases
 from .index_log import index_log
 from .kill_leases import Done, Lanes
 from .notify import notify
 from .poll_signals import poll_signals
+from .recognise import recognise
 from .redecide import redecide
 from .rotate_keys import rotate_keys
 from .sequence import Log as Sequenced
@@ -27,6 +29,7 @@ from .steady import Steady
 from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
 from .tend_secrets import tend_secrets
+from .tend_successions import tend_successions
 from .transmit import Transmitting
 from .turn import Turn
 
@@ -58,6 +61,7 @@ class Reconciler:
     every: float
     woken: Wake | None = None
     everywhere: bool = False
+    finish: Callable[[], Awaitable[None]] | None = None
 
 
 class Driver:
@@ -73,7 +77,11 @@ class Driver:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes = Lanes(self._killed)
-        self._transmitting = Transmitting()
+        self._all: Sequence[Reconciler] = ()
+
+    def ours(self) -> bool:
+        """Whether the reconcilers run in this process, as far as it knows."""
+        return self._turn.ours()
 
     def nudge(self) -> None:
         """There may be something to do now."""
@@ -90,8 +98,9 @@ class Driver:
     ) -> None:
         """Begin, with `more` that not every server has; needs a running loop."""
         self._log = log
+        self._all = (*self._reconcilers(env, log, log_name, forget), *more)
         self._keeping = asyncio.create_task(self._turn.keep(log))
-        for one in (*self._reconcilers(env, log, log_name, forget), *more):
+        for one in self._all:
             self._tasks.append(asyncio.create_task(self._run(one, log)))
 
     def _reconcilers(
@@ -99,6 +108,7 @@ class Driver:
     ) -> Sequence[Reconciler]:
         polled: dict[str, int] = {}
         turns: dict[str, int] = {}
+        transmitting = Transmitting()
         steady = Steady(self._clock)
 
         async def leases() -> bool:
@@ -108,6 +118,9 @@ class Driver:
             Reconciler("end_leases", leases, 0.5, Wake.NUDGED),
             Reconciler("redecide", lambda: redecide(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_secrets", lambda: tend_secrets(env, self._clock()), 0.5),
+            Reconciler("recognise", lambda: recognise(env, self._clock()), 0.5, Wake.NUDGED),
+            Reconciler("tend_findings", lambda: tend_findings(env, self._clock()), 0.5, Wake.NUDGED),
+            Reconciler("tend_successions", lambda: tend_successions(env, self._clock()), 2.0),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),
@@ -116,7 +129,13 @@ class Driver:
             Reconciler("notify", lambda: notify(env, self._clock()), 0.5),
             Reconciler("ask_providers", lambda: ask_providers(env, self._clock(), polled), 0.5),
             Reconciler("poll_signals", lambda: poll_signals(env, self._clock(), turns), 0.5),
-            Reconciler("transmit", lambda: self._transmitting.look(env, log), 0.25, Wake.SEQUENCED),
+            Reconciler(
+                "transmit",
+                lambda: transmitting.look(env, log),
+                0.25,
+                Wake.SEQUENCED,
+                finish=transmitting.finish,
+            ),
             Reconciler("sweep_orphans", lambda: sweep_orphans(env, self._clock()), 0.5),
             Reconciler("forget", lambda: forget(steady.now()), 10.0),
         )
@@ -126,7 +145,7 @@ class Driver:
         self._stopping.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lanes.finish()
-        await self._transmitting.finish()
+        await asyncio.gather(*(one.finish() for one in self._all if one.finish), return_exceptions=True)
         if self._log is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)

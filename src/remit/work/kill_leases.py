@@ -146,6 +146,7 @@ async def _end(env: Env, call: Call, lease: Lease, done: Done) -> str:
     current = await env.store.get(Lease, lease.id)
     if current is None or current.state is not LeaseState.ENDING:
         return ""
+    began = env.clock()  # a mint may have landed while the answer was on its way
     try:
         await asyncio.wait_for(_kill(env, current), KILL_TIMEOUT)
     except NotRecallable as lives_on:
@@ -159,7 +160,7 @@ async def _end(env: Env, call: Call, lease: Lease, done: Done) -> str:
         inside = getattr(failure, "inside", "")  # for the operator's log alone
         return f"{current.id}: {error}{f' ({inside})' if inside else ''}"
     call = replace(call, now=env.clock())
-    if current.may_end_at(call.now):
+    if current.may_end_at(began):
         ended = Change(events.LeaseEnded(current.id, current.task), call)
         if await attempt(env, ended.put(current.ended(call.now), was=current)):
             done.seconds.append((call.now - current.ending_at) / 1000)

@@ -8,6 +8,7 @@ written down is sent again.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from remit.domain import events
 from remit.domain.approval import Approval
@@ -17,6 +18,7 @@ from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
 from remit.domain.errors import Refusal
 from remit.domain.notice import Notice, Route
+from remit.domain.succession import Missing, Succession
 from remit.ports import Env
 
 from .kill_leases import attempt
@@ -36,19 +38,21 @@ async def notify(env: Env, now: int) -> int:
 
 async def _send(env: Env, call: Call, row: Notice) -> int:
     approval = await env.store.get(Approval, row.approval)
+    said = await _said(env, call, approval, row)
     _, force = await env.in_force()
     catalogue = force.catalogue
     wanted = [one for one in catalogue.notifications.values() if one.reaches(row.names, catalogue.people)]
     left = [one for one in wanted if one.name not in row.sent]
-    if approval is None or not approval.pending_at(call.now):
+    if said is None:
         return await _put(env, call, events.NoticeEnded(row.approval, "nobody is asked any more"), row.done(), row)
-    await _owe(env, call, catalogue, approval)
+    if approval is not None:
+        await _owe(env, call, catalogue, approval)
     if not left:
         why = "every route took it" if row.sent else "no route is for those who are asked"
         return await _put(env, call, events.NoticeEnded(row.approval, why), row.done(), row)
     failed: list[str] = []
     for route in left:
-        if await _delivered(env, call, route, approval):
+        if await _delivered(env, call, route, *said):
             after = row.took(route.name)
             if not await _put(env, call, events.NoticeSent(row.approval, route.name), after, row):
                 return 0  # another replica sends it too: at least once
@@ -69,12 +73,27 @@ async def _owe(env: Env, call: Call, catalogue: Catalogue, approval: Approval) -
             await attempt(env, Change(because, call).put(row, was=None))
 
 
-async def _delivered(env: Env, call: Call, route: Route, approval: Approval) -> bool:
+async def _said(env: Env, call: Call, approval: Approval | None, row: Notice) -> tuple[str, str] | None:
+    """Title and text; None when nobody is asked any more."""
+    if approval is not None:
+        title = f"{approval.chain.agents()[-1]} waits for you"
+        return (title, message(env, approval)) if approval.pending_at(call.now) else None
+    about, _, began = row.approval.rpartition("@")
+    found = await env.store.get(Succession, about)
+    if found is None or not found.waits or str(found.began_at) != began:
+        return None
+    when = datetime.fromtimestamp(found.until / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    who = f"{found.owner} {'left' if found.missing is Missing.LEFT else 'has not confirmed it'}"
+    text = f"Nobody answers for {found.key}: {who}. If nobody takes it over it is frozen at {when}."
+    return f"{found.key} needs an owner", f"{text}\n\n{env.issuer_url}/console/successions"
+
+
+async def _delivered(env: Env, call: Call, route: Route, title: str, text: str) -> bool:
     """Whether the route took it. Nothing of the address is said, here or in any event (law 10)."""
     try:
         address = await env.unsealed(route.secret, call.now)
         async with asyncio.timeout(TIMEOUT):
-            await env.notifier.send(address, f"{approval.chain.agents()[-1]} waits for you", message(env, approval))
+            await env.notifier.send(address, title, text)
     except (Refusal, TimeoutError):
         return False
     return True

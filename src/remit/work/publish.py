@@ -7,8 +7,7 @@ turn is theirs one is refused, and looks again; nothing is lost between them and
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -18,7 +17,6 @@ from remit.formats.estate import Frame, Said
 from remit.ports import Env, LogReader
 from remit.ports.estate import Pushes, Stream
 
-AWAY = 1.5  # seconds without a pass after which somebody else may have had the turn
 PATIENCE = 0.25  # seconds that one pass waits for a frame
 FAR = 50_000  # events; what is older is not made up for: edges ask for it
 _log = structlog.get_logger("remit.work")
@@ -27,20 +25,15 @@ _log = structlog.get_logger("remit.work")
 class Publish:
     """`once` is one pass; `close` leaves."""
 
-    def __init__(
-        self, env: Env, log: LogReader, pushes: Pushes, stream: Stream, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._env, self._log, self._pushes, self._stream, self._clock = env, log, pushes, stream, clock
+    def __init__(self, env: Env, log: LogReader, pushes: Pushes, stream: Stream) -> None:
+        self._env, self._log, self._pushes, self._stream = env, log, pushes, stream
         self._queue: asyncio.Queue[Frame | None] | None = None
-        self._seen = 0.0
         self._after = 0
         self._sent = -1
         self._failures = 0
 
     async def once(self) -> bool:
         """Put what is there; False when it has to wait. A stream that is away is waited for: edges do without."""
-        if self._clock() - self._seen > AWAY:
-            self._leave()
         try:
             if self._queue is None:
                 await self._begin()
@@ -59,8 +52,6 @@ class Publish:
         except BaseException:
             self._leave()
             raise
-        finally:
-            self._seen = self._clock()
 
     async def close(self) -> None:
         """Leave; another one goes on where this ends."""
@@ -77,8 +68,8 @@ class Publish:
         self._queue = self._pushes.listen("")
         self._after, wire = await self._stream.last()
         size, _ = await self._log.head()
-        self._sent = self._told(wire)
-        if not size - FAR <= self._sent <= size:  # empty, another's, too old, or of a log that has gone back
+        self._sent = max(self._sent, self._told(wire))
+        if not max(0, size - FAR) <= self._sent <= size:  # nothing yet, too old, or of a log that has gone back
             self._sent = size
         await self._make_up()
 

@@ -27,7 +27,7 @@ from .checker import RECOVERY, Violation, check
 from .evidence import Evidence, Sighting
 from .history import Op, now, read
 from .nemesis import Hosts, Nemesis, schedule
-from .parties import CENTRE, PORT, Database, Party, called, edge, enrol, replica, wait_for
+from .parties import CENTRE, PORT, Database, Party, broker, called, edge, enrol, replica, wait_for
 
 REPLICAS = ("r1", "r2", "r3")
 DISK, EDGE_DISK = "200m", "24m"
@@ -68,7 +68,7 @@ class Lane:
         self.folder, self.seconds, self.seed = folder, seconds, seed
         self.began, self.sightings, self.notes = time.monotonic(), list[Sighting](), list[str]()
         self.edge_names = tuple(f"e{number + 1}" for number in range(edges))
-        self.switch = hosts.Switch([*REPLICAS, *self.edge_names, "db", "shop", "agents"])
+        self.switch = hosts.Switch([*REPLICAS, *self.edge_names, "db", "shop", "nats", "agents"])
         at = self.switch.address
         self.tls = folder / "tls"
         named = {CENTRE: list(REPLICAS), **{called(name): [name] for name in self.edge_names}}
@@ -79,12 +79,16 @@ class Lane:
         env = {
             "REMIT_ROOT_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode(),
             "SHOP_DSN": self.shop.dsn("boss", "boss-password"),
+            "REMIT_NATS": (nats := f"nats://{at['nats']}:4222"),
         }
         self.replicas = [replica(name, at[name], folder, self.db.dsn(), env, self.tls, bug) for name in REPLICAS]
         self.disks = {"db": self.db.disk, "shop": self.shop.disk}
         self.disks |= {name: hosts.small_disk(folder / name, EDGE_DISK) for name in self.edge_names}
-        edges = [edge(name, at[name], folder, self.tls, bug) for name in self.edge_names]
-        self.parties: dict[str, Party] = {one.name: one for one in (*self.replicas, *edges, self.db, self.shop)}
+        self.over = dict.fromkeys(self.edge_names[::2], nats)  # e1 and e3; the others have a stream
+        beside = [edge(name, at[name], folder, self.tls, bug, self.over.get(name, "")) for name in self.edge_names]
+        self.nats = broker("nats", at["nats"], folder)
+        everybody = (*self.replicas, *beside, self.db, self.shop, self.nats)
+        self.parties: dict[str, Party] = {one.name: one for one in everybody}
         self.edges = {name: f"https://{called(name)}:{PORT}" for name in self.edge_names}
         self.agents = [catalogue.STEADY, *(f"bot{number}" for number in range(4))]
         self.history = folder / "history.jsonl"
@@ -97,6 +101,7 @@ class Lane:
         """Everybody runs, the catalogue is in force, every agent is invited."""
         self.db.make()
         self.shop.make(*SHOP)
+        self.nats.start()
         for one in self.replicas:
             one.start()
             wait_for(lambda name=one.name: self.ready(name), 150, f"{one.name} does not start")
@@ -150,13 +155,18 @@ class Lane:
         url = f"https://{self.switch.address[name]}:{PORT}"
         return httpx.Client(base_url=url, headers=headers, verify=gather.trusting(self.ca), timeout=20, trust_env=False)
 
+    def edge_key(self, name: str) -> str:
+        """An edge's own operator's."""
+        return (self.folder / name / "data" / "operator.key").read_text().strip()
+
     # --- while it storms ---
 
     def storm(self) -> None:
         """The schedule, from its first fault to its last; whatever dies by itself is started again."""
-        links = [(one, other) for one in REPLICAS for other in ("db", "shop", *self.edge_names)]
+        links = [(one, other) for one in REPLICAS for other in ("db", "shop", "nats", *self.edge_names)]
+        links += [("nats", one) for one in self.edge_names]
         links += [("agents", one) for one in (*REPLICAS, *self.edge_names)]
-        faults = schedule(self.seed, self.seconds, Hosts(REPLICAS, self.edge_names, ("db", "shop"), (), links))
+        faults = schedule(self.seed, self.seconds, Hosts(REPLICAS, self.edge_names, ("db", "shop"), ("nats",), links))
         nemesis = Nemesis(self.switch, self.parties, self.disks, REPLICAS, faults)
         (self.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in faults))
         began, said, now_, done = time.monotonic(), 0.0, dict[str, None](), Counter[str]()
@@ -211,9 +221,20 @@ class Lane:
                 if op.kind == "call" and op.said == "permit" and op.sent > healed and recovered[op.door] is None:
                     recovered[op.door] = (op.answered - healed) / 1e9
             time.sleep(0.5)
+        for name in self.over:
+            recovered[f"{name} over NATS"] = self._hears(name, healed, until)
         shown = ", ".join(f"{door} {'never' if s is None else f'{s:.1f} s'}" for door, s in recovered.items())
         tell(f"healed; permits again after: {shown}")
         return recovered
+
+    def _hears(self, name: str, since: int, until: float) -> float | None:
+        """Seconds from `since` until frames come to this edge over the broker again."""
+        while time.monotonic() < until:
+            with suppress(httpx.HTTPError), self.http(name, self.edge_key(name)) as http:
+                if http.get("/v1/edge").json().get("frames_by") == "nats":
+                    return (now() - since) / 1e9
+            time.sleep(0.5)
+        return None
 
     def go_home(self) -> None:
         """Everybody stops; every task is ended, and what that takes is waited for."""
@@ -244,7 +265,7 @@ class Lane:
             log, head, key = gather.log(http)
         edge_logs = {}
         for name in self.edge_names:
-            with self.http(name, (self.folder / name / "data" / "operator.key").read_text().strip()) as http:
+            with self.http(name, self.edge_key(name)) as http:
                 edge_logs[name] = gather.log(http)[0]
         ops: list[Op] = [op for op in read(self.history) if op.kind != "seen"]
         heads = gather.heads((op for op in read(self.history) if op.kind == "seen"), key)

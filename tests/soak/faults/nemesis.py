@@ -60,7 +60,7 @@ def schedule(seed: int, seconds: float, found: Hosts) -> list[Fault]:
     clocked, disks = (*found.replicas, *found.edges), (*found.databases, *found.edges)
     kinds: list[tuple[str, float, Sequence[str]]] = [
         ("kill", 5, found.everybody),
-        ("restart", 2, (*found.replicas, *found.databases, *found.edges)),
+        ("restart", 2, found.everybody),
         ("pause", 4, found.everybody),
         ("isolate", 2, found.everybody),
         ("cut off", 4, found.edges),

@@ -127,19 +127,33 @@ class Party:
 
 
 def replica(name: str, address: str, folder: Path, dsn: str, env: Mapping[str, str], tls: Path, bug: str = "") -> Party:
-    """One of several servers over one database; `bug` is planted into it (see `planted`)."""
+    """One of several servers over one database; `bug` is planted into it (see `planted`). `env` names the broker."""
     command = [REMIT, "--json", "up", "--data", str(folder / name), "--host", address, "--port", str(PORT)]
     command += ["--public-url", f"https://{CENTRE}:{PORT}", "--database", dsn, "--trust-domain", "faults"]
     command += ["--tls-cert", str(tls / f"{CENTRE}.pem"), "--tls-key", str(tls / f"{CENTRE}.key")]
     return Party(name, command, folder / f"{name}.log", {**env, **plant(bug)}, folder / f"{name}.clock")
 
 
-def edge(name: str, address: str, folder: Path, tls: Path, bug: str = "") -> Party:
-    """An edge with its store on a small disk of its own; it is enrolled before it is first started (see `enrol`)."""
+def edge(name: str, address: str, folder: Path, tls: Path, bug: str = "", nats: str = "") -> Party:
+    """An edge with its store on a small disk of its own; it is enrolled before it is first started (see `enrol`).
+
+    It hears frames over `nats`, or without a broker over a stream of the centre's.
+    """
     data = folder / name / "data"
     command = [REMIT, "--json", "edge", "run", "--data", str(data), "--host", address, "--port", str(PORT)]
     command += ["--tls-cert", str(tls / f"{called(name)}.pem"), "--tls-key", str(tls / f"{called(name)}.key")]
-    return Party(name, command, folder / f"{name}.log", plant(bug), folder / f"{name}.clock")
+    env = {**plant(bug), **({"REMIT_EDGE_NATS": nats} if nats else {})}
+    return Party(name, command, folder / f"{name}.log", env, folder / f"{name}.clock")
+
+
+def broker(name: str, address: str, folder: Path) -> Party:
+    """A NATS server with JetStream. What it loses or forges costs time only: frames are signed, gaps are pulled."""
+    store = folder / name
+    store.mkdir()
+    conf = folder / f"{name}.conf"
+    conf.write_text(f'host: {address}\nport: 4222\njetstream: {{ store_dir: "{store}" }}\n')
+    command = [str(Path(sys.executable).parent / "nats-server"), "-c", str(conf)]
+    return Party(name, command, folder / f"{name}.log", {})
 
 
 def called(name: str) -> str:

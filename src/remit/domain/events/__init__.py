@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from .accountability import (
+    DirectorySaid,
+    SuccessionBegan,
+    SuccessionEscalated,
+    SuccessionOver,
+    SuccessionStopped,
+    SuccessionTaken,
+)
 from .approval import (
     ApprovalAnswered,
     ApprovalEscalated,
@@ -35,6 +43,7 @@ from .catalogue import (
     RolloutSet,
     RolloutTakenBack,
 )
+from .chart import ChartImported, ChartRemoved
 from .connection import (
     ConnectionAnswered,
     ConnectionBegun,
@@ -48,6 +57,8 @@ from .connection import (
 )
 from .consent import ConsentGiven, ConsentRedeemed, ConsentReplayed
 from .context import (
+    FindingContained,
+    FindingContainmentReached,
     FindingReported,
     FindingResolved,
     PersonLeft,
@@ -55,6 +66,8 @@ from .context import (
     PostureAssessed,
     PostureLapsed,
     RedecisionReached,
+    ScanMatched,
+    ScanTaken,
     TasksRedecided,
 )
 from .decision import (
@@ -74,6 +87,7 @@ from .estate import (
     TaskReturned,
     TaskTaken,
 )
+from .evidence import EvidenceReported
 from .freeze import FreezeReached, Froze, Unfroze
 from .identity import (
     AccessKeyCreated,
@@ -100,6 +114,7 @@ from .lease import (
     LeaseOutlives,
     LeaseReserved,
 )
+from .out import OutRewound, OutTurned, WitnessRefused
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
 from .secret import (
     EnvelopeRewrapped,
@@ -146,6 +161,8 @@ from .task import (
 
 Event: TypeAlias = (
     CatalogueApplied
+    | ChartImported
+    | ChartRemoved
     | RolloutSet
     | RolloutTakenBack
     | JoinTokenCreated
@@ -235,7 +252,11 @@ Event: TypeAlias = (
     | PostureAssessed
     | PostureLapsed
     | FindingReported
+    | FindingContained
+    | FindingContainmentReached
     | FindingResolved
+    | ScanTaken
+    | ScanMatched
     | EdgeJoined
     | EdgeReported
     | EdgeReportRefused
@@ -262,6 +283,16 @@ Event: TypeAlias = (
     | OrphanFound
     | RestoreSwept
     | ShadowDismissed
+    | EvidenceReported
+    | OutTurned
+    | OutRewound
+    | WitnessRefused
+    | SuccessionBegan
+    | SuccessionEscalated
+    | SuccessionTaken
+    | SuccessionStopped
+    | SuccessionOver
+    | DirectorySaid
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
@@ -271,8 +302,13 @@ URGENT = frozenset(
     for event in (
         ApprovalAnswered,
         CatalogueApplied,
+        EvidenceReported,
         FindingReported,
+        FindingContained,
+        FindingContainmentReached,
         FindingResolved,
+        ScanTaken,
+        ScanMatched,
         Froze,
         IdentitySuperseded,
         PersonLeft,

@@ -56,6 +56,47 @@ class FindingReported:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanTaken:
+    """A scan reported this many secrets that it found; what they are is not known yet, and not said."""
+
+    report: str
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScanMatched:
+    """What a scan reported was compared with what is minted and sealed here; the rest was forgotten."""
+
+    report: str
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindingContained:
+    """What leaked is taken out of use. `ends` is all that stopped in this very commit; `approval` is what the rest
+    waits for, or empty. `task` and `home` as `TaskEnded` has them, where a task is among it.
+    """
+
+    finding: str
+    leak: str
+    reason: str
+    ends: tuple[str, ...]
+    approval: str = ""
+    task: str = ""
+    home: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingContainmentReached:
+    """Nothing of what leaked lives, so many ms after it was contained; `how` the person who was asked has answered."""
+
+    finding: str
+    leak: str
+    took: int
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FindingResolved:
     """It counts no more, and stops nothing any more."""
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class AccessDecided:
     """An attempted call was permitted, held or denied.
 
-    Before it the task had made `calls` calls, and had been permitted this tool `repeats` times.
+    Before it the task had made `calls` calls, and had been permitted this tool `repeats` times. `resource` is a keyed
+    digest of what the call is about (`formats.log_words`), where policies were asked; an edge says none.
     """
 
     task: str
@@ -29,6 +30,8 @@ class AccessDecided:
     chain: tuple[str, ...] = ()
     calls: int = 0
     repeats: int = 0
+    purpose: str = ""
+    resource: str = ""
 
 
 @dataclass(frozen=True, slots=True)

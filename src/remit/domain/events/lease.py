@@ -18,6 +18,7 @@ class LeaseReserved:
     expires_at: int
     policies: tuple[str, ...]
     chain: tuple[str, ...] = ()
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from remit.domain.errors import Absent
 from remit.domain.identity import Agent, Identity, stale
 from remit.domain.lease import Lease, LeaseState
 from remit.domain.task import Task
+from remit.domain.trifecta import trifectas
 from remit.govern.enforcement import enforcements
 from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
+from remit.web.api_reach import trifecta_shape
 from remit.web.api_shadow import shadows
 from remit.web.house import Asked, House
 
@@ -43,7 +45,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
             **await agent_shape(house, agent),
             "grade": held[agent.name]["grade"],
             "purposes": sorted(p.name for p in force.catalogue.purposes.values() if agent.name in p.agents),
-            "last_use": await last_use(house.log, agent.name) if _knows(call, agent) else None,
+            "last_use": await last_use(house.log, agent.name) if await _knows(house, call, agent) else None,
         }
         for agent in page
     ]
@@ -58,9 +60,9 @@ def _fits(agent: Agent, words: list[str]) -> bool:
     return all(word in text for word in words)
 
 
-def _knows(call: Call, agent: Agent) -> bool:
-    """The log is its readers'; what an agent did is its owner's too."""
-    return call.caller.kind is not CallerKind.PERSON or call.caller.name == agent.owner
+async def _knows(house: House, call: Call, agent: Agent) -> bool:
+    """The log is its readers'; what an agent did is of whoever answers for it too."""
+    return call.caller.kind is not CallerKind.PERSON or call.caller.name == await house.env.answers_for(agent)
 
 
 async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
@@ -79,9 +81,10 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     return {
         "agent": await agent_shape(house, agent),
         "enforcement": {**held, "means": MEANS[held["grade"]]},
-        "last_use": await last_use(house.log, agent.name) if _knows(call, agent) else None,
+        "last_use": await last_use(house.log, agent.name) if await _knows(house, call, agent) else None,
         "identities": await _identities(house, call, agent),
         "purposes": [{"name": p.name, "title": p.title, "owner": p.owner} for p in purposes],
+        "trifectas": [trifecta_shape(one) for one in trifectas(force.catalogue) if agent.name in one.agents],
         "access": await _access(house, call, agent, granted),
         "access_left_off": max(0, len(granted) - TOOLS),
         "tasks": [shapes.task(row) for row in tasks],
@@ -92,7 +95,7 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
 
 async def _open(house: House, call: Call, agent: Agent) -> list[Task]:
     """Its open tasks that the caller may see, the newest of them first."""
-    if not _knows(call, agent):
+    if not await _knows(house, call, agent):
         return [row for row in await seen.open_tasks(house, call) if row.agent == agent.name][:TASKS]
     rows = await house.env.store.find(Task, {"agent": agent.name, "state": "open"}, limit=TASKS)
     return sorted(rows, key=lambda row: -row.opened_at)
@@ -107,7 +110,7 @@ async def _identities(house: House, call: Call, agent: Agent) -> list[dict[str, 
 
 async def _access(house: House, call: Call, agent: Agent, granted: dict[str, list[str]]) -> list[dict[str, Any]]:
     """Each tool that its purposes grant, and when it was last permitted one; to whom the log is open."""
-    if not _knows(call, agent):
+    if not await _knows(house, call, agent):
         return []
     found = [
         {"tool": tool, "purposes": by, "last_permit": await last_permit(house.log, agent.name, tool)}

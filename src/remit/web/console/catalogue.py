@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent
+from remit.domain.trifecta import trifectas
 from remit.govern.search import search
+from remit.govern.usage import uses
 from remit.web.api_people import purpose_shape, tool_shape
+from remit.web.api_reach import trifecta_shape
 from remit.web.house import Asked, House
 
 SHOWN = 200
+DAYS = 30
 REVISIONS = 20
 LOOKED_AT = 200  # revisions, for who changed one thing
 
@@ -98,8 +103,13 @@ async def purpose(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     found = force.catalogue.purposes.get(asked.path["purpose"])
     if found is None:
         raise Absent(inside=f"purpose {asked.path['purpose'][:100]}")
+    knows = call.caller.kind is not CallerKind.PERSON or call.caller.name == found.owner
+    since = call.now - DAYS * 86_400_000
     return {
+        "uses": [asdict(one) for one in await uses(house.log, found, since=since)] if knows else None,
+        "days": DAYS,
         "purpose": purpose_shape(found),
+        "trifecta": [trifecta_shape(one) for one in trifectas(force.catalogue) if one.purpose == found.name],
         "file": await _file(house, call, head.digest, f"purposes/{found.name}.toml"),
         "changed": await _changed(house, call, "purpose", found.name),
     }

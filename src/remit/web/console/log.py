@@ -52,10 +52,11 @@ def wanted(asked: Asked) -> tuple[list[str], int, int]:
     """The words and the time asked for: `since` and `until` in ms, or as a moment in UTC."""
     words = [*asked.query.get("q", "").split(), *(asked.query[name] for name in NAMED if asked.query.get(name))]
     log.check_words(words)
-    return words, _moment(asked, "since"), _moment(asked, "until")
+    return words, moment(asked, "since"), moment(asked, "until")
 
 
-def _moment(asked: Asked, name: str) -> int:
+def moment(asked: Asked, name: str) -> int:
+    """In ms; 0 where none is given."""
     text = asked.query.get(name, "")
     if not text or text.isdecimal():
         return asked.whole(name, 0, most=2**53)

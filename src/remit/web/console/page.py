@@ -24,6 +24,7 @@ from remit.web.house import Asked, House
 from remit.web.problems import json_response
 
 from .drawing import drawn
+from .picture import pictured
 
 PEOPLE = frozenset({CallerKind.PERSON, CallerKind.OPERATOR, CallerKind.AUDITOR})
 PERSON = frozenset({CallerKind.PERSON})
@@ -113,6 +114,11 @@ def render(
     if goes_to:  # browsers hold the redirect after a form to this too
         headers["Content-Security-Policy"] = POLICY.replace("form-action 'self'", f"form-action 'self' {goes_to}")
     return Response(text, status, headers, media_type="text/html; charset=utf-8")
+
+
+def alone(template: str, **model: Any) -> str:
+    """A page for no session and no server: it refers to nothing."""
+    return _templates().get_template(template).render(**model)
 
 
 def answered(house: House, call: Call, asked: Asked, template: str, title: str, model: dict[str, Any]) -> Response:
@@ -206,7 +212,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": asset, "link": link, "drawn": drawn}
+    environment.globals |= {"asset": asset, "link": link, "drawn": drawn, "pictured": pictured}
     environment.filters |= {
         "exact": exact,
         "iso": iso,

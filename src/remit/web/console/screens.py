@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from remit.domain.caller import CallerKind
 
-from . import agents, approvals, catalogue, freeze, leases, log, now, passkeys, playground, settings, tasks
+from . import (
+    agents,
+    approvals,
+    catalogue,
+    estate,
+    evidence,
+    freeze,
+    incident,
+    leases,
+    log,
+    now,
+    passkeys,
+    playground,
+    reach,
+    settings,
+    tasks,
+)
 from .page import ACT, PERSON, Action, Screen
 
 OPERATOR = frozenset({CallerKind.OPERATOR})
@@ -47,6 +63,7 @@ SCREENS: tuple[Screen, ...] = (
     Screen("/console/catalogue", catalogue.read, "catalogue.html", "Catalogue", nav="Catalogue", key="p", query=("q",)),
     Screen("/console/purposes/{purpose}", catalogue.purpose, "purpose.html", "Purpose"),
     Screen("/console/tools/{tool}", catalogue.tool, "tool.html", "Tool"),
+    Screen("/console/reach", reach.read, "reach.html", "Blast radius", nav="Reach", key="r", query=reach.QUERY),
     Screen(
         "/console/playground",
         playground.read,
@@ -65,9 +82,23 @@ SCREENS: tuple[Screen, ...] = (
         callers=READERS,
         query=(*log.FILTERS, "before"),
     ),
+    Screen(
+        "/console/evidence",
+        evidence.read,
+        "evidence.html",
+        "Evidence",
+        nav="Evidence",
+        key="v",
+        callers=READERS,
+        query=evidence.QUERY,
+    ),
     Screen("/console/log/verify", log.checks, "verify.html", "Check a checkpoint", callers=READERS),
     Screen("/console/log/{index}", log.one, "event.html", "Event"),
+    Screen(
+        "/console/incident", incident.read, "incident.html", "Incident", nav="Incident", key="i", query=("of", "depth")
+    ),
     Screen("/console/settings", settings.read, "settings.html", "Settings", nav="Settings", key="s", callers=OPERATOR),
+    Screen("/console/estate", estate.read, "estate.html", "Estate", callers=READERS),
     Screen("/console/freeze", freeze.read, "freeze.html", "Freeze", nav="Freeze", key="f"),
     Screen("/console/passkeys", passkeys.read, "passkeys.html", "Your passkeys", callers=PERSON),
 )
@@ -83,6 +114,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("/console/passkeys/remove", passkeys.remove, callers=PERSON),
     Action("/console/tasks/{task}/end", tasks.end, callers=ACT),
     Action("/console/playground", playground.attempt, callers=READERS),
+    Action("/console/evidence", evidence.take, callers=READERS),
     Action("/console/log/verify", log.verify, callers=READERS),
     Action("/console/leases/{lease}/end", leases.end, callers=ACT),
 )

@@ -34,6 +34,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
             "trust_domain": house.env.trust_domain,
             "log": house.log_name,
         },
+        "edges": len(catalogue.edges),
         "providers": providers,
         "federations": federations,
         "issuers": [{"name": one.name, "kind": one.kind} for _, one in sorted(catalogue.issuers.items())],

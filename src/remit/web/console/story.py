@@ -27,16 +27,22 @@ async def read(house: House, call: Call, task: Task, before: int) -> dict[str, A
     found = await search(house.log, [task.id], before=before, limit=EVENTS)
     entries = [(index, json.loads(leaf)) for index, leaf in reversed(found.entries)]
     mine = [(index, entry) for index, entry in entries if await log.may_see(house, call, entry)]
-    tasks = await _lanes(house, call, task)
+    return {**await drawn(house, call, await _lanes(house, call, task), mine, task.id), "earlier": found.next}
+
+
+async def drawn(
+    house: House, call: Call, tasks: Sequence[Task], mine: Sequence[tuple[int, Entry]], here: str
+) -> dict[str, Any]:
+    """`events` in words, and a lane for each of these tasks, all of which the caller may see; `here` is the page's."""
     approvals = {one.id: one for row in tasks for one in await _of(house, Approval, row.id)}
     leases = {one.id: one for row in tasks for one in await _of(house, Lease, row.id)}
     agents = {row.id: row.agent for row in tasks}
-    events = [_line(index, entry, task, agents, approvals, leases) for index, entry in mine]
+    events = [_line(index, entry, here, agents, approvals, leases) for index, entry in mine]
     _only_when_it_changes(events)
     lanes = [
         {
             **_lane(row, call.now),
-            "here": row.id == task.id,
+            "here": row.id == here,
             "label": _darkening(row, [entry for _, entry in mine]),
             "marks": [_mark(line) for line in events if line["of"] == row.id and line["decision"]],
             "holds": [_hold(one, call.now) for one in approvals.values() if one.task == row.id],
@@ -44,7 +50,7 @@ async def read(house: House, call: Call, task: Task, before: int) -> dict[str, A
         }
         for row in tasks
     ]
-    return {"events": events, "earlier": found.next, "lanes": lanes}
+    return {"events": events, "lanes": lanes}
 
 
 async def _of(house: House, kind: type[Any], task: str) -> Sequence[Any]:
@@ -80,7 +86,7 @@ def _lane(row: Task, now: int) -> dict[str, Any]:
 def _line(
     index: int,
     entry: Entry,
-    task: Task,
+    here: str,
     agents: Mapping[str, str],
     approvals: Mapping[str, Approval],
     leases: Mapping[str, Lease],
@@ -99,7 +105,7 @@ def _line(
         "type": entry["type"],
         **said,
         "of": of,
-        "agent": agents.get(of, "") if of != task.id else "",
+        "agent": agents.get(of, "") if of != here else "",
         "decision": str(data.get("decision", "")) or ("deny" if str(entry["type"]).endswith("Denied") else ""),
         "approval": asked.id if asked else "",
         "policies": list(data.get("policies", ())),

@@ -55,7 +55,7 @@ async def _next(house: House, call: Call, filters: dict[str, str], after: int) -
 
 
 def _text(task: dict[str, Any]) -> str:
-    names = ("id", "goal", "agent", "purpose", "initiator", "state")
+    names = ("id", "goal", "agent", "purpose", "initiator", "state", "home")
     return " ".join(task[name] for name in names).casefold()
 
 
