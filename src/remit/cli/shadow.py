@@ -20,7 +20,15 @@ def shadow() -> None:
 @click.pass_obj
 def shadow_list(obj: Context, every: bool) -> None:
     """List them, the newest first. A `client` is a name that somebody gave, of which nothing was proved."""
-    columns = {"SHADOW": "id", "KIND": "kind", "NAME": "name", "AT": "source", "TIMES": "count", "LAST": "last_at"}
+    columns = {
+        "SHADOW": "id",
+        "KIND": "kind",
+        "NAME": "name",
+        "AT": "source",
+        "BY": "reporter",
+        "TIMES": "count",
+        "LAST": "last_at",
+    }
     found = list(Api(obj.person).every("/v1/shadows", state="all" if every else ""))
     obj.out.many(found, {**columns, **({"DISMISSED": "dismissed_by"} if every else {})}, empty="Nothing was seen.")
 

@@ -9,23 +9,19 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from remit_client import AsyncTask, Denied, Held, NotAuthenticated, Unreachable
-from remit_client.errors import RemitError, of_problem
+from remit_client.errors import of_problem
 from remit_client.telemetry import traceparent
 from remit_client.wire import member, texts
 
 from .lean_http import BadAnswer, LeanHttp, NobodyThere
+from .seen import Seen
 
 OBSERVED_LIMIT = 1024 * 1024 - 4096
 _LONG_POLL = 20
-_SEEN = 200  # names in one report
-_TELLING = 4  # reports on their way at once
-_NEWS = 600.0  # s: so long the same is not said again
-_REMEMBERED = 4096
 
 
 class Asks(Protocol):
@@ -88,8 +84,7 @@ class Desk:
         self.url = url.rstrip("/")
         headers = {"Accept": "application/json", "Authorization": f"Bearer {key}"}
         self._prefix = urlsplit(self.url).path
-        self._said: dict[tuple[str, str], float] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self.seen = Seen(lambda body: self.ask("POST", "/v1/shadows", body))
         self._http = LeanHttp(self.url, headers)
         self._edge = LeanHttp(edge.rstrip("/"), headers) if edge else None
 
@@ -118,34 +113,9 @@ class Desk:
             content, media = json.dumps(body, allow_nan=False).encode(), "application/json"
         return await _answered(self._http, method, self._prefix + path, content, media, patience)
 
-    def saw(self, source: str, *, tools: Sequence[str] = (), callers: Sequence[str] = ()) -> None:
-        """Say, in the background, what was seen here; of what was said lately, nothing."""
-        fresh = [
-            [name for name in names[:_SEEN] if name and len(name) <= 200 and self._is_news((source, name))]
-            for names in (tools, callers)
-        ]
-        if any(fresh) and len(self._telling) < _TELLING:
-            telling = asyncio.create_task(self._tell({"source": source, "tools": fresh[0], "callers": fresh[1]}))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
-
-    def _is_news(self, seen: tuple[str, str]) -> bool:
-        now = time.monotonic()
-        if now - self._said.get(seen, -_NEWS) < _NEWS:
-            return False
-        while len(self._said) >= _REMEMBERED:
-            self._said.pop(next(iter(self._said)))
-        self._said[seen] = now
-        return True
-
-    async def _tell(self, body: Mapping[str, Any]) -> None:
-        with suppress(RemitError):
-            await self.ask("POST", "/v1/shadows", body)
-
     async def close(self) -> None:
         """Close the connections."""
-        for telling in self._telling:
-            telling.cancel()
+        self.seen.close()
         for http in (self._http, self._edge):
             if http is not None:
                 await http.close()
@@ -209,7 +179,7 @@ class EnforcerAsks:
 
     def offered(self, server: str, tools: Sequence[str]) -> None:
         """Told in the background, the same no more than once in ten minutes; that it is not heard stops nothing."""
-        self._desk.saw(server, tools=tools)
+        self._desk.seen.saw(server, tools=tools)
 
     async def approval(self, approval: str) -> dict[str, Any]:
         return dict(await self._desk.ask("GET", f"/v1/approvals/{quote(approval, safe='')}"))

@@ -12,8 +12,8 @@ class Shadows(Protocol):
     """Kept for all replicas."""
 
     async def shadowed(self, found: Sequence[Shadow]) -> int:
-        """Add to what is known of each. Of a kind that is full, those go that were seen least, and longest ago; returns
-        how many went.
+        """Add to what is known of each, and drop what nobody has seen for `KEPT`. Of what a reporter has said too much
+        of a kind, those go that were seen least, and longest ago; returns how many.
         """
         ...
 

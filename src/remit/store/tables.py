@@ -68,11 +68,12 @@ shadows = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
+    sa.Column("reporter", sa.Text, nullable=False),
     sa.Column("first_at", _BIG, nullable=False),
     sa.Column("last_at", _BIG, nullable=False),
     sa.Column("count", _BIG, nullable=False),
 )
-sa.Index("shadows_kind", shadows.c.kind, shadows.c.last_at)
+sa.Index("shadows_kind", shadows.c.kind, shadows.c.reporter)
 tiles = sa.Table(
     "tiles",
     metadata,

@@ -284,7 +284,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
     Route("GET", "/v1/shadows", READERS, shadow.list_shadows, query=("state", "limit", "after")),
-    Route("POST", "/v1/shadows", ENFORCER, shadow.report, body=shadow.SeenRequest, also=(204,)),
+    Route("POST", "/v1/shadows", ENFORCER, shadow.report, body=shadow.ShadowsRequest, also=(204,)),
     Route("GET", "/v1/shadows/{shadow}", READERS, shadow.show_shadow),
     Route("POST", "/v1/shadows/{shadow}/dismiss", OPERATOR, shadow.dismiss, body=shapes_context.NoteRequest),
     Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),

@@ -7,33 +7,37 @@ about is made out later, at most so many a second, and all of it in one statemen
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from remit.domain.catalogue import Catalogue
 from remit.domain.errors import NotAttested, Refusal, Unauthenticated
-from remit.domain.shadow import ShadowKind, Sighting, counted, registered
+from remit.domain.shadow import ShadowKind, Sighting, counted, unregistered
 from remit.formats import form, rfc7523
 from remit.ports import Shadows
 
 EVERY = 1.0
 UNPROVED = 64  # of what anybody may say, in a second; the rest is counted and lost
-PROVED = 512
+REPORTED = 256  # different things by one reporter, in a second
+_LARGEST = 16 * 1024  # of a request that is looked at
+_TOKENS = "/oauth/token"
 _log = structlog.get_logger("remit.web")
 Dropped = Callable[[str, int], None]
 
 
 class Waiting:
-    """What was seen and is not written yet. What a stranger made up waits apart from what was proved."""
+    """What was seen and is not written yet. What a stranger made up waits apart from what was proved or reported, and
+    each reporter's apart.
+    """
 
     def __init__(
         self, store: Shadows, catalogue: Callable[[], Awaitable[Catalogue]], clock: Callable[[], int], lost: Dropped
     ) -> None:
         self._store, self._catalogue, self._clock, self._lost = store, catalogue, clock, lost
-        self._bodies: deque[tuple[str, bytes]] = deque(maxlen=UNPROVED)
-        self._proved: deque[Sighting] = deque(maxlen=PROVED)
+        self._bodies: deque[bytes] = deque(maxlen=UNPROVED)
+        self._reported: dict[str, Counter[Sighting]] = {}
         self._over = 0
         self._writing: asyncio.Task[None] | None = None
 
@@ -41,16 +45,21 @@ class Waiting:
         """Somebody was refused before they were known."""
         if isinstance(refusal, NotAttested) and refusal.subject:
             kind, name, source = refusal.subject
-            self.saw(Sighting(ShadowKind(kind), name, source))
-        else:
+            self.saw(Sighting(ShadowKind(kind), name, source, source))
+        elif path == _TOKENS and len(body) <= _LARGEST:
             self._over += len(self._bodies) == UNPROVED
-            self._bodies.append((path, body))
+            self._bodies.append(body)
             self._wake()
 
     def saw(self, one: Sighting) -> None:
         """By evidence, or by the word of an enforcement point."""
-        self._over += len(self._proved) == PROVED
-        self._proved.append(one)
+        if not one.name:
+            return
+        said = self._reported.setdefault(one.reporter, Counter())
+        if one in said or len(said) < REPORTED:
+            said[one] += 1
+        else:
+            self._over += 1
         self._wake()
 
     def _wake(self) -> None:
@@ -58,33 +67,29 @@ class Waiting:
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
-        while self._bodies or self._proved or self._over:
+        while self._bodies or self._reported:
             await asyncio.sleep(EVERY)
-            bodies, proved, over = list(self._bodies), list(self._proved), self._over
+            said = Counter(one for body in self._bodies if (one := claimed(body)))
+            for reported in self._reported.values():
+                said.update(reported)
+            self._lost("waiting", self._over)
             self._bodies.clear()
-            self._proved.clear()
-            self._over = 0
-            self._lost("waiting", over)
-            said = [one for path, body in bodies if (one := _claimed(path, body))]
+            self._reported, self._over = {}, 0
             try:
-                catalogue = await self._catalogue()
-                every = counted([*said, *proved], self._clock()).values()
-                found = [one for one in every if not registered(one, catalogue)]
+                found = unregistered(counted(said.items(), self._clock()), await self._catalogue())
                 if found:
                     self._lost("evicted", await self._store.shadowed(found))
             except Refusal as failure:
-                self._lost("waiting", len(said) + len(proved))
+                self._lost("waiting", said.total())
                 _log.warning("what was seen is not kept", code=failure.code)
 
 
-def _claimed(path: str, body: bytes) -> Sighting | None:
-    """Who the caller said to be, of which nothing was proved."""
-    if path != "/oauth/token":
-        return None
+def claimed(body: bytes) -> Sighting | None:
+    """Who a request for a token said to come from, of which nothing was proved."""
     try:
         fields = form.parse(body)
         assertion = form.one(fields, "client_assertion", required=False)
         name = rfc7523.claimed_client(assertion) if assertion else form.one(fields, "client_id", required=False)
     except Refusal:
         return None
-    return Sighting(ShadowKind.CLIENT, name, path) if name else None
+    return Sighting(ShadowKind.CLIENT, name, _TOKENS) if name else None

@@ -8,6 +8,7 @@ from typing import Any
 from remit.domain.discovery import Place
 from remit.domain.errors import BadField
 from remit.domain.identity import SpiffeId
+from remit.domain.shadow import LONGEST
 
 from .draft import Draft, Refused, Wanted, slug
 
@@ -19,6 +20,8 @@ def draft(seen: Mapping[str, Any], wanted: Wanted) -> Draft:
         raise Refused("a tool is adopted by `remit tool import --server NAME --into FOLDER`, which asks its server")
     if kind == "caller":
         raise Refused("an address proves nobody; find out what runs there, and adopt that")
+    if len(name) >= LONGEST:
+        raise Refused("its name is too long to be kept whole, and part of a name is somebody else's")
     attestation, missing = _attestation(kind, name, source)
     plain = wanted.name or slug(name.rsplit("/", 1)[-1], "agent")
     return Draft(

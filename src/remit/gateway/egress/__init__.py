@@ -76,7 +76,7 @@ class Egress:
             except (Refusal, RemitError) as refused:
                 answer = answers.of_error(refused)
                 if isinstance(refused, Unauthenticated):
-                    self._desk.saw("egress", callers=[(scope.get("client") or ("",))[0]])
+                    self._desk.seen.saw("egress", callers=[(scope.get("client") or ("",))[0]])
             except Exception as bug:  # whatever it is, its text may hold what an agent must not see
                 _log.error("internal error: %s", type(bug).__name__)
                 answer = answers.of_error(bug)

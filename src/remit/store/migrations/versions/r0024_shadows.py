@@ -25,8 +25,9 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
+        sa.Column("reporter", sa.Text, nullable=False),
         sa.Column("first_at", big, nullable=False),
         sa.Column("last_at", big, nullable=False),
         sa.Column("count", big, nullable=False),
     )
-    op.create_index("shadows_kind", "shadows", ["kind", "last_at"])
+    op.create_index("shadows_kind", "shadows", ["kind", "reporter"])
