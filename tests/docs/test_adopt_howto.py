@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .howtos import fenced
+from .howtos import sessions
 
 _TOOK = re.compile(r"in \d+\.\d s")
 
@@ -18,22 +18,14 @@ _TOOK = re.compile(r"in \d+\.\d s")
 @pytest.mark.parametrize("page", ["adopt.md", "scan.md"])
 def test_the_page_is_what_happens(page, tmp_path):
     env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-    for block in fenced(page, "console"):
-        command, said = "", []
-        for line in [*block.splitlines(), "$ "]:
-            if not line.startswith("$ "):
-                said.append(line)
-                continue
-            if command:
-                done = subprocess.run(
-                    ["bash", "-euo", "pipefail", "-c", command],
-                    cwd=tmp_path,
-                    env=env,
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                )
-                assert done.returncode in (0, 1), done.stderr
-                shown = _TOOK.sub("in 0.0 s", done.stdout + done.stderr)
-                assert shown.strip("\n") == "\n".join(said).strip("\n"), command
-            command, said = line[2:], []
+    for command, said in sessions(page):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        assert _TOOK.sub("in 0.0 s", done.stdout + done.stderr).strip("\n") == said, command
