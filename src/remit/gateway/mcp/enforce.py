@@ -45,7 +45,8 @@ class Enforcer:
             except FAILURES as failure:
                 _missing(seat, failure)
                 continue
-            offered = [tool for tool in offered if not upstream.held.shows_in(json.dumps(tool))]
+            held = upstream.held
+            offered = [tool for tool in offered if not held.variables or not held.shows_in(json.dumps(tool))]
             seat.asks.offered(server, [catalogue_name(server, tool["name"]) for tool in offered])
             for tool in offered:
                 wanted = grants.get(catalogue_name(server, tool["name"]))
