@@ -65,7 +65,7 @@ architecture: $(VENV)/.dev
 	@$(BIN)/lint-imports > $(VENV)/architecture.txt || { cat $(VENV)/architecture.txt; exit 1; }
 
 coverage: $(VENV)/.dev ## Tests, with domain and verbs covered whole
-	@$(BIN)/python -m pytest -q -n 3 -m "not soak and not frameworks" --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+	@$(BIN)/python -m pytest -q -n 3 -m "not soak and not frameworks" --reruns 1 -rR --cov=remit.domain --cov=remit.verbs --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
 
 bench: $(VENV)/.dev ## Benchmarks as JSON lines; ONLY=prefix for some
 	@$(BIN)/python benchmarks/run.py $(ONLY)

@@ -44,6 +44,27 @@ def test_one_signs_in_by_a_link_and_out_again(browser, server):
         look.errors = [one for one in look.errors if "401" not in one]
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_what_one_governs_by_is_in_a_menu_of_its_own(browser, server, size):
+    with looking(browser, server, viewport=size) as look:
+        look.sign_in("frank", "person", "operator")
+        page = look.page
+        word, reach = page.locator("header nav summary"), page.get_by_role("link", name="Reach")
+        expect(reach).to_be_hidden()
+        word.click()
+        expect(reach).to_be_visible()
+        look.fit()
+        page.keyboard.press("Escape")
+        expect(reach).to_be_hidden()
+        word.click()
+        page.mouse.click(5, 700)  # anywhere else
+        expect(reach).to_be_hidden()
+        page.keyboard.press("g")
+        page.keyboard.press("w")
+        page.wait_for_url("**/console/estate")
+        assert word.get_attribute("aria-current") == "true"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_every_screen_is_fit_for_people_whatever_it_shows(browser, server, tasks, size, scheme):

@@ -114,6 +114,7 @@ def test_a_person_sees_what_they_answer_for_and_nothing_of_the_rest(server):
         "tool:mail.read",
         "tool:mail.send",
         "group:*",
+        "group:finance",
     }
     assert server.http("frank").get("/console/reach.json").json()["imported"] == []
     assert "What it can reach" not in page("frank", "/console/agents/invoice-bot").text

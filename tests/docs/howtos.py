@@ -8,7 +8,6 @@ from textwrap import dedent
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = sorted(path.name for path in HOWTO.glob("*.md"))
-_TYPED = re.compile(r"^\$ (.*<<'(\w+)'(?s:.*?)\n\2|.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _HEADER = re.compile(r"( *)# (remit\.toml|(?:agents|purposes|tools)/[a-z0-9.-]+\.toml)$")
 
 
@@ -17,14 +16,6 @@ def fenced(page: str, language: str) -> list[str]:
     text = (HOWTO / page).read_text()
     found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
     return [dedent(block) for _, block in found]
-
-
-def sessions(page: str) -> list[tuple[str, str]]:
-    """What is typed after each `$ `, here-documents and all, and what the page says comes of it."""
-    found: list[tuple[str, str]] = []
-    for block in fenced(page, "console"):
-        found += [(one[1], one[3].strip("\n")) for one in _TYPED.finditer(block)]
-    return found
 
 
 def catalogues(page: str) -> list[dict[str, str]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.server import eventually, furnished, process
 
-from .howtos import sessions
+from .howtos import fenced
+from .test_readme import commands
 
 _AGO = re.compile(r"\b\d+ (s|min) ago")
 
@@ -26,10 +27,10 @@ def test_the_page_is_what_happens(tmp_path):
         assert server.http("gate").post("/v1/shadows", json=seen).status_code == 204
         eventually(lambda: http.get("/v1/shadows").json()["items"], lambda found: len(found) == 2)
         env = server.env(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin", HOME=str(tmp_path))
-        for command, said in sessions("shadow.md"):
+        for command, said in (one for block in fenced("shadow.md", "console") for one in commands(block)):
             done = subprocess.run(
                 ["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
             )
             assert done.returncode == 0, done.stderr
             shown = _AGO.sub("1 s ago", done.stdout + done.stderr)
-            assert [line.rstrip() for line in shown.strip().splitlines()] == said.splitlines(), command
+            assert [line.rstrip() for line in shown.strip().splitlines()] == [line for line in said if line], command

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from remit.domain.caller import Call, Caller, CallerKind
-from remit.main import Settings, open_house
+from remit.roots.server import Settings, open_house
 from remit.verbs.apply import apply
 from tests.edge.estate import catalogue
 from tests.edge.pair import URL, pair

@@ -20,8 +20,8 @@ from remit.domain.task import Task
 from remit.estate.https import HttpsCentre
 from remit.formats import jwk
 from remit.formats import signing_key as keys
-from remit.main import Settings, open_house
-from remit.main_edge import EdgeSettings, Enrolment, open_edge
+from remit.roots.edge import EdgeSettings, Enrolment, open_edge
+from remit.roots.server import Settings, open_house
 from remit.testing.clock import ManualClock
 from remit.verbs.admit import admit
 from remit.verbs.apply import apply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import time
 from contextlib import asynccontextmanager, suppress
@@ -80,6 +81,11 @@ def refused(world, bot, *, alone):
     return took
 
 
+def unpublished(world):
+    with world.centre.http("operator") as http:
+        return float(re.search(r"^remit_frames_unpublished (\S+)$", http.get("/metrics").text, re.M)[1])
+
+
 def test_a_revoke_arrives_over_nats_alone_through_a_leaf_and_by_the_centre_when_nats_is_gone(world, nats, bot):
     hub, _ = nats
     by(world, "nats")
@@ -87,8 +93,10 @@ def test_a_revoke_arrives_over_nats_alone_through_a_leaf_and_by_the_centre_when_
     hub.stop()  # the leaf is still there
     by(world, "centre")
     assert refused(world, bot, alone=False) < 1.5
+    assert unpublished(world) == 1
     hub.start()
     by(world, "nats")
+    assert unpublished(world) == 0
     assert refused(world, bot, alone=True) < 3.0  # the centre looks for NATS every half second
     world.edge.fresh()
 

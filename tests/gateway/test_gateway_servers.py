@@ -84,7 +84,7 @@ def talk(gate, conversation, **options):
 
 def test_drafts_state_the_risk(gate):
     effects = {name: text.split('effect = "')[1].split('"')[0] for name, text in gate.drafts.items()}
-    assert effects["git.git_log"] == "write"  # nothing in its name or arguments says that it only reads
+    assert effects["git.git_log"] == "irreversible"  # nothing in its name or arguments says that it only reads
     assert effects["git.git_show"] == effects["time.get_current_time"] == effects["fetch.fetch"] == "read"
     assert effects["git.git_reset"] == effects["notes.delete_note"] == "irreversible"
     assert "egress = true" in gate.drafts["fetch.fetch"] and 'matters = ["url"' in gate.drafts["fetch.fetch"]

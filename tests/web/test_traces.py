@@ -139,7 +139,7 @@ def test_a_receiver_that_is_not_there_delays_nothing(tmp_path):
 def test_off_it_is_not_even_imported(server):
     code = (
         "import sys, asyncio, pathlib, tempfile\n"
-        "from remit.main import Settings, open_house\n"
+        "from remit.roots.server import Settings, open_house\n"
         "async def main():\n"
         "    async with open_house(Settings(data=pathlib.Path(tempfile.mkdtemp()))) as house:\n"
         "        assert house.tracing is None\n"

@@ -152,6 +152,9 @@ class Metrics:
         self.rolled_back = Gauge(
             "remit_store_rolled_back", "1 while the log is shorter than this host has seen it.", registry=self.registry
         )
+        self.unpublished = Gauge(
+            "remit_frames_unpublished", "1 while NATS does not take what edges are told.", registry=self.registry
+        )
         build = Gauge("remit_build_info", "1, with the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
         ProcessCollector(registry=self.registry)

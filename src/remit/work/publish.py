@@ -32,6 +32,11 @@ class Publish:
         self._sent = -1
         self._failures = 0
 
+    @property
+    def failing(self) -> bool:
+        """The stream did not take what it was given last; edges then ask for it instead."""
+        return self._failures > 0
+
     async def once(self) -> bool:
         """Put what is there; False when it has to wait. A stream that is away is waited for: edges do without."""
         try:

@@ -52,7 +52,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Screen:
-    """One page: where it is, who may see it, what it shows. `nav` is its word in the menu, `key` follows `g`."""
+    """One page: where it is, who may see it, what it shows. `nav` is in the menu (`under`), `key` follows `g`."""
 
     path: str
     read: Read
@@ -60,6 +60,7 @@ class Screen:
     title: str
     nav: str = ""
     key: str = ""
+    under: str = ""
     callers: frozenset[CallerKind] = PEOPLE
     query: tuple[str, ...] = ()
 

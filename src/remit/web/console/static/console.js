@@ -172,9 +172,12 @@
     const next = rows.indexOf(marked) + step;
     mark(rows[Math.max(0, Math.min(rows.length - 1, next))]);
   }
+  const shut = (but) => $$("header nav details[open]").forEach((one) => { one.open = one.contains(but); });
+  document.addEventListener("click", (event) => shut(event.target));
   const help = $("#help");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help?.open) return;
+    if (event.key === "Escape") shut(null);
     if (event.target.matches("input, textarea, select")) { if (event.key === "Escape") event.target.blur(); return; }
     if (going) {
       going = false;

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remit.process import (
+from .process import (
     listener,
     log_to_stderr,
     operator_key,
