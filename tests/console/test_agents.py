@@ -112,4 +112,15 @@ def test_whatever_strangers_and_servers_call_themselves_is_read_and_never_run(se
             assert rows.count() == wanted
             assert HOSTILE[0] in page.locator("#shadows tbody").inner_text(), "as it is written"
             assert page.locator("#shadows tbody").locator("script, img, svg, iframe, a, math").count() == 0
+            assert page.locator("#shadows form").count() == 0, "an auditor dismisses nothing"
     assert server.http("dana").get("/console/agents.json").json()["shadows"] == []
+    with looking(browser, server, viewport={"width": 390, "height": 800}) as looked:
+        page = looked.sign_in("", "operator").go("/console/agents")
+        looked.fit()
+        row = page.locator(f"#{found[0]['id']}")
+        row.get_by_label("Why it need not be shown").fill(HOSTILE[1])
+        row.get_by_role("button", name="Dismiss").click()
+        page.wait_for_url("**/console/agents")
+        assert page.locator("#shadows tbody tr").count() == wanted - 1 and row.count() == 0
+        looked.fit()
+    assert server.http("anna").get(f"/v1/shadows/{found[0]['id']}").json()["note"] == HOSTILE[1]

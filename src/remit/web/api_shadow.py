@@ -66,9 +66,14 @@ async def show_shadow(house: House, call: Call, asked: Asked) -> Response:
 
 async def dismiss(house: House, call: Call, asked: Asked) -> Response:
     """It need not be shown any more."""
-    note = asked.json(NoteRequest).note
+    one, gone = await dismissed(house, call, asked, asked.json(NoteRequest).note)
+    return json_response(_shown(one, gone))
+
+
+async def dismissed(house: House, call: Call, asked: Asked, note: str) -> tuple[Shadow, Dismissal]:
+    """The shadow of this path, and who dismissed it."""
     one = await _found(house, asked.path["shadow"])
-    return json_response(_shown(one, await dismiss_verb.dismiss(house.env, call, one, note)))
+    return one, await dismiss_verb.dismiss(house.env, call, one, note)
 
 
 async def shadows(house: House, *, dismissed: bool = False) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.responses import Response
+
 from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent
 from remit.domain.identity import Agent, Identity, stale
@@ -15,10 +17,11 @@ from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
 from remit.web.api_reach import trifecta_shape
-from remit.web.api_shadow import shadows
+from remit.web.api_shadow import dismissed, shadows
 from remit.web.house import Asked, House
 
 from . import seen
+from .page import fields, onward
 
 PAGE = 50
 TASKS = 50
@@ -53,6 +56,12 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     left = {"shadows": shown[:SHADOWS], "more_shadows": max(0, len(shown) - SHADOWS)}
     following = page[-1].name if len(fitting) > PAGE else ""
     return {"items": items, "q": q, "total": len(fitting), "next": following, **left}
+
+
+async def dismiss(house: House, call: Call, asked: Asked) -> Response:
+    """What was seen and nobody registered need not be shown any more."""
+    await dismissed(house, call, asked, fields(asked).get("note", ""))
+    return onward("/console/agents")
 
 
 def _fits(agent: Agent, words: list[str]) -> bool:
