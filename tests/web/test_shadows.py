@@ -141,6 +141,8 @@ def test_a_point_says_what_it_saw_and_nobody_else_may(server):
         b"client_assertion=e30.W10.AA",
         b"client_assertion=e30.%5B.AA",
         b"client_assertion=e30.eyJpc3MiOjF9.AA",
+        b"client_assertion=e30.eyJpc3MiOiJcdWQ4MDB4In0.AA",  # a lone surrogate
+        b"client_assertion=e30." + b"W1tb" * 3000 + b".AA",  # nested
         b"client_id=" + b"n" * 15_000,
         b"client_id=%ed%a0%80",
         b"x=" * 50,

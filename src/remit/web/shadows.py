@@ -69,12 +69,13 @@ class Waiting:
     async def _write(self) -> None:
         while self._bodies or self._reported:
             await asyncio.sleep(EVERY)
-            said = Counter(one for body in self._bodies if (one := claimed(body)))
-            for reported in self._reported.values():
-                said.update(reported)
-            self._lost("waiting", self._over)
+            bodies, reported, over = list(self._bodies), self._reported, self._over
             self._bodies.clear()
             self._reported, self._over = {}, 0
+            self._lost("waiting", over)
+            said = Counter(one for body in bodies if (one := claimed(body)))
+            for each in reported.values():
+                said.update(each)
             try:
                 found = unregistered(counted(said.items(), self._clock()), await self._catalogue())
                 if found:
