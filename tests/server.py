@@ -249,7 +249,7 @@ def process(data: Path, *options: str, ahead: int = 0, **env: str) -> Iterator[S
         child.terminate()
         code = child.wait(20)
         log.close()
-        assert code in (0, -9), f"unclean shutdown: {code}"
+        assert code in (0, -9), f"unclean shutdown: {code}: {data.with_suffix('.log').read_text()[-2000:]}"
 
 
 def furnished(server: Server, files: dict[str, str] | None = None) -> Server:
