@@ -32,6 +32,7 @@ FILES = {
     "incident.py": ("incident.story", "incident.export"),
     "console_pages.py": ("console.page",),
     "evidence.py": ("evidence.report", "evidence.verify"),
+    "reviews.py": ("review.open", "review.shown"),
     "origins.py": ("origin.observe", "origin.decide", "memory.tasks"),
     "injection/replay.py": ("injection.inert", "injection.unattended", "injection.utility", "injection.holds_per_task"),
     "estate/costs.py": ("estate.cost",),

@@ -38,12 +38,12 @@ def rightsize(obj: Context, name: str, days: int, force: bool, folder: Path | No
     api = Api(obj.person)
     found = api.get("/v1/rightsize", of=name, days=days, force="yes" if force else "")
     if folder is not None and not dry_run and found["files"]:
-        _write(api, folder, found)
+        write_files(api, folder, found)
         obj.out.say(f"Wrote {', '.join(sorted(found['files']))} in {folder}. Review it, then: remit plan {folder}")
     obj.out.one(found, "\n".join([*map(_told, found["items"]), *found["says"]]))
 
 
-def _write(api: Api, folder: Path, found: Mapping[str, Any]) -> None:
+def write_files(api: Api, folder: Path, found: Mapping[str, Any]) -> None:
     """Over files that are exactly what is in force, and nothing else."""
     present = api.get("/v1/catalogue")
     if present["digest"] != found["against"]:

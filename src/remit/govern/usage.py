@@ -64,44 +64,50 @@ async def last_permit(log: Searched, agent: str, tool: str) -> int:
     return await _newest(log, permitted(agent, tool))
 
 
-async def last_issue(log: Searched, agent: str, purpose: str, credential: str) -> int:
+async def last_issue(log: Searched, agent: str, purpose: str, credential: str, *, upto: int = 0) -> int:
     """When the agent was last given this credential under this purpose (ms); 0: never."""
-    return await _newest(log, issued(purpose, agent, credential))
+    return await _newest(log, issued(purpose, agent, credential), upto)
 
 
-async def uses(log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), since: int = 0) -> tuple[Use, ...]:
-    """Each tool that the purpose grants, for each of its agents (or of these)."""
+async def uses(
+    log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), since: int = 0, upto: int = 0
+) -> tuple[Use, ...]:
+    """Each tool that it grants, for each of its agents (or of these); `upto` is a place of the log (0: its end)."""
     size, _ = await log.head()
+    size = min(size, upto or size)
     bottom = await place_of(log, size, since) if since else 0
     count = await _Count.of(log, size, bottom)
     found = []
     for agent in agents or purpose.agents:
         for tool in sorted({grant.tool for grant in purpose.grants}):
+            await asyncio.sleep(0)  # decisions wait for nobody's reading
             yes, held, no = [await count(called(how, purpose.name, agent, tool)) for how in ("permit", "hold", "deny")]
-            last = await _newest(log, called("permit", purpose.name, agent, tool)) if yes else 0
+            last = await _newest(log, called("permit", purpose.name, agent, tool), upto) if yes else 0
             found.append(Use(agent, purpose.name, tool, since, yes, held, no, last))
     return tuple(found)
 
 
-async def unused(log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), since: int = 0) -> Unused:
-    """What none of its agents (or of these) was permitted or given since then; by the whole log, however long."""
+async def unused(
+    log: Searched, purpose: Purpose, *, agents: Iterable[str] = (), since: int = 0, upto: int = 0
+) -> Unused:
+    """What none of its agents (or of these) was permitted or given since then, by the whole log up to `upto`."""
     who = frozenset(agents) or frozenset(purpose.agents)
     blind = await _blind(log, since)
     tools, credentials = set[str](), set[str]()
     for tool in {grant.tool for grant in purpose.grants}:
         permits = [called("permit", purpose.name, agent, tool) for agent in who]
         permits += [permitted(agent, tool) for agent in who] if blind else []
-        if not await _any(log, permits, since):
+        if not await _any(log, permits, since, upto):
             tools.add(tool)
     for rule in () if blind else purpose.credentials:
-        if not await _any(log, [issued(purpose.name, agent, rule.name) for agent in who], since):
+        if not await _any(log, [issued(purpose.name, agent, rule.name) for agent in who], since, upto):
             credentials.add(rule.name)
     return Unused(purpose.name, who, since, frozenset(tools), frozenset(credentials), blind)
 
 
-async def _any(log: Searched, said: Iterable[str], since: int) -> bool:
+async def _any(log: Searched, said: Iterable[str], since: int, upto: int) -> bool:
     for word in said:
-        if await _newest(log, word) >= max(1, since):
+        if await _newest(log, word, upto) >= max(1, since):
             return True
     return False
 
@@ -135,8 +141,8 @@ class _Count:
         return min(MOST, sum(place >= self._bottom for place in places) + self._tail[word])
 
 
-async def _newest(log: Searched, word: str) -> int:
-    before = 0
+async def _newest(log: Searched, word: str, upto: int = 0) -> int:
+    before = upto
     await asyncio.sleep(0)  # decisions go first
     while True:  # a page may be empty and not the last, where the index is far behind
         page = await search(log, [word], before=before, limit=1)
