@@ -7,6 +7,7 @@ from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .out import Batch, Marks, NotTaken, Sender
+from .shadows import Shadows
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
@@ -56,6 +57,7 @@ __all__ = [
     "Reported",
     "Sealer",
     "Sender",
+    "Shadows",
     "Signals",
     "Signature",
     "Signer",

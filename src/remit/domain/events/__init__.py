@@ -132,6 +132,7 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
+from .shadow import ShadowDismissed
 from .signal import SignalHeeded, SignalRefused
 from .stream import (
     SignalReturned,
@@ -281,6 +282,7 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | ShadowDismissed
     | EvidenceReported
     | OutTurned
     | OutRewound

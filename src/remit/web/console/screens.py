@@ -147,6 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("/console/approvals/{approval}/answer", approvals.answer, callers=PERSON),
     Action("/console/approvals/{approval}/question", approvals.question, callers=PERSON),
     Action("/console/approvals/{approval}/hand-on", approvals.hand_on, callers=PERSON),
+    Action("/console/shadows/{shadow}/dismiss", agents.dismiss, callers=OPERATOR),
     Action("/console/freeze", freeze.freeze, callers=ACT),
     Action("/console/unfreeze", freeze.unfreeze, callers=ACT),
     Action("/console/passkeys/invitation", passkeys.invite, callers=PERSON),
