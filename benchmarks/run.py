@@ -29,6 +29,7 @@ FILES = {
     "redecide.py": ("redecide.tasks", "redecide.unconcerned"),
     "log_append.py": ("log.append",),
     "log_search.py": ("log.search",),
+    "incident.py": ("incident.story", "incident.export"),
     "console_pages.py": ("console.page",),
     "evidence.py": ("evidence.report", "evidence.verify"),
     "reviews.py": ("review.open", "review.shown"),

@@ -7,7 +7,7 @@ import pytest
 from tests.delegating import AGENT
 from tests.server import CATALOGUE, eventually
 
-from .browser import HOSTILE, console
+from .browser import HOSTILE, console, looking
 
 MANY = {f"agents/many{n:02}.toml": AGENT.replace("olga", "dana") for n in range(60)}
 TITLED = f"title = '''{HOSTILE[2]}'''\n" + CATALOGUE["agents/bot.toml"]
@@ -90,3 +90,37 @@ def test_titles_are_shown_and_never_run(server):
 
 def test_an_agent_that_is_not_there_is_not_found(server):
     assert server.http("frank").get("/console/agents/nobody.json").status_code == 404
+
+
+def test_whatever_strangers_and_servers_call_themselves_is_read_and_never_run(server, browser):
+    """Names from requests that were refused, and from an enforcement point that repeats what a server says."""
+    for name in HOSTILE:
+        form = {"grant_type": "client_credentials", "client_id": name}
+        assert server.http().post("/oauth/token", data=form).status_code == 401
+    gate = server.http("gate")
+    assert gate.post("/v1/shadows", json={"source": HOSTILE[2], "tools": [*HOSTILE, "w" * 200]}).status_code == 204
+    wanted = 2 * len(HOSTILE) + 1
+    found = eventually(
+        lambda: server.http("anna").get("/console/agents.json").json()["shadows"], lambda it: len(it) >= wanted
+    )
+    assert len({one["id"] for one in found}) == wanted
+    for size in ({"width": 1280, "height": 900}, {"width": 390, "height": 800}):
+        with looking(browser, server, viewport=size) as looked:
+            page = looked.sign_in("", "auditor").go("/console/agents")
+            looked.fit()
+            rows = page.locator("#shadows tbody tr")
+            assert rows.count() == wanted
+            assert HOSTILE[0] in page.locator("#shadows tbody").inner_text(), "as it is written"
+            assert page.locator("#shadows tbody").locator("script, img, svg, iframe, a, math").count() == 0
+            assert page.locator("#shadows form").count() == 0, "an auditor dismisses nothing"
+    assert server.http("dana").get("/console/agents.json").json()["shadows"] == []
+    with looking(browser, server, viewport={"width": 390, "height": 800}) as looked:
+        page = looked.sign_in("", "operator").go("/console/agents")
+        looked.fit()
+        row = page.locator(f"#{found[0]['id']}")
+        row.get_by_label("Why it need not be shown").fill(HOSTILE[1])
+        row.get_by_role("button", name="Dismiss").click()
+        page.wait_for_url("**/console/agents")
+        assert page.locator("#shadows tbody tr").count() == wanted - 1 and row.count() == 0
+        looked.fit()
+    assert server.http("anna").get(f"/v1/shadows/{found[0]['id']}").json()["note"] == HOSTILE[1]

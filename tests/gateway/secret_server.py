@@ -35,4 +35,12 @@ def encode(name: str) -> str:
     return base64.b64encode(SECRET.encode()).decode()
 
 
+if SECRET:
+
+    @server.tool(name=f"for-{SECRET}")
+    def named() -> str:
+        """Say it in its own name."""
+        return ""
+
+
 server.run()

@@ -10,10 +10,11 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from tests.server import REMIT, process
+from tests.server import REMIT, eventually, process
 
 from .gates import free_port, gateway
 
@@ -104,6 +105,9 @@ def test_the_server_has_its_secret_through_a_gateway_and_no_file_has(running, tm
     written = "".join(path.read_text() for path in (tmp_path / "catalogue").rglob("*.toml"))
     assert secret not in written + done.stdout + done.stderr
     assert "remit secret put notes-api-token" in json.loads(done.stdout)["next"]
+    purpose, encode = tmp_path / "catalogue/purposes/desk.toml", tmp_path / "catalogue/tools/notes.encode.toml"
+    encode.unlink()  # as if the server had one more than anybody reviewed
+    purpose.write_text(purpose.read_text().replace('[[grants]]\ntool = "notes.encode"\n', ""))
     cli(running, "apply", "catalogue", folder=tmp_path)
     subprocess.run(
         [REMIT, "secret", "put", "notes-api-token"],
@@ -129,6 +133,13 @@ def test_the_server_has_its_secret_through_a_gateway_and_no_file_has(running, tm
             return listed, used.content[0].text, str(leaked)
 
     with gateway(running, tmp_path / "gw", port):
+        assert httpx.post(resource, json={}).status_code == 401
         listed, used, leaked = asyncio.run(main())
+        http = running.http("operator")
+        shadows = eventually(
+            lambda: {one["name"]: one["kind"] for one in http.get("/v1/shadows").json()["items"]},
+            lambda found: len(found) > 1,
+        )
+    assert shadows == {"notes.encode": "tool", "127.0.0.1": "caller"}
     assert {"use", "leak"} <= set(listed)
     assert used.startswith(sha256(secret.encode()).hexdigest()) and secret not in leaked

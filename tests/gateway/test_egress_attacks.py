@@ -19,7 +19,7 @@ from remit.domain.errors import AddressRefused
 from remit.formats.interception_ca import InterceptionCa
 from remit.gateway.egress.upstream import Upstreams
 from remit_client import AgentKey, AsyncRemit
-from tests.server import REMIT, furnished, process
+from tests.server import REMIT, eventually, furnished, process
 
 from .egresses import READ, REFUND, Origin, arguments, catalogue, egress, http_table, inside, key_file, raw
 from .gates import agent_dir, free_port
@@ -614,3 +614,13 @@ def test_canaries_are_in_no_log_and_no_file(house):
         found = path.read_bytes()
         for canary in (house.secret, house.own_secret, house.keys["gate"]):
             assert canary.encode() not in found, path
+
+
+def test_who_is_refused_at_the_gateway_is_seen_once_and_by_address_alone(house):
+    for token in ("", "Authorization: Bearer sk-stray-secret\r\n"):
+        head = f"GET /v1/find HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\n{token}Connection: close\r\n\r\n"
+        answer = raw(house.port, head.encode())
+        assert status(answer) in (401, 407)
+    http = house.http("operator")
+    found = eventually(lambda: [x for x in http.get("/v1/shadows").json()["items"] if x["source"] == "egress"], bool)
+    assert [(x["kind"], x["name"], x["reporter"]) for x in found] == [("caller", "127.0.0.1", "enforcer:gate")]

@@ -34,6 +34,7 @@ from remit.domain.narrowing import Entitlement, Narrowing
 from remit.domain.out import Mark
 from remit.domain.review import Review, Verdict
 from remit.domain.session import Session, SignInLink
+from remit.domain.shadow import KEPT, MOST, Shadow, ShadowKind, Sighting
 from remit.domain.task import Task
 from remit.formats import log_words
 from remit.formats.record import KIND_OF
@@ -583,6 +584,40 @@ async def test_what_edges_said_is_kept_the_newest_of_each_and_an_event_waits_for
     assert await store.newest_event() == 0
     first, second = await store.commit(left("one")), await store.commit(left("two"))
     assert (await store.newest_event(), await store.newest_event(first)) == (second, first)
+
+
+@with_store
+async def test_what_nobody_registered_is_counted_and_bounded(store):
+    """What was seen again stays; of what one reporter said too much of a kind the least seen goes, and nothing else."""
+
+    def shadow(kind, name, at, count=1, reporter=""):
+        return Shadow(Sighting(kind, name, "x").id, kind, name, "x", reporter, at, at, count)
+
+    most = MOST[ShadowKind.CLIENT]
+    assert await store.shadowed([]) == 0
+    assert await store.shadowed([shadow(ShadowKind.SUBJECT, "proved", 1), shadow(ShadowKind.CLIENT, "known", 2)]) == 0
+    assert await store.shadowed([shadow(ShadowKind.CLIENT, "known", 5, 2)]) == 0
+    assert await store.shadowed([shadow(ShadowKind.CLIENT, "known", 4)]) == 0  # late
+    (known, proved) = await store.shadows()
+    assert (known.name, known.first_at, known.last_at, known.count) == ("known", 2, 5, 4) and proved.name == "proved"
+    flood = [shadow(ShadowKind.CLIENT, f"made-up-{n}", 100 + n) for n in range(most + 50)]
+    assert await store.shadowed(flood) == 51
+    kept = await store.shadows()
+    assert len(kept) == most + 1 and {"known", "proved", f"made-up-{most + 49}"} <= {one.name for one in kept}
+    assert [one.last_at for one in kept] == sorted((one.last_at for one in kept), reverse=True)
+
+    tools = MOST[ShadowKind.TOOL]
+    await store.shadowed([shadow(ShadowKind.TOOL, "honest", 300, reporter="enforcer:a")])
+    bad = [shadow(ShadowKind.TOOL, f"bad-{n}", 400 + n, 2, "enforcer:b") for n in range(tools)]
+    assert await store.shadowed([*bad, shadow(ShadowKind.TOOL, "honest", 900, 9, "enforcer:b")]) == 0
+    assert await store.shadowed([shadow(ShadowKind.TOOL, "one more", 2000, 2, "enforcer:b")]) == 1
+    found = {one.name: one for one in await store.shadows() if one.kind is ShadowKind.TOOL}
+    assert len(found) == tools + 1 and "bad-0" not in found
+    assert (found["honest"].reporter, found["honest"].count) == ("enforcer:a", 10)
+
+    hostile = shadow(ShadowKind.SUBJECT, "'); DROP TABLE shadows; -- \u00e9\U0001f600", KEPT + 2000)
+    assert await store.shadowed([hostile]) == 0
+    assert set(await store.shadows()) == {hostile, found["one more"]}, "the rest was seen by nobody for too long"
 
 
 def test_a_mark_is_moved_by_whoever_read_it_last_and_by_nobody_else(opened, run):

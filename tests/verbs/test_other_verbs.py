@@ -127,6 +127,10 @@ def test_a_federated_token_proves_the_agent_whose_conditions_it_meets(run):
             assert again.agent == "ci"
             with pytest.raises(Replayed):  # a stolen token does not bind the thief's key
                 await attest(w.env, w.call(), evidence, *fresh_key())
+            token = issuer.token(w.clock.now, sub="repo:acme/app:1", ref="refs/heads/other")
+            with pytest.raises(NotAttested) as refused:
+                await attest(w.env, w.call(), OidcEvidence(token, issuer.url), *fresh_key())
+            assert refused.value.subject == ("subject", "repo:acme/app:1", "ci")
 
         run(main())
 

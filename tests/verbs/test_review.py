@@ -21,7 +21,7 @@ from remit.domain.task import Task
 from remit.formats.jcs import canonical, digest_of
 from remit.govern import review as govern
 from remit.govern.narrower import narrower
-from remit.govern.usage import never_used
+from remit.govern.usage import unused
 from remit.verbs import review as verb
 from remit.verbs.apply import apply
 from remit.verbs.decide import decide
@@ -191,18 +191,21 @@ def test_whoever_stops_answering_for_it_while_they_look_answers_nothing(run, cat
 def test_what_is_not_known_to_be_unused_stays(run, monkeypatch):
     async def main():
         w, call, task = await house("[reviews]\nnarrow_after = '1m'\ndue = '1m'\n")
-        held = Entitlement("pay", "tool", "mail")
-        assert await never_used(w.store, "bot", held)
-        old = AccessDecided(task.id, "bot", "mail", "a", "permit", (), (), (), "", "c", "trusted", "public", "", "", (), 0, 0)  # fmt: skip
-        await w.store.commit(Change(old, call))  # from before purposes were written down
-        await log(w)
-        assert not await never_used(w.store, "bot", held)
-        assert await never_used(w.store, "bot", Entitlement("pay", "credential", "db"))
+
+        async def idle(since=0):
+            _, force = await w.env.in_force()
+            found = await unused(w.store, force.catalogue.purposes["pay"], agents=("bot",), since=since)
+            return "mail" in found.tools, "db" in found.credentials
+
+        assert await idle() == (True, True)
         await issue(w.env, call, task.id, "db")
         await log(w)
-        assert not await never_used(w.store, "bot", Entitlement("pay", "credential", "db"))
-        monkeypatch.setattr("remit.govern.usage.MOST", 0)  # so often used that nobody can look at it all
-        assert not await never_used(w.store, "bot", Entitlement("asked", "tool", "list"))
+        assert await idle() == (True, False)
+        w.clock.now += 1000
+        old = AccessDecided(task.id, "bot", "mail", "a", "permit", (), (), (), "", "c", "trusted", "public", "", "", (), 0, 0)  # fmt: skip
+        await w.store.commit(Change(old, Call(call.caller, w.clock.now)))  # from before purposes were written down
+        await log(w)
+        assert await idle(w.clock.now) == (False, False)
         monkeypatch.setattr(govern, "TAIL", -1)  # the index is behind
         with pytest.raises(Busy):
             await look(w)

@@ -264,6 +264,8 @@ def test_a_foreign_domain_proves_only_whom_a_rule_names(run):
                 with pytest.raises(NotAttested) as refused:
                     await prove(w, evidence)
                 assert why in refused.value.inside and id not in str(refused.value)
+                seen = None if why == "nobody configured" else ("workload", id, "other.example")
+                assert refused.value.subject == seen, "told of what a domain that is believed has proved, and no more"
         # Said to be ours, signed by them.
         forged = there.token("spiffe://remit.test/agent/bot", w.clock.now)
         with pytest.raises(BadToken):

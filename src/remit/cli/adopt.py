@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -48,7 +49,8 @@ _SHORTEST = 8  # a shorter text may well stand somewhere by chance
 @click.option("--dry-run", is_flag=True, help="Print the difference, and write nothing.")
 @click.pass_obj
 def adopt(obj: Context, /, finding: str, root: Path, into: Path, owner: str, **said: Any) -> None:
-    """Write the agent, the purpose and the tools of FINDING, an id or a path of `remit scan`, for you to review.
+    """Write the agent, the purpose and the tools of FINDING for you to review: an id or a path of `remit scan`, or
+    an id of `remit shadow`.
 
     No secret is copied, nothing is overwritten or applied, and no server is started unless you say so.
 
@@ -59,18 +61,22 @@ def adopt(obj: Context, /, finding: str, root: Path, into: Path, owner: str, **s
       remit adopt .cursor/mcp.json --start --owner olga --into catalogue
     """
     from remit.discover import ownership
-    from remit.discover.adoption import Refused, draft, slug, written
+    from remit.discover.adoption import Refused, draft, shadows, slug, written
+    from remit.discover.files import File
 
     if said["name"] and slug(said["name"], "") != said["name"]:
         raise Failure(f"--name {said['name']!r} is not a plain name", Exit.USAGE, next_step="Use a-z, 0-9 and '-'.")
-    root, file, things = _found(finding, root, said["report"])
-    wanted = _wanted(obj, said)
+    wanted, file = _wanted(obj, said), File("", b"")
+    proposals: tuple[Proposal, ...] = ()
     try:
-        described = _described(obj, file, things, said["start"])
-        made = draft(file, things, wanted, described)
+        if finding.startswith("shw-"):
+            made = shadows.draft(Api(obj.person).get(f"/v1/shadows/{quote(finding, safe='')}"), wanted)
+        else:
+            root, file, things = _found(finding, root, said["report"])
+            made = draft(file, things, wanted, _described(obj, file, things, said["start"]))
+            proposals = ownership.proposals(root, things, said["exports"], said["directory"]).get(file.path, ())
     except Refused as refused:
         raise Failure(f"cannot be adopted: {refused}", Exit.ERROR) from refused
-    proposals = ownership.proposals(root, things, said["exports"], said["directory"]).get(file.path, ())
     before = read_folder(into, new=True)
     owner = checked(owner) or confirmed(obj, made.name, proposals)
     after = added(before, written(made, owner, proposals), _tables(made, owner, before))

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "scan": ("scan", "scan", "Find agents, MCP servers, pipelines and secrets: here, in git, in your home."),
     "adopt": ("adopt", "adopt", "Write catalogue files for what a scan found, for you to review."),
     "owner": ("owner", "owner", "Who may answer for an agent, by what evidence: propose, confirm."),
+    "shadow": ("shadow", "shadow", "What was seen at work and nobody registered: list, show, dismiss."),
     "plan": ("catalogue", "plan", "Show what applying the catalogue files would change."),
     "apply": ("catalogue", "apply", "Put the catalogue files in force, whole or not at all."),
     "rollout": ("rollout", "rollout", "A catalogue that some of the edges have first: show, widen, finish, back."),

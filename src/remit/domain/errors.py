@@ -192,6 +192,13 @@ class NotAttested(Unauthenticated):
     code = "RMT-2005"
     title = "Not a registered agent"
 
+    def __init__(
+        self, message: str, *, next_step: str = "", inside: str = "", subject: tuple[str, str, str] | None = None
+    ) -> None:
+        """`subject`: the kind, name and source of what was proved, if anything was (see `shadow`)."""
+        super().__init__(message, next_step=next_step, inside=inside)
+        self.subject = subject
+
 
 class BadAttestation(Unauthenticated):
     """A client attestation, or its proof of possession, proves nothing here. The server's log says which claim."""

@@ -44,6 +44,7 @@ from remit.domain.restore import Restored
 from remit.domain.review import Review
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
+from remit.domain.shadow import Dismissal
 from remit.domain.signal import HeardSignal
 from remit.domain.standing_yes import StandingYes
 from remit.domain.status import StatusEntry
@@ -151,6 +152,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(Branch, "branches", {}, _never),
     Kind(Posture, "postures", {}, lambda r: r.due),
     Kind(Departure, "departures", {}, _never),
+    Kind(Dismissal, "dismissals", {}, _never),
     Kind(Finding, "findings", {"state": lambda r: r.state.value, "about": lambda r: r.about}, lambda r: r.due),
     Kind(Fingerprint, "fingerprints", {"print": lambda r: r.print}, _never),
     Kind(ScanReport, "scan_reports", {}, lambda r: r.due, withheld=True),

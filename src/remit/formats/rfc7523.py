@@ -28,6 +28,16 @@ def claimed_key(assertion: str) -> str:
     return peek(assertion).kid
 
 
+def claimed_client(assertion: str) -> str:
+    """The client an assertion names, unverified; empty when it names none."""
+    try:
+        claims = json.loads(peek(assertion).payload)
+    except (ValueError, RecursionError):
+        return ""
+    client = claims.get("iss") if isinstance(claims, dict) else None
+    return client if isinstance(client, str) else ""
+
+
 def parse(assertion: str, *, audience: str, keys: Sequence[PublicKey], now: int) -> Assertion:
     """Verify; the audience is the issuer URL alone, and a lifetime over five minutes is refused."""
     claims = verify(peek(assertion), keys, typ=("", "jwt", "client-authentication+jwt"))

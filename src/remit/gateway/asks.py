@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -18,6 +18,7 @@ from remit_client.telemetry import traceparent
 from remit_client.wire import member, texts
 
 from .lean_http import BadAnswer, LeanHttp, NobodyThere
+from .seen import Seen
 
 OBSERVED_LIMIT = 1024 * 1024 - 4096
 _LONG_POLL = 20
@@ -46,6 +47,10 @@ class Asks(Protocol):
         """Report what the task is about to read. Unless this returns, it must not."""
         ...
 
+    def offered(self, server: str, tools: Sequence[str]) -> None:
+        """A server has these tools, whoever registered them. Returns at once."""
+        ...
+
 
 class AgentAsks:
     """With the agent's own token: whatever runs beside the agent can do no better."""
@@ -62,6 +67,9 @@ class AgentAsks:
     async def wait_for(self, approval: str, seconds: float) -> bool:
         return await self._task.wait_for(approval, seconds)
 
+    def offered(self, server: str, tools: Sequence[str]) -> None:
+        """Only an enforcement point's word of a server is taken."""
+
     async def approval(self, approval: str) -> dict[str, Any]:
         return dict(await self._task.get(f"/v1/approvals/{quote(approval, safe='')}"))
 
@@ -76,6 +84,7 @@ class Desk:
         self.url = url.rstrip("/")
         headers = {"Accept": "application/json", "Authorization": f"Bearer {key}"}
         self._prefix = urlsplit(self.url).path
+        self.seen = Seen(lambda body: self.ask("POST", "/v1/shadows", body))
         self._http = LeanHttp(self.url, headers)
         self._edge = LeanHttp(edge.rstrip("/"), headers) if edge else None
 
@@ -106,6 +115,7 @@ class Desk:
 
     async def close(self) -> None:
         """Close the connections."""
+        self.seen.close()
         for http in (self._http, self._edge):
             if http is not None:
                 await http.close()
@@ -166,6 +176,10 @@ class EnforcerAsks:
             if state != "pending":
                 return True
         return False
+
+    def offered(self, server: str, tools: Sequence[str]) -> None:
+        """Told in the background, the same no more than once in ten minutes; that it is not heard stops nothing."""
+        self._desk.seen.saw(server, tools=tools)
 
     async def approval(self, approval: str) -> dict[str, Any]:
         return dict(await self._desk.ask("GET", f"/v1/approvals/{quote(approval, safe='')}"))

@@ -6,20 +6,20 @@ purpose of its own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Any
 
 from remit.domain.catalogue import CatalogueFiles
-from remit.domain.errors import StoreUnavailable
+from remit.domain.errors import BadCatalogue, StoreUnavailable
 from remit.domain.narrowing import Entitlement
 from remit.domain.purpose import Purpose
 from remit.domain.review import Review, entitlements
 from remit.ports import Env
 
-from .rightsize import Less, written
+from .excess import Excess
 from .search import Searched
-from .usage import never_used
+from .usage import unused
+from .without import diff, file_of, without
 
 
 async def narrower(env: Env, log: Searched, review: Review, gone: Collection[Entitlement]) -> dict[str, Any]:
@@ -28,37 +28,36 @@ async def narrower(env: Env, log: Searched, review: Review, gone: Collection[Ent
     row = await env.store.get(CatalogueFiles, head.digest)
     if row is None:
         raise StoreUnavailable("The catalogue in force cannot be read.", inside=head.digest)
-    before, files, kept, lines = dict(row.files), {}, list[str](), list[str]()
+    before, files, kept = dict(row.files), dict[str, str](), list[str]()
     for name in sorted({held.purpose for held in gone}):
-        purpose, path = force.catalogue.purposes.get(name), f"purposes/{name}.toml"
+        purpose, path = force.catalogue.purposes.get(name), file_of(name)
         if purpose is None or review.agent not in purpose.agents:
             continue
         less, why = await _less(log, review, purpose, {held for held in gone if held.purpose == name})
         kept += why
         if less:
-            files[path] = text = written(purpose, before[path], less)
-            pair = (before[path].splitlines(True), text.splitlines(True))
-            lines += difflib.unified_diff(*pair, f"a/{path}", f"b/{path}")
-    diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-    return {"against": head.digest, "files": files, "diff": diff, "kept": kept}
+            try:
+                files[path] = without(purpose, before[path], less)
+            except BadCatalogue as bad:
+                kept.append(f"{name}: its file stays, and wants a person's hand: {bad}.")
+    told = "".join(diff(path, before[path], text) for path, text in files.items())
+    return {"against": head.digest, "files": files, "diff": told, "kept": kept}
 
 
 async def _less(
     log: Searched, review: Review, purpose: Purpose, gone: Collection[Entitlement]
-) -> tuple[Less, list[str]]:
+) -> tuple[Excess, list[str]]:
     every, others = entitlements(purpose), [agent for agent in purpose.agents if agent != review.agent]
     if every <= set(gone):
         alone = f"{purpose.name}: nobody else has it, so remove its file if nobody wants it."
-        return (Less(agents=frozenset({review.agent})), []) if others else (Less(), [alone])
-    needed = [
-        held
-        for held in sorted(gone)
-        if not all([await never_used(log, agent, held, since=review.since) for agent in others])
-    ]
+        return (Excess(agents=frozenset({review.agent})), []) if others else (Excess(), [alone])
+    idle = await unused(log, purpose, agents=others, since=review.since) if others else None
+    free = {"tool": idle.tools, "credential": idle.credentials} if idle else {}
+    needed = [held for held in sorted(gone) if idle and held.name not in free[held.kind]]
     kept = [f"{held}: other agents of this purpose use it." for held in needed]
     left = set(gone).difference(needed)
     tools = frozenset(held.name for held in left if held.kind == "tool")
     if tools and tools == {held.name for held in every if held.kind == "tool"}:
         tools = frozenset()
         kept.append(f"{purpose.name}: it keeps its tools, or it would be of no use.")
-    return Less(tools=tools, credentials=frozenset(held.name for held in left if held.kind == "credential")), kept
+    return Excess(tools=tools, credentials=frozenset(held.name for held in left if held.kind == "credential")), kept

@@ -17,14 +17,13 @@ from remit.domain.errors import BadField, Busy
 from remit.domain.finding import Finding, FindingState, Subject
 from remit.domain.identity import Agent
 from remit.domain.narrowing import Entitlement
-from remit.domain.purpose import Purpose
 from remit.domain.review import Review, granted
 from remit.formats.jcs import canonical, digest_of
 from remit.formats.log_words import used
 from remit.ports import Env, InForce
 
 from .search import TAIL, Searched, place_of, search
-from .usage import last_issue, never_used, uses
+from .usage import last_issue, unused, uses
 
 CHANGES, PEOPLE, HELD, TASKS, AT_ONCE = 50, 20, 20, 200, 50
 
@@ -112,6 +111,8 @@ class _Look:
                 continue
             log, since, upto = self.log, self.review.since, self.upto
             of_tools = await uses(log, purpose, agents=(self.agent.name,), since=since, upto=upto)
+            idle = await unused(log, purpose, agents=(self.agent.name,), since=since, upto=upto)
+            never = {"tool": idle.tools, "credential": idle.credentials}
             counted = {use.tool: use for use in of_tools}
             for held in granted(self.agent, [purpose]):
                 use, last = counted.get(held.name) if held.kind == "tool" else None, 0
@@ -120,14 +121,9 @@ class _Look:
                     last = last if last >= since else 0
                 counts = {"permit": use.permitted, "hold": use.held, "deny": use.denied} if use else {}
                 at = use.last_permit if use else last
-                unused = not at and await self._without(purpose, held)
-                found.append({**asdict(held), **counts, "last_at": at, "unused": unused})
+                spare = not purpose.delegations and held.name in never[held.kind]  # what is below it may use the rest
+                found.append({**asdict(held), **counts, "last_at": at, "unused": spare})
         return sorted(found, key=lambda one: (one["purpose"], one["kind"], one["name"]))
-
-    async def _without(self, purpose: Purpose, held: Entitlement) -> bool:
-        """What it hands on with, those below it may use."""
-        name, since, upto = self.agent.name, self.review.since, self.upto
-        return not purpose.delegations and await never_used(self.log, name, held, since=since, upto=upto)
 
     async def _tasks(self) -> tuple[list[str], bool]:
         """Who began each of its newest tasks, and whether these are all."""

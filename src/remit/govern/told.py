@@ -51,6 +51,7 @@ _SAYS: Mapping[str, str] = {
     "EvidenceReported": "A report of evidence left: {frameworks}, on {size} events",
     "Followed": "Applied what the centre had written up to {size}",
     "FindingReported": "Found, {severity}, about {subject} {name}: {title}",
+    "ShadowDismissed": "Dismissed, what was seen and nobody registered, {kind} {name} at {source}: {note}",
     "FindingContained": "Contained, {leak}, at once {ends}: {reason}",
     "FindingContainmentReached": "The containment of {leak} reached the last of it, in {took} ms {how}",
     "FindingResolved": "Resolved, what was found about {subject} {name}: {note}",

@@ -7,6 +7,7 @@ from .estate import Centre, Edges, Entrusted, Handed, Heard, Reported
 from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .out import Batch, Marks, NotTaken, Sender
+from .shadows import Shadows
 from .signed import signed_by
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
@@ -57,6 +58,7 @@ __all__ = [
     "Reported",
     "Sealer",
     "Sender",
+    "Shadows",
     "Signals",
     "Signature",
     "Signer",

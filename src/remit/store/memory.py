@@ -10,6 +10,7 @@ from remit.domain.change import Change, R
 from remit.domain.errors import Conflict
 from remit.domain.estate import EdgeSeen
 from remit.domain.out import Mark
+from remit.domain.shadow import KEPT, MOST, Shadow
 from remit.formats.record import KIND_OF, EncodedChange, EncodedPut, Kind, encode, pack
 from remit.formats.row_body import decode
 from remit.ports import Appended, Wake, wakes_of
@@ -30,6 +31,7 @@ class MemoryStore(Bell):
         self._head: tuple[int, str] = (0, "")
         self._words: list[frozenset[int]] = []
         self._seen: dict[str, EdgeSeen] = {}
+        self._shadows: dict[str, Shadow] = {}
         self._marks: dict[str, Mark] = {}
 
     async def close(self) -> None:
@@ -157,6 +159,26 @@ class MemoryStore(Bell):
     async def seen(self) -> Sequence[EdgeSeen]:
         """See `ports.Edges`."""
         return [self._seen[edge] for edge in sorted(self._seen)]
+
+    async def shadowed(self, found: Sequence[Shadow]) -> int:
+        """See `ports.Shadows`."""
+        for one in found:
+            was = self._shadows.get(one.id, replace(one, count=0))
+            last = max(was.last_at, one.last_at)
+            self._shadows[one.id] = replace(was, last_at=last, count=was.count + one.count)
+        oldest = max((one.last_at for one in found), default=0) - KEPT
+        self._shadows = {key: one for key, one in self._shadows.items() if one.last_at >= oldest}
+        gone: list[Shadow] = []
+        for kind, reporter in {(one.kind, one.reporter) for one in found}:
+            kept = [one for one in self._shadows.values() if (one.kind, one.reporter) == (kind, reporter)]
+            gone += sorted(kept, key=lambda one: (one.count == 1, -one.last_at, one.id))[MOST[kind] :]
+        for one in gone:
+            del self._shadows[one.id]
+        return len(gone)
+
+    async def shadows(self) -> Sequence[Shadow]:
+        """See `ports.Shadows`."""
+        return sorted(self._shadows.values(), key=lambda one: (-one.last_at, one.id))
 
     async def newest_event(self, through: int = 2**62) -> int:
         """See `ports.Edges`."""

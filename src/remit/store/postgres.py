@@ -28,6 +28,7 @@ from .observed import unobserved, watched
 from .postgres_batch import LostRace, apply
 from .postgres_log import LOST, PostgresLog, unavailable
 from .row_cache import RowCache
+from .shadows import PostgresShadows
 from .tables import RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = dialect.dialect()  # type: ignore[no-untyped-call]
@@ -46,7 +47,7 @@ class _Waiter:
     future: asyncio.Future[int]
 
 
-class PostgresStore(PostgresEdges, PostgresMarks, PostgresLog):
+class PostgresStore(PostgresEdges, PostgresMarks, PostgresShadows, PostgresLog):
     """Open with `await PostgresStore.open(dsn)`; `close` flushes what waits."""
 
     def __init__(self, pool: Any, dsn: str) -> None:

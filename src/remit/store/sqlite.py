@@ -32,6 +32,7 @@ from .marks import SqliteMarks
 from .migrate import migrate
 from .observed import unobserved, watched
 from .row_cache import RowCache
+from .shadows import SqliteShadows
 from .tables import COUNTED, LOOKED_AT, PlacesSql, RowSql, find_sql, row_sql, tally_sql
 
 _DIALECT = sqlite.dialect()
@@ -49,7 +50,7 @@ class _Waiter:
     future: asyncio.Future[Any]
 
 
-class SqliteStore(SqliteEdges, SqliteMarks, Bell):
+class SqliteStore(SqliteEdges, SqliteMarks, SqliteShadows, Bell):
     """Open with `SqliteStore.open(path)`; `close` flushes what waits."""
 
     def __init__(self, path: Path) -> None:

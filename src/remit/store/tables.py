@@ -61,6 +61,19 @@ edges_seen = sa.Table(
     sa.Column("seen_at", _BIG, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+shadows = sa.Table(
+    "shadows",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("reporter", sa.Text, nullable=False),
+    sa.Column("first_at", _BIG, nullable=False),
+    sa.Column("last_at", _BIG, nullable=False),
+    sa.Column("count", _BIG, nullable=False),
+)
+sa.Index("shadows_kind", shadows.c.kind, shadows.c.reporter)
 tiles = sa.Table(
     "tiles",
     metadata,

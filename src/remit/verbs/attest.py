@@ -197,7 +197,8 @@ def _workload(env: Env, force: InForce, svid: spiffe.JwtSvid | x509_svid.X509Svi
     ]
     if len({agent.name for agent, _ in found}) != 1:
         why = "several agents have it" if found else "no agent has it, or the rule it was issued by has changed"
-        raise NotAttested("This evidence proves no registered agent.", inside=f"{svid.id}: {why}")
+        subject = None if found else ("workload", str(svid.id), svid.id.trust_domain)
+        raise NotAttested("This evidence proves no registered agent.", inside=f"{svid.id}: {why}", subject=subject)
     agent, rule = found[0]
     proved_at = min(svid.issued_at or now, now)
     code = svid.of.code if ours else ""
@@ -263,6 +264,7 @@ async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int)
     judged: list[_Judged] = []
     claims: Mapping[str, Json] = {}
     flawed: BadToken | None = None
+    proved: tuple[str, str, str] | None = None
     federations = [f for f in force.catalogue.federations.values() if f.issuer == evidence.issuer]
     for federation in federations:
         try:
@@ -271,12 +273,13 @@ async def _federated(env: Env, force: InForce, evidence: OidcEvidence, now: int)
             inside = f"federation {federation.name}: {bad.inside}"
             flawed = BadToken(bad.message, next_step=bad.next_step, inside=inside)
             continue
+        proved = ("subject", str(claims.get("sub", "")), federation.name)
         rules = [(a, r) for a, r in _rules(force, "oidc") if r.federation == federation.name]
         judged += [(a, r, oidc_providers.unmet(federation, r.claims, claims)) for a, r in rules]
     if flawed and not judged:
         raise flawed
     nobody = "no agent's rule names a federation of this issuer" if federations else "no federation has this issuer"
-    agent, rule = _one(judged, nobody)
+    agent, rule = _one(judged, nobody, proved)
     told = oidc_providers.code_identity(force.catalogue.federations[rule.federation].provider, claims)
     code = sha256(repr(sorted(told.items())).encode()).hexdigest() if told else ""
     made = min(now, instant(claims, "iat")) if "iat" in claims else now
@@ -313,12 +316,15 @@ def _rules(force: InForce, method: str) -> list[tuple[Agent, Attestation]]:
     return [(a, r) for a in force.catalogue.agents.values() for r in a.attestations if r.method == method]
 
 
-def _one(judged: Sequence[_Judged], nobody: str) -> tuple[Agent, Attestation]:
+def _one(
+    judged: Sequence[_Judged], nobody: str, proved: tuple[str, str, str] | None = None
+) -> tuple[Agent, Attestation]:
     """The one agent with a rule that nothing speaks against; the operator learns what the nearest rules miss."""
     found = [(agent, rule) for agent, rule, missed in judged if not missed]
     if len({agent.name for agent, _ in found}) != 1:
         near = sorted((len(missed), agent.name, ", ".join(missed[:NEAR_MISSES])) for agent, _, missed in judged)
         why = "; ".join(f"{name}: {text}" for _, name, text in near[:NEAR_MISSES]) or nobody
         inside = "several agents match" if found else why
-        raise NotAttested("This evidence proves no registered agent.", inside=inside)
+        subject = None if found else proved
+        raise NotAttested("This evidence proves no registered agent.", inside=inside, subject=subject)
     return found[0]

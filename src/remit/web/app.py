@@ -153,7 +153,11 @@ async def _answer(house: House, route: Route, request: Request) -> Response:
     if CallerKind.ANYONE not in route.callers and caller.kind not in route.callers:
         wanted = ", ".join(sorted(kind.value for kind in route.callers))
         raise WrongCaller(f"This is for: {wanted}. You are: {caller.kind.value}.")
-    return await route.handler(house, house.call(caller, asked, now), asked)
+    try:
+        return await route.handler(house, house.call(caller, asked, now), asked)
+    except Unauthenticated as refusal:
+        house.shadows.refused(route.path, asked.body, refusal)
+        raise
 
 
 async def _from_browser(house: House, route: Route, asked: Asked, now: int) -> tuple[Caller, Asked]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from remit.domain.caller import AccessKey, Call, Caller
+from remit.domain.catalogue import Catalogue
 from remit.domain.decision import Access, Decision, word
 from remit.domain.errors import BadField, BadToken, NoCredentials, Replayed, Unauthenticated
 from remit.domain.identity import Identity
 from remit.formats import json_input, jwk, rfc9068, rfc9449
 from remit.govern.fatigue import Fatigue
 from remit.govern.search import Searched
-from remit.ports import Edges, Env, IdentityProviders, Marks, Wakes
+from remit.ports import Edges, Env, IdentityProviders, Marks, Shadows, Wakes
 from remit.telemetry import Tracing
 from remit.verbs.decide import decide
 from remit.verbs.observe import observe
@@ -25,6 +26,7 @@ from .at_home import at_home
 from .frames import Frames
 from .metrics import Metrics
 from .reach import Reach
+from .shadows import Waiting
 from .sightings import Sightings
 from .status_lists import StatusLists
 
@@ -78,7 +80,7 @@ def spent_proof(proof: rfc9449.Proof) -> str:
     return f"dpop:{proof.jkt}:{proof.jti}"
 
 
-class Log(Searched, Edges, Marks, Wakes, Protocol):
+class Log(Searched, Edges, Marks, Shadows, Wakes, Protocol):
     """The log, and what is told beside it."""
 
 
@@ -100,12 +102,17 @@ class House:
     _tokens: dict[str, rfc9068.AccessToken] = field(default_factory=dict)
     frames: Frames = field(init=False)
     sightings: Sightings = field(init=False)
+    shadows: Waiting = field(init=False)
     reach: Reach = field(init=False)
     _published: Sequence[Mapping[str, str]] = ()
 
     def __post_init__(self) -> None:
         self.frames, self.sightings = Frames(self.env, self.log), Sightings(self.log)
+        self.shadows = Waiting(self.log, self._catalogue, self.clock, self.metrics.shadows_lost)
         self.reach = Reach(self.env)
+
+    async def _catalogue(self) -> Catalogue:
+        return (await self.env.in_force())[1].catalogue
 
     @property
     def url(self) -> str:

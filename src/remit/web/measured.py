@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from remit.domain.approval import Approval, ApprovalState
 from remit.domain.keys import KeyState, SigningKey
@@ -11,6 +12,7 @@ from remit.domain.restore import Restored
 from remit.domain.task import Task, TaskState
 from remit.govern.out import sinks, witnesses
 
+from .api_shadow import shadows
 from .house import House
 
 MANY = 100_000
@@ -31,6 +33,7 @@ async def read_gauges(house: House, now: int) -> None:
     show("remit_approvals_waiting", {(): len(waiting)})
     show("remit_approvals_oldest_seconds", {(): _age(now, min((row.asked_at for row in waiting), default=now))})
     show("remit_freezes", {(): len((await house.env.frozen()).freezes)})
+    show("remit_shadows", Counter((one["kind"],) for one in await shadows(house)))
     restored = await store.get(Restored, "restored")
     show("remit_restore_unfinished", {(): float(restored is not None and not restored.swept_at)})
     show("remit_root_key_replacing", {(): float(house.env.sealer.replacing)})

@@ -24,6 +24,7 @@ _READ: Sequence[tuple[str, tuple[str, ...], str]] = (
     ("remit_signing_key_age_seconds", ("use",), "Since when the key that signs now exists."),
     ("remit_root_key_replacing", (), "1 while a previous root key is configured."),
     ("remit_freezes", (), "What is frozen."),
+    ("remit_shadows", ("kind",), "What was seen and nobody registered or dismissed."),
     ("remit_out_behind", ("sink",), "Events of the log that a sink has not acknowledged."),
     ("remit_out_lag_seconds", ("sink",), "How old the oldest of them is."),
     ("remit_out_failing_seconds", ("sink",), "For how long a sink has taken nothing that it was sent."),
@@ -121,6 +122,12 @@ class Metrics:
             "How long the oldest change has not reached every open task.",
             registry=self.registry,
         )
+        self.lost_sightings = Counter(
+            "remit_shadows_lost",
+            "Sightings that were not kept: more than can wait, or the least seen of a kind that is full.",
+            ["why"],
+            registry=self.registry,
+        )
         self.log_size = Gauge("remit_log_size", "Events under the newest checkpoint.", registry=self.registry)
         self.commits = Counter(
             "remit_commits",
@@ -155,6 +162,10 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition."""
         return generate_latest(self.registry)
+
+    def shadows_lost(self, why: str, count: int) -> None:
+        """So many sightings were not kept."""
+        self.lost_sightings.labels(why).inc(count)
 
     def passed(self, name: str, *, ok: bool) -> None:
         """A reconciler finished a pass."""

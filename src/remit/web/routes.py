@@ -21,6 +21,7 @@ from . import api_out as out
 from . import api_people as people
 from . import api_secrets as secrets
 from . import api_sessions as people_sessions
+from . import api_shadow as shadow
 from . import (
     authorization_code,
     authzen,
@@ -282,6 +283,10 @@ ROUTES: tuple[Route, ...] = (
         creates=True,
     ),
     Route("POST", "/v1/findings/{finding}/resolve", OPERATOR, context.resolve, body=shapes_context.NoteRequest),
+    Route("GET", "/v1/shadows", READERS, shadow.list_shadows, query=("state", "limit", "after")),
+    Route("POST", "/v1/shadows", ENFORCER, shadow.report, body=shadow.ShadowsRequest, also=(204,)),
+    Route("GET", "/v1/shadows/{shadow}", READERS, shadow.show_shadow),
+    Route("POST", "/v1/shadows/{shadow}/dismiss", OPERATOR, shadow.dismiss, body=shapes_context.NoteRequest),
     Route("GET", "/v1/redecisions", READERS, context.redecisions, query=(*_PAGE, "lasts")),
     Route("POST", "/v1/keys", OPERATOR, people.create_key, body=shapes.KeyRequest, creates=True),
     Route("GET", "/v1/keys", READERS, people.list_keys, query=("limit", "after")),

@@ -13,12 +13,12 @@ from typing import Any
 from remit.domain.discovery import Noun, Thing
 
 from ..files import File
-from . import pipelines, programs, servers
+from . import pipelines, programs, servers, shadows
 from .draft import Draft, Refused, Wanted, slug, written
 
 ADOPTABLE = (Noun.AGENT, Noun.MCP_SERVER, Noun.PIPELINE)
 
-__all__ = ["ADOPTABLE", "Draft", "Refused", "Wanted", "draft", "slug", "written"]
+__all__ = ["ADOPTABLE", "Draft", "Refused", "Wanted", "draft", "shadows", "slug", "written"]
 
 
 def draft(file: File, things: list[Thing], wanted: Wanted, described: Mapping[str, Any]) -> Draft:

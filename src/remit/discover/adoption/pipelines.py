@@ -77,7 +77,7 @@ def _missing(wanted: Wanted, platform: _Platform, on_github: bool) -> tuple[str,
     if not _ID.match(wanted.repository_id):
         found.append(f"Say its id, which nobody else can have: --repository-id N ({platform.find_id})")
     if not _AUDIENCE.match(wanted.audience):
-        found.append("Say for whom its tokens are made, Remit's address: --audience https://…")
+        found.append("Say for whom its tokens are made, Remit's address: --audience https://remit.example.com")
     return tuple(found)
 
 

@@ -133,6 +133,7 @@ from .session import (
     SessionKept,
     SignInLinkMade,
 )
+from .shadow import ShadowDismissed
 from .signal import SignalHeeded, SignalRefused
 from .stream import (
     SignalReturned,
@@ -282,6 +283,7 @@ Event: TypeAlias = (
     | RestoreSafe
     | OrphanFound
     | RestoreSwept
+    | ShadowDismissed
     | EvidenceReported
     | OutTurned
     | OutRewound

@@ -20,7 +20,7 @@ import h11
 import httpcore
 
 from remit import telemetry
-from remit.domain.errors import AddressRefused, BadField, Refusal, TooLarge
+from remit.domain.errors import AddressRefused, BadField, Refusal, TooLarge, Unauthenticated
 from remit.domain.http_route import HttpRoute
 from remit.formats.http_request import Meant, Outgoing, Received, Routes, outgoing
 from remit_client import Denied, Held, RemitError
@@ -75,6 +75,8 @@ class Egress:
                     answer = await self._answer(visit, receive, stack)
             except (Refusal, RemitError) as refused:
                 answer = answers.of_error(refused)
+                if isinstance(refused, Unauthenticated):
+                    self._desk.seen.saw("egress", callers=[(scope.get("client") or ("",))[0]])
             except Exception as bug:  # whatever it is, its text may hold what an agent must not see
                 _log.error("internal error: %s", type(bug).__name__)
                 answer = answers.of_error(bug)

@@ -45,9 +45,12 @@ class Enforcer:
             except FAILURES as failure:
                 _missing(seat, failure)
                 continue
+            held = upstream.held
+            offered = [tool for tool in offered if not held.variables or not held.shows_in(json.dumps(tool))]
+            seat.asks.offered(server, [catalogue_name(server, tool["name"]) for tool in offered])
             for tool in offered:
                 wanted = grants.get(catalogue_name(server, tool["name"]))
-                if wanted and wanted == upstream.pin(tool) and not upstream.held.shows_in(json.dumps(tool)):
+                if wanted and wanted == upstream.pin(tool):
                     named = {**shown(tool), "name": seat.exposed(server, tool["name"])}
                     found.append(types.Tool.model_validate(named))
         return types.ListToolsResult(tools=found)

@@ -100,6 +100,7 @@ class Gateway:
             )
             return
         except Refusal as refusal:
+            self._desk.seen.saw(self._resource, callers=[(scope.get("client") or ("",))[0]])
             await self._challenge(refusal)(scope, receive, send)
             return
         scope["remit.caller"] = caller

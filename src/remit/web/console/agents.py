@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.responses import Response
+
 from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent
 from remit.domain.identity import Agent, Identity, stale
@@ -15,13 +17,16 @@ from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
 from remit.web.api_reach import trifecta_shape
+from remit.web.api_shadow import dismissed, shadows
 from remit.web.house import Asked, House
 
 from . import seen
+from .page import fields, onward
 
 PAGE = 50
 TASKS = 50
 TOOLS = 60
+SHADOWS = 50
 MEANS = {
     "credential": "It was issued credentials for its tasks, and cannot act without them.",
     "gateway": "Its calls go through an enforcement point, which asks before they happen.",
@@ -47,7 +52,16 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         }
         for agent in page
     ]
-    return {"items": items, "q": q, "total": len(fitting), "next": page[-1].name if len(fitting) > PAGE else ""}
+    shown = await shadows(house) if call.caller.kind is not CallerKind.PERSON else []
+    left = {"shadows": shown[:SHADOWS], "more_shadows": max(0, len(shown) - SHADOWS)}
+    following = page[-1].name if len(fitting) > PAGE else ""
+    return {"items": items, "q": q, "total": len(fitting), "next": following, **left}
+
+
+async def dismiss(house: House, call: Call, asked: Asked) -> Response:
+    """What was seen and nobody registered need not be shown any more."""
+    await dismissed(house, call, asked, fields(asked).get("note", ""))
+    return onward("/console/agents")
 
 
 def _fits(agent: Agent, words: list[str]) -> bool:
