@@ -14,6 +14,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -64,7 +65,7 @@ def leaf(place: int) -> bytes:
     return encode(Change(because, Call(AGENT, 1_790_000_000_000 + place))).leaf
 
 
-def fill(path: Path, start: int, end: int) -> None:
+def fill(path: Path, start: int, end: int, leaf: Callable[[int], bytes] = leaf) -> None:
     """Events straight into the tables, in the order that the sequencer gives them, with their words."""
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA synchronous=OFF")
@@ -150,4 +151,5 @@ def main() -> None:
             asyncio.run(measure(path, size))
 
 
-main()
+if __name__ == "__main__":
+    main()

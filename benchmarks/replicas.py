@@ -29,6 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bulk import put
 from house import clock, house, now
 from measure import ONLY, emit, load, request
 from pytest import skip
@@ -46,7 +47,7 @@ from remit.domain.decision import Access, Permit
 from remit.domain.identity import Identity
 from remit.domain.task import Task
 from remit.formats import base64url, row_body
-from remit.formats.record import KIND_OF, pack
+from remit.formats.record import pack
 from remit.ports import Wake
 from remit.store.postgres import PostgresStore
 from remit.store.sqlite import SqliteStore
@@ -279,16 +280,6 @@ def fill(path: Path, task: Task, identity: Identity, start: int, end: int) -> No
             db.executemany("INSERT INTO events (leaf, bodies, log_index) VALUES (?, ?, ?)", told)
             db.commit()
         db.execute("ANALYZE")
-
-
-def put(db: sqlite3.Connection, rows: list[Any]) -> None:
-    kind = KIND_OF[type(rows[0])]
-    names = ("key", "version", "body", "due", *kind.columns)
-    values = [
-        (row.key, row.version, row_body.encode(row), kind.due(row), *(column(row) for column in kind.columns.values()))
-        for row in rows
-    ]
-    db.executemany(f"INSERT INTO {kind.table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", values)
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ def task(server):
     bot.call(task, token, HOSTILE[1], {})
     bot.call(task, token, "pay", {"customer": "acme", "invoice": 3, "amount": "1.00"})
     bot.send("POST", f"/v1/tasks/{task}/credentials", token, {"credential": "shown"})
+    said = {"severity": "low", "subject": "task", "name": task, "title": HOSTILE[2]}
+    assert server.http("operator").post("/v1/findings", json=said).status_code == 201
     eventually(lambda: twin(server, task)["events"], lambda found: any("Live:" in one["says"] for one in found))
     return task
 

@@ -52,6 +52,8 @@ def paths(server):
         "log": f"/console/log?task={task}",
         "event": f"/console/log/{items[-1]['index']}",
         "evidence": "/console/evidence",
+        "incident": f"/console/incident?of={task}",
+        "rightsize": "/console/rightsize?of=pay&force=yes",
         "verify": "/console/log/verify",
         "settings": "/console/settings",
         "estate": "/console/estate",

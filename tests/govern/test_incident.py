@@ -13,9 +13,11 @@ from remit.domain import events
 from remit.domain.change import Change
 from remit.domain.decision import Access
 from remit.formats.log_words import number, words
+from remit.govern.heard import MANY
 from remit.govern.incident import EVENTS, NODES, OF_ONE, story
+from remit.govern.looking import Looking
 from remit.govern.search import search
-from remit.govern.things import MANY, Things
+from remit.govern.things import Things
 from remit.govern.usage import last_issue, uses
 from remit.verbs.decide import decide
 from remit.work.index_log import index_log
@@ -61,7 +63,8 @@ async def settled(found):
 
 async def told(found, of, **more):
     sight = Everything()
-    return await story(found.store, Things(found.env, found.store, sight, found.clock.now), sight, of, **more)
+    known = Things(Looking(found.env, found.store, sight, found.clock.now))
+    return await story(found.store, known, sight, of, **more)
 
 
 def decided(task, tool, agent="bot", decision="deny", **more):

@@ -26,16 +26,18 @@ from remit.verbs.apply import apply
 from remit.verbs.attest import JwtSvidEvidence
 from remit.verbs.decide import decide
 from remit.verbs.freeze import freeze, unfreeze
+from remit.verbs.review import open_review
 from remit.verbs.revoke import end_task
+from tests.verbs.test_review import keep, narrow
 from tests.verbs.test_svid import HERE, at, key, prove, svid
 from tests.world import world
 
 FILES = {**HERE, "purposes/pay.toml": HERE["purposes/pay.toml"].replace("max_calls = 5", "max_calls = 100000")}
 STOPPED = {**FILES, "policies/stop.cedar": '@id("stop") forbid (principal, action, resource);'}
-REVOCATIONS = ("TaskEnded", "Froze", "CatalogueApplied", "IdentitySuperseded")
+REVOCATIONS = ("TaskEnded", "Froze", "CatalogueApplied", "IdentitySuperseded", "ReviewAnswered")
 LIST = {"customer": "acme"}
 AGO = 0.05
-ALL = ("task", "agent", "everything", "catalogue", "identity")
+ALL = ("task", "agent", "everything", "catalogue", "identity", "review")
 
 
 class Weakened(FaultyStore):
@@ -101,6 +103,8 @@ class Scene:
                 await freeze(self.w.env, self.operator, Reach.EVERYTHING, "", "stop")
             case "catalogue":
                 await apply(self.w.env, self.operator, STOPPED)
+            case "review":
+                await narrow(self.w, ("pay", "tool", "list"))
             case "identity":
                 self.code += 1
                 await self.prove(key())
@@ -110,6 +114,9 @@ class Scene:
             await unfreeze(self.w.env, self.operator, Reach(what), "bot" if what == "agent" else "", "over")
         elif what == "catalogue":
             await apply(self.w.env, self.operator, FILES)
+        elif what == "review":
+            await open_review(self.w.env, self.operator, "bot")
+            await keep(self.w)
 
     async def round(self, what):
         """How many permits there were before the revocation, and after."""

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remit.domain import events
+from remit.domain import review as reviews
 from remit.domain.above import Branch
+from remit.domain.accountability import DAY, Terms
 from remit.domain.approval import Approval, Away
 from remit.domain.backchannel import BackchannelRequest
 from remit.domain.caller import Call, Caller, CallerKind
@@ -24,10 +26,13 @@ from remit.domain.connection import Connection
 from remit.domain.consent import Consent
 from remit.domain.errors import Conflict, StoreUnavailable
 from remit.domain.estate import EdgeSeen
+from remit.domain.freeze import Frozen
 from remit.domain.identity import JoinToken
 from remit.domain.keys import WHEN_NEEDED, SigningKey
 from remit.domain.lease import Lease
+from remit.domain.narrowing import Entitlement, Narrowing
 from remit.domain.out import Mark
+from remit.domain.review import Review, Verdict
 from remit.domain.session import Session, SignInLink
 from remit.domain.shadow import KEPT, MOST, Shadow, ShadowKind, Sighting
 from remit.domain.task import Task
@@ -194,6 +199,26 @@ async def test_a_connection_is_due_when_it_ends_and_its_grant_is_in_no_event(sto
     assert await store.due(Connection, 6) == [] and await store.due(Connection, 7) == [replace(ending, version=2)]
     assert await store.find(Connection, {"state": "ending"}) == [replace(ending, version=2)]
     assert "envelope-of-it" not in repr(await store.history(0, 100)) and await replay(store) == []
+
+
+@with_store
+async def test_a_review_is_due_while_it_waits_and_what_was_taken_away_is_kept(store):
+    row = reviews.opened(None, "bot", "autumn", "operator:op", 100 * DAY, Terms())
+    said = events.ReviewOpened("bot", 1, "autumn", row.due_at, row.narrow_at, row.freeze_at)
+    await store.commit(Change(said, CALL).put(row, was=None))
+    kept = replace(row, version=1)
+    assert await store.due(Review, row.narrow_at - 1) == [] and await store.due(Review, row.narrow_at) == [kept]
+    assert await store.find(Review, {"waits": "yes"}) == [kept]
+    gone = (Entitlement("pay", "credential", "db"), Entitlement("pay", "tool", "mail"))
+    taken = Narrowing("bot").and_without(gone, 5, "person:olga", "unused")
+    answered = replace(kept.answered("olga", Verdict.NARROW, 5, "sha256:x", '{"may":[]}'), next_at=9)
+    told = events.ReviewAnswered("bot", 1, "olga", "narrow", "sha256:x", tuple(map(str, gone)))
+    change = Change(told, CALL).put(answered, was=kept).put(taken, was=None)
+    await store.commit(change.put(Frozen().narrows("bot"), was=None))
+    assert await store.get(Narrowing, "bot") == replace(taken, version=1)
+    assert (await store.get(Frozen, "frozen")).narrowed == ("bot",)
+    assert await store.find(Review, {"waits": "yes"}) == []
+    assert await store.due(Review, 9) == [replace(answered, version=2)] and await replay(store) == []
 
 
 @with_store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from remit.domain.errors import ProofInvalid
+from remit.formats import base64url, leak_digest
 from remit.formats.tlog import NoteKey
 from remit.govern import bundle as packed
 from tests.console.browser import HOSTILE
+from tests.docs.howtos import fenced
 from tests.server import CATALOGUE, eventually, furnished, process
 from tests.web.test_delegation import accept, hand, opened, whole
 
@@ -28,7 +31,8 @@ SPY = 'owner = "dana"\n[[attestations]]\nmethod = "join_token"\n'
 def server(tmp_path_factory):
     """A task that listed, asked, paid and was given a secret; one that was handed on; and a spy's, who is dana's."""
     spying = CATALOGUE["purposes/pay.toml"].replace('"olga"', '"dana"').replace('"bot"', '"spy"')
-    files = {**CATALOGUE, "agents/spy.toml": SPY, "purposes/spy.toml": spying}
+    stops = CATALOGUE["remit.toml"] + "[findings]\nstop = []\n"
+    files = {**CATALOGUE, "remit.toml": stops, "agents/spy.toml": SPY, "purposes/spy.toml": spying}
     with process(tmp_path_factory.mktemp("incident") / "data") as running:
         furnished(running, files)
         bot = running.agent()
@@ -136,6 +140,71 @@ def test_a_secret_leads_to_everybody_who_had_it(server):
     )
 
 
+def made(server, kind, name):
+    return server.http("operator").post("/v1/keys", json={"kind": kind, "name": name}).json()["key"]
+
+
+@pytest.fixture(scope="module")
+def leaks(server):
+    """A token of a task, a sealed secret and a person's key, seen where they should not be: (digest, finding) of each;
+    and the digest of a token that nobody has reported.
+    """
+    server.keys["ci"], persons = made(server, "scanner", "ci"), made(server, "person", "dana")
+    server.leaky, token = server.bot.task(goal="what it holds leaks")
+    held = [
+        server.bot.send("POST", f"/v1/tasks/{server.leaky}/credentials", token, {"credential": name}).json()
+        for name in ("rs", "rs", "shown")
+    ]
+    server.leaked = held[0]["id"]
+    key = base64url.decode(server.http("ci").get("/v1/scans/key").json()["key"])
+    secrets = (held[0]["parts"]["access_token"], held[2]["parts"]["value"], persons, held[1]["parts"]["access_token"])
+    *digests, unreported = [leak_digest.seen(key, one) for one in secrets]
+    seen = [{"digest": one, "rule": "secret-in-file", "place": "shop/.env:1"} for one in digests]
+    assert server.http("ci").post("/v1/scans", json={"seen": seen}).status_code == 201
+    rows = eventually(
+        lambda: server.http("operator").get("/v1/findings").json()["items"], lambda found: len(found) == 3, 30
+    )
+    eventually(lambda: of_log(server, "FindingReported"), lambda found: len(found) == 3)
+    by = {row["subject"]: row for row in rows}
+    return {kind: (one, by[kind]) for kind, one in zip(("task", "secret", "key"), digests, strict=True)} | {
+        "unreported": unreported
+    }
+
+
+def test_a_leaked_credential_leads_to_its_lease_its_task_and_its_agent(server, leaks):
+    digest, row = leaks["task"]
+    for of in (row["id"], row["evidence"], digest):
+        found = story(server, of)
+        assert {"kind": "lease", "id": server.leaked} in found["is"], of
+        assert things(found, "task", 1) == {server.leaky} and "bot" in things(found, "agent"), of
+        assert any(one["says"].startswith("Found, high, about task") for one in found["events"]), says(found["events"])
+    assert row["id"] in things(story(server, server.leaky), "finding", 1)
+
+
+def test_a_leaked_secret_leads_to_everybody_who_had_it_and_a_leaked_key_to_whose_it_is(server, leaks):
+    digest, row = leaks["secret"]
+    for of in (row["id"], row["evidence"], digest):
+        found = story(server, of)
+        assert {"kind": "secret", "id": row["leak"].partition(":")[2]} in found["is"], of
+        assert things(found, "task", 1) >= {server.task, server.leaky}, of
+    (live,) = [one for one in found["live"] if one["kind"] == "finding" and one["id"] == row["id"]]
+    assert live["do"] == [f"remit finding contain {row['id']} --reason …"]
+    digest, row = leaks["key"]
+    for of in (row["id"], row["name"], digest):
+        found = story(server, of)
+        assert {"kind": "access key", "id": row["name"]} in found["is"] and "dana" in things(found, "person"), of
+
+
+def test_a_digest_that_nobody_reported_is_nothing_and_nobody_else_may_ask(server, leaks):
+    """Or whoever reads could try what a secret is, and no event would say so."""
+    assert ask(server, leaks["unreported"]).status_code == 404
+    nothing = ask(server, "tsk_" + "0" * 32, "olga")
+    for digest, row in (leaks["task"], leaks["secret"], leaks["key"]):
+        for of in (digest, row["id"], row["evidence"], f"fingerprint:{digest}", f"finding:{row['id']}"):
+            answer = ask(server, of, "olga")
+            assert (answer.status_code, answer.content) == (404, nothing.content), of
+
+
 def test_an_agent_that_says_anothers_id_is_not_in_its_story_and_does_not_push_it_out(server):
     task, token = server.theirs
     for _ in range(25):  # more than are shown of what others said
@@ -209,6 +278,28 @@ def bundle(server, tmp_path_factory):
     assert said.returncode == 0, said.stderr
     assert server.cli("incident", server.task, "--export", str(file)).returncode == 2  # never over a file
     return file
+
+
+def test_the_page_does_as_it_says(server, key, tmp_path):
+    """Its commands in a shell, with this server's names in the place of the page's."""
+    names = (
+        ("tsk_0123456789abcdef", server.task),
+        ("invoice/acme/17", "customer/acme/17"),
+        ("agent:invoice-bot", "agent:bot"),
+        ("remit.local/log+…", key),
+        ("tools/verify_incident.py", str(Path(__file__).parents[2] / "tools/verify_incident.py")),
+    )
+    blocks = fenced("incident.md", "console")
+    assert len(blocks) == 2
+    for script in blocks:
+        for old, new in names:
+            script = script.replace(old, new)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {"REMIT_URL": server.url, "REMIT_KEY": server.keys["anna"], "PATH": path, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["bash", "-euc", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

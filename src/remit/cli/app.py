@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "posture": ("context", "posture", "What is known of an agent's surroundings: set."),
     "person": ("context", "person", "People who are here no more: leave, return."),
     "succession": ("accountability", "succession", "What nobody answers for: list, accept."),
+    "review": ("accountability", "review", "What agents may do, and used: open, list, show, answer, change."),
     "ask": ("people", "ask", "Make a token that lets an agent begin a task for you."),
     "key": ("people", "key", "Bearer keys for people, operators, auditors, enforcement points, receivers."),
     "issuer": ("issuers", "issuer", "Issuers that people connect: list, show, connect, disconnect."),

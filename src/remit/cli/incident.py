@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,13 @@ def told(found: Mapping[str, Any]) -> str:
     lines = [", ".join(f"{one['kind']} {one['id']}" for one in found["is"])]
     lines += ["", "Alive now:" if found["live"] else "Nothing of it lives any more."]
     for one in found["live"]:
-        until = f", until {ago(one['until'])}" if one.get("until") else ""
+        until = f"; by itself it ends {ago(one['until'])}" if one["until"] else ""
         lines += [f"  {one['kind']} {one['id']}: {one['says']}{until}", *(f"    {command}" for command in one["do"])]
     near = [one for one in found["things"] if one["distance"] < found["depth"]]
-    lines += ["", "It touched:", *map(_thing, near)]
+    lines += ["", "It touched:", *_things(near, found["is"])]
     shared = [one for one in found["things"] if one["distance"] >= found["depth"]]
     if shared:
-        lines += ["", "Shares something with it:", *map(_thing, shared)]
+        lines += ["", "Shares something with it:", *_things(shared, found["is"])]
     lines += ["", "What happened:"]
     for event in found["events"]:
         lines.append(f"  {event['index']:>6}  {ago(event['at']):>9}  {event['by']:<22} {event['says']}")
@@ -64,9 +64,26 @@ def told(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _thing(one: Mapping[str, Any]) -> str:
-    facts = one["facts"]
-    names = ("state", "goal", "initiator", "trust", "sensitivity", "sentence", "credential", "handle", "owner")
-    said = ", ".join(str(facts[name]) for name in names if facts.get(name))
-    by = f"{one['how']} ({one['by']['kind']} {one['by']['id']})" if one["by"] else "asked for"
-    return f"  {one['kind']} {one['id']}  {by}" + (f": {said}" if said else "")
+def _things(things: Sequence[Mapping[str, Any]], seeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How each is met, and what is known of it in the line below."""
+    lines = []
+    for one in things:
+        via = one["by"]
+        how = "" if via is None else one["how"] if via in seeds else f"{via['kind']} {via['id']} {one['how']}"
+        lines.append(f"  {how} {one['kind']} {one['id']}" if how else f"  {one['kind']} {one['id']}")
+        said = _facts(one["facts"])
+        lines += [f"      {said}"] if said else []
+    return lines
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    plain = [
+        str(facts[name]) for name in ("state", "severity", "goal", "sentence", "title", "place") if facts.get(name)
+    ]
+    plain += [f"begun by {facts['initiator']}"] if facts.get("initiator") else []
+    plain += [f"has read {facts['trust']}, {facts['sensitivity']}"] if facts.get("trust") else []
+    plain += [f"{facts['credential']}, called {facts['handle']}"] if facts.get("handle") else []
+    plain += [f"{facts['owner']} answers for it"] if facts.get("owner") else []
+    return "; ".join(
+        plain + [f"{one['person']} said {'yes' if one['yes'] else 'no'}" for one in facts.get("answers", ())]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from .api import Api
 from .app import Context
 from .exits import Exit, Failure
 from .output import ago, table
+
+_FILE = re.compile(r"purposes/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\.toml")
 
 
 @click.command()
@@ -35,17 +38,19 @@ def rightsize(obj: Context, name: str, days: int, force: bool, folder: Path | No
     api = Api(obj.person)
     found = api.get("/v1/rightsize", of=name, days=days, force="yes" if force else "")
     if folder is not None and not dry_run and found["files"]:
-        _write(api, folder, found)
+        write_files(api, folder, found)
         obj.out.say(f"Wrote {', '.join(sorted(found['files']))} in {folder}. Review it, then: remit plan {folder}")
-    obj.out.one(found, "\n".join([*map(_told, found["items"]), _replayed(found)]))
+    obj.out.one(found, "\n".join([*map(_told, found["items"]), *found["says"]]))
 
 
-def _write(api: Api, folder: Path, found: Mapping[str, Any]) -> None:
+def write_files(api: Api, folder: Path, found: Mapping[str, Any]) -> None:
     """Over files that are exactly what is in force, and nothing else."""
     present = api.get("/v1/catalogue")
     if present["digest"] != found["against"]:
         raise Failure("the catalogue has changed meanwhile", Exit.ERROR, next_step="Run it again.")
     for name in found["files"]:
+        if not _FILE.fullmatch(name):
+            raise Failure(f"the server names a file {name!r}, which is no purpose's", Exit.ERROR)
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != present["files"][name]:
             step = "Bring the folder and what is in force together first: remit plan shows how they differ."
@@ -56,35 +61,21 @@ def _write(api: Api, folder: Path, found: Mapping[str, Any]) -> None:
 
 def _told(one: Mapping[str, Any]) -> str:
     seen = one["seen"]
-    lines = [f"{one['purpose']}: {seen['tasks']} tasks in {seen['days']} days, at most {seen['calls']} calls"]
+    lines = [f"{one['purpose']}: {seen['tasks']:,} tasks in {seen['days']} days, at most {seen['calls']:,} calls"]
     rows = [
-        [
-            use["tool"],
-            use["agent"],
-            *(_count(use[n]) for n in ("permitted", "held", "denied")),
-            _last(use["last_permit"]),
-        ]
+        [use["tool"], use["agent"], *(_count(use[n]) for n in ("permitted", "held", "denied")), _last(use)]
         for use in one["uses"]
     ]
     heads = ["TOOL", "AGENT", "PERMITTED", "HELD", "DENIED", "LAST PERMIT"]
-    lines += [f"  {line}" for line in table(heads, rows)]
+    lines += [f"  {line}" for line in table(heads, rows)] if rows else []
     lines += [f"  {sentence}" for sentence in one["kept"]]
-    return "\n".join([*lines, one["diff"] or "  Nothing to take away.", ""])
+    lines += [f"  Could lose: {', '.join(one['loses']) or 'nothing'}."]
+    return "\n".join([*lines, "", *([one["diff"]] if one["diff"] else [])])
 
 
 def _count(number: int) -> str:
     return f"{number:,}" + ("+" if number >= 1000 else "")
 
 
-def _last(at: int) -> str:
-    return ago(at) if at else "never"
-
-
-def _replayed(found: Mapping[str, Any]) -> str:
-    told = found["replay"]
-    if not told:
-        return "Nothing is proposed."
-    said = f"Decided again by what is proposed: {told['replayed']} decisions, since {ago(told['since'])}."
-    said += f" Of what was permitted, {found['broken']} would have been refused."
-    unknown = f" {told['unknown']} could not be told: a policy asks for arguments." if told["unknown"] else ""
-    return said + unknown
+def _last(use: Mapping[str, Any]) -> str:
+    return ago(use["last_permit"]) if use["last_permit"] else "never"

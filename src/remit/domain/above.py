@@ -18,6 +18,7 @@ from .events import TaskEnded
 from .flow import Label
 from .freeze import Frozen
 from .identity import Agent, Tier
+from .narrowing import Entitlement, Narrowing
 from .purpose import CredentialRule, Purpose
 from .scope import Scope
 from .task import Task, TaskState
@@ -79,10 +80,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """The links of a chain, the first task first, and all that is frozen; no links for a task that nobody handed on."""
+    """The links of a chain, the first task first, and all that is frozen; no links for a task that nobody handed on.
+
+    `narrowings` are what reviews took away from the agents of the chain, whoever acts in it included.
+    """
 
     links: tuple[Link, ...]
     frozen: Frozen
+    narrowings: tuple[Narrowing, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -120,7 +125,27 @@ class Above:
 
     def scope(self, task: Task) -> Scope:
         """The effective scope: never wider than any hop (law 2)."""
-        return effective((*(link.task.scope for link in self.links), task.scope))
+        return effective(tuple(self._left(one) for one in (*(link.task for link in self.links), task)))
+
+    def _left(self, task: Task) -> Scope:
+        found = self._narrowing(task)
+        return found.scope(task.purpose, task.scope) if found else task.scope
+
+    def _narrowing(self, task: Task) -> Narrowing | None:
+        return next((one for one in self.narrowings if one.agent == task.agent), None)
+
+    def taken(self, task: Task, tool: str) -> str:
+        """Whom in the chain a review took this tool away from; empty: nobody."""
+        for one in (*(link.task for link in self.links), task):
+            found = self._narrowing(one)
+            if found is not None and Entitlement(one.purpose, "tool", tool) in found.without:
+                return one.agent
+        return ""
+
+    def withholds(self, task: Task, credential: str) -> bool:
+        """Whether a review took this credential away from the task."""
+        found = self._narrowing(task)
+        return found is not None and found.withholds(task.purpose, credential)
 
     @property
     def label(self) -> Label:
@@ -157,14 +182,16 @@ class Above:
         """Whether each of them could have been issued exactly this credential. `flaw` has found none."""
         return all(
             any(
-                rule.within(other, task.parameters, link.task.parameters)
+                rule.within(other, task.parameters, link.task.parameters) and not self.withholds(link.task, other.name)
                 for other in catalogue.purposes[link.task.purpose].credentials
             )
             for link in self.links
         )
 
     def guard(self, change: Change) -> Change:
-        """Commit only while none of them has ended and nothing more was frozen (laws 2 and 6)."""
+        """Commit only while none of them has ended, and nothing more was frozen or taken away (laws 2 and 6): whatever
+        takes away writes the row of what is frozen too.
+        """
         change = change.check(self.frozen)
         for link in self.links:
             change = change.check(link.branch)

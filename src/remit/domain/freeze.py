@@ -67,9 +67,14 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Row: everything that is frozen. There is one, keyed `frozen`; no row is one that was never written."""
+    """Row: everything that is frozen. There is one, keyed `frozen`; no row is one that was never written.
+
+    `narrowed` are the agents of which something is taken away (`domain.narrowing`): what that is stands in rows of
+    their own, so that this one stays small.
+    """
 
     freezes: tuple[Freeze, ...] = ()
+    narrowed: tuple[str, ...] = ()
     version: int = 0
 
     @property
@@ -97,6 +102,11 @@ class Frozen:
     def forced(self, freeze: Freeze) -> Frozen:
         """With one more, however many there are: what nobody answers for must not go on because of a bound."""
         return replace(self, freezes=(*self.freezes, freeze))
+
+    def narrows(self, agent: str, *, still: bool = True) -> Frozen:
+        """With something taken away from this agent, or nothing any more."""
+        others = tuple(name for name in self.narrowed if name != agent)
+        return replace(self, narrowed=tuple(sorted((*others, agent))) if still else others)
 
     def ended(self, freeze: Freeze) -> Frozen:
         """Without that one."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .approval import Approval
-from .identity import Person
+from .identity import Agent, Person
+from .review import Review
 from .succession import Succession
 
 FIRST_RETRY, LAST_RETRY = 1_000, 300_000
@@ -33,8 +34,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Row: a message that is owed for one approval, or for what nobody answers for (`agent bot`), to `names`, with the
-    number of escalations in its key.
+    """Row: a message that is owed for one approval, for what nobody answers for (`agent bot`), or for a review (`review
+    bot`), to `names`, with the number of escalations in its key.
     `sent` are the routes that took it; `due` (ms) is when it is tried next, 0 when nothing is owed any more.
     """
 
@@ -73,3 +74,9 @@ def notice(approval: Approval, now: int) -> Notice:
 def succession_notice(row: Succession, now: int) -> Notice:
     """What is owed to whoever was asked last; each time that somebody is missing is another."""
     return Notice(f"{row.key}@{row.began_at}", len(row.asked), row.asked[-1:], now)
+
+
+def review_notice(row: Review, agent: Agent, answers_for: str, now: int) -> Notice:
+    """What is owed to its owner and deputy when it is opened; to the escalation path too, once it was narrowed."""
+    names = (answers_for, agent.deputy, *(agent.escalation if row.narrowed_at else ()))
+    return Notice(f"review {row.agent}@{row.round}", 1 if row.narrowed_at else 0, tuple(filter(None, names)), now)

@@ -33,6 +33,7 @@ from remit.domain.identity import Identity, JoinToken
 from remit.domain.keys import KeyTurn, SigningKey
 from remit.domain.leak import Fingerprint, ScanReport
 from remit.domain.lease import IssuerOutage, Lease, LeaseState
+from remit.domain.narrowing import Narrowing
 from remit.domain.notice import Notice
 from remit.domain.origin import Observation
 from remit.domain.out import Out
@@ -40,6 +41,7 @@ from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
 from remit.domain.redecision import Redecision
 from remit.domain.restore import Restored
+from remit.domain.review import Review
 from remit.domain.secret import HandOver, HandOverState, Outbox, SealedSecret
 from remit.domain.session import Session, SignInLink
 from remit.domain.shadow import Dismissal
@@ -160,6 +162,8 @@ KINDS: tuple[Kind, ...] = (
         {"lasts": lambda r: "no" if r.state is SuccessionState.OVER else "yes"},
         lambda r: r.due,
     ),
+    Kind(Review, "reviews", {"waits": lambda r: "yes" if r.waits else "no"}, lambda r: r.due),
+    Kind(Narrowing, "narrowings", {}, _never),
     Kind(DirectoryUser, "directory_users", {"directory": lambda r: r.directory, "folded": lambda r: r.folded}, _never),
     Kind(Redecision, "redecisions", {"lasts": lambda r: "no" if r.reached_at else "yes"}, lambda r: r.due),
     Kind(

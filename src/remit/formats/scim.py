@@ -60,8 +60,9 @@ def said(body: bytes) -> Account:
     return _account(_read(User, body, Context.RESOURCE_CREATION_REQUEST))
 
 
-def patched(body: bytes, before: Account) -> Account:
+def patched(body: bytes, before: Account | None) -> Account:
     """What it becomes by these operations (RFC 7644 section 3.5.2), all of them or none."""
+    before = before or Account("")
     user = User(
         user_name=before.user_name,
         active=before.active,

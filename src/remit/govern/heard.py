@@ -24,8 +24,6 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     ("LeaseReserved", "handle", "credential"),
     ("OrphanFound", "handle", "credential"),
     ("SessionBegan", "session", "session"),
-    ("AccessKeyCreated", "digest", "access key"),
-    ("FindingReported", "evidence", "fingerprint"),
     ("PasskeyRegistered", "passkey", "passkey"),
 )
 KINDS = tuple(dict.fromkeys(of for _, _, of in _SAID))
@@ -70,8 +68,6 @@ def _says(said: object, text: str) -> bool:
 
 
 def _of(type_: str, data: Mapping[str, Any]) -> Links:
-    """Whose it is, or what it is about."""
-    if data.get("subject"):
-        return [("is about", Node(str(data["subject"]), str(data["name"])))]
-    person = data.get("person") or (data["name"] if type_ in ("SessionBegan", "AccessKeyCreated") else "")
+    """Whose it is."""
+    person = data.get("person") or (data["name"] if type_ == "SessionBegan" else "")
     return [("of", Node("person", str(person)))] if person else []

@@ -156,8 +156,7 @@ async def _walk(known: Known, seeds: Sequence[Node], depth: int) -> tuple[list[T
         about = await known.about(node)
         if about is None:
             continue
-        if len(things) % 16 == 0:
-            await asyncio.sleep(0)  # decisions go first
+        await asyncio.sleep(0)  # decisions go first
         things.append(Thing(node, distance, relation, via, about))
         if distance >= depth:
             continue
@@ -166,9 +165,11 @@ async def _walk(known: Known, seeds: Sequence[Node], depth: int) -> tuple[list[T
         onward = distance + (0 if node in seeds else STEPS.get(node.kind, 0))
         if onward > depth:
             continue
-        nearer = [(link, onward, said, node) for said, link in about.links if link not in met]
-        met.update(link for link, *_ in nearer)
-        waiting = sorted([*waiting, *nearer], key=lambda one: one[1])
+        for said, link in about.links:
+            if link not in met:
+                met.add(link)
+                waiting.append((link, onward, said, node))
+        waiting.sort(key=lambda one: one[1])
     return things, cut
 
 

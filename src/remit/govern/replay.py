@@ -84,6 +84,7 @@ class Flip:
     would_be: str
     why: tuple[str, ...]
     made: str
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Replay:
     """`replayed` decisions were told, of which `differ`, the newest of them in `changed`; `unknown` could not be.
 
     `since` is when the oldest of them was made (ms), `scanned` how many events were looked at. What was refused before
-    any policy was asked (outside the scope, a spent budget) is not among them.
+    any policy was asked (outside the scope, a spent budget) is not among them. `whole`: no older one was left out.
     """
 
     replayed: int
@@ -100,6 +101,7 @@ class Replay:
     changed: tuple[Flip, ...]
     since: int
     scanned: int
+    whole: bool
 
 
 async def replay(
@@ -108,10 +110,12 @@ async def replay(
     """Ask `candidate` again about the newest `decisions` that policies made, none of them before `since` (ms)."""
     told, unknown, oldest, at_index, flips = 0, 0, 0, 0, list[Flip]()
     size, _ = await log.head()
+    whole = size <= SCANNED
     again = _Again(env, candidate)
     async for index, entry in _newest(log, size):
         at_index = index
         if entry.at < since or told + unknown >= decisions:
+            whole = entry.at < since
             break
         was = _was(entry.data)
         if not was:
@@ -126,9 +130,10 @@ async def replay(
         told += 1
         if word(found) != was:
             why = tuple(why.sentence for why in found.why)
-            data = entry.data
-            flips.append(Flip(index, entry.at, data.task, data.agent, data.tool, was, word(found), why, data.decision))
-    return Replay(told, len(flips), unknown, tuple(flips[:shown]), oldest, size - at_index)
+            data, codes = entry.data, tuple(why.reason.value for why in found.why)
+            head = (index, entry.at, data.task, data.agent, data.tool)
+            flips.append(Flip(*head, was, word(found), why, data.decision, codes))
+    return Replay(told, len(flips), unknown, tuple(flips[:shown]), oldest, size - at_index, whole)
 
 
 async def _newest(log: LogReader, size: int) -> AsyncIterator[tuple[int, _Entry]]:

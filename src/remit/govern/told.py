@@ -94,6 +94,10 @@ _SAYS: Mapping[str, str] = {
     "ScanMatched": "Of what a scan had found, {known} are known here; the rest was forgotten",
     "ScanTaken": "A scan reported {seen} secrets that it found",
     "SecretOverdue": "Nobody put a newer version of secret {name} in time",
+    "NarrowingOver": "The catalogue has followed: nothing is taken away from {agent} any more",
+    "ReviewAnswered": "{person} reviewed {agent}: {verdict}. It lost: {without}",
+    "ReviewOpened": "{agent} is to be reviewed by {due_at}; it is narrowed at {narrow_at} and frozen at {freeze_at}",
+    "ReviewOverdue": "Nobody reviewed {agent} in time: {did} {without}",
     "RolloutSet": "{share} % of the edges have {digest} in force",
     "RolloutTakenBack": "Rolled back at every edge: {reason}",
     "SecretRetired": "Version {number} of secret {name} is gone",
@@ -167,13 +171,16 @@ _TONES: Mapping[str, str] = {
     "OrphanFound": "ending",
     "StoreRestored": "down",
     "SecretOverdue": "ending",
+    "ReviewOverdue": "ending",
     "SuccessionBegan": "ending",
     "SuccessionStopped": "frozen",
     "TaskProposed": "open",
     "TaskWaits": "ending",
 }
 _DECIDED = {"permit": "Permitted", "hold": "Held", "deny": "Denied"}
-_INSTANTS = frozenset({"expires_at", "retire_at", "signs_from", "since", "until", "deadline"})
+_INSTANTS = frozenset(
+    {"due_at", "narrow_at", "freeze_at", "expires_at", "retire_at", "signs_from", "since", "until", "deadline"}
+)
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OURS = ("decided", "answer", "initiator", "credential")
 _UNSAID = {Reason.WITHIN_POLICY.value}

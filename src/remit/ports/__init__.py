@@ -8,6 +8,7 @@ from .issuer import Answer, Ask, Connector, Issuer, Lists, Renew
 from .keys import Sealer, Signature, Signer
 from .out import Batch, Marks, NotTaken, Sender
 from .shadows import Shadows
+from .signed import signed_by
 from .store import Appended, LogIndex, LogReader, LogWriter, Reader, Store
 from .turns import Turns
 from .wakes import LOOK_ANYWAY, Wake, Wakes, looked, wakes_of
@@ -67,5 +68,6 @@ __all__ = [
     "Wakes",
     "compiled",
     "looked",
+    "signed_by",
     "wakes_of",
 ]

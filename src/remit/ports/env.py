@@ -19,6 +19,7 @@ from remit.domain.identity import Identity
 from remit.domain.keys import KeyTurn, Rotation, SigningKey
 from remit.domain.leak import Fingerprint, Leak, telling
 from remit.domain.lease import Lease, LeaseState
+from remit.domain.narrowing import Narrowing
 from remit.domain.origin import Observation
 from remit.domain.passkey import Passkey
 from remit.domain.posture import Posture
@@ -90,20 +91,30 @@ class Env:
             raise Unavailable("Something is not set up.", inside=f"nothing is sealed as {name}")
         return self.sealer.unseal(found.envelope, found.context).decode()
 
-    async def above(self, hops: Sequence[Hop]) -> Above:
-        """The tasks of these hops, which are above some other, and all that is frozen."""
+    async def above_of(self, task: Task) -> Above:
+        """Everybody above this task, and what is taken away from them and from it."""
+        return await self.above(task.chain.hops[:-1], task.agent)
+
+    async def above(self, hops: Sequence[Hop], acting: str = "") -> Above:
+        """The tasks of these hops, which are above another, and all that is frozen; `acting` is that other's agent."""
         links: list[Link] = []
         for hop in hops:
             task, branch = await self.store.get(Task, hop.task), await self.store.get(Branch, hop.task)
             if task is None or branch is None:
                 raise StoreUnavailable("A task of the chain cannot be read.", inside=hop.task)
             links.append(Link(task, branch))
-        return Above(tuple(links), await self.frozen())
+        frozen, agents = await self.frozen(), {*(link.task.agent for link in links), acting}
+        narrowed = [await self.narrowing(name) for name in sorted(agents.intersection(frozen.narrowed))]
+        return Above(tuple(links), frozen, tuple(narrowed))
+
+    async def narrowing(self, agent: str) -> Narrowing:
+        """What a review took away from this agent."""
+        return await self.store.get(Narrowing, agent) or Narrowing(agent)
 
     async def context(self, task: Task, above: Above | None = None) -> Context:
         """What this task is asked for in, or open in, now; `above`, where it was read already."""
         identity = await self.store.get(Identity, task.jkt)
-        above = above or await self.above(task.chain.hops[:-1])
+        above = above or await self.above_of(task)
         return Context(identity, above, await self.beginner(task), await self.posture(task.agent))
 
     async def beginner(self, task: Task) -> Departure:

@@ -11,14 +11,14 @@ from remit.domain.approval import ONCE, Again, Answer, Approval, ApprovalState, 
 from remit.domain.backchannel import UNVOUCHED, BackchannelRequest, Vouched, code
 from remit.domain.caller import Call, Caller, CallerKind
 from remit.domain.change import Change
-from remit.domain.errors import Absent, BadField, BadPasskey, BadToken, Conflict, Replayed, WrongState
+from remit.domain.errors import Absent, BadField, BadToken, Conflict, Replayed, WrongState
 from remit.domain.flow import Json
 from remit.domain.identity import Person
-from remit.domain.passkey import UNSIGNED, Passkey, Signed
+from remit.domain.passkey import UNSIGNED, Signed
 from remit.domain.standing_yes import checked, standing_yes
 from remit.domain.task import Task
 from remit.formats import ciba, json_input, webauthn
-from remit.ports import Env, InForce
+from remit.ports import Env, InForce, signed_by
 
 NOTE_LIMIT = 2000
 ARGUMENTS_LIMIT = 1 << 20
@@ -72,7 +72,9 @@ async def answer(
     """
     approval, force, person = await _asked(env, call, approval_id, given)
     guard = await (_contains if approval.finding else _goes_on)(env, call, approval, force, given)
-    passkey = await _verified(env, call, approval, person, given) if given.signed else None
+    passkey = None
+    if given.signed:
+        passkey = await signed_by(env, person.name, _statement(approval, person, given), given.signed, call.now)
     found = Answer(
         person.name,
         given.yes,
@@ -120,7 +122,7 @@ async def _goes_on(env: Env, call: Call, approval: Approval, force: InForce, giv
     catalogue = force.catalogue
     agent, purpose = catalogue.agents.get(task.agent), catalogue.purposes.get(task.purpose)
     tool = catalogue.tools.get(approval.shown.tool)
-    above = await env.above(task.chain.hops[:-1])
+    above = await env.above_of(task)
     if above.flaw(catalogue, call.now) is not None:
         raise WrongState("A task above this one has ended, so there is nothing left to approve.")
     if agent is None or purpose is None or tool is None or above.frost(agent, purpose) is not None:
@@ -194,20 +196,6 @@ def _statement(approval: Approval, person: Person, given: Given) -> webauthn.Sta
     return webauthn.answer_statement(
         approval.id, approval.digest, person.name, given.yes, note, given.again, signed.nonce, signed.expires_at
     )
-
-
-async def _verified(env: Env, call: Call, approval: Approval, person: Person, given: Given) -> Passkey:
-    """The passkey that signed exactly this answer, after one more use; its challenge is spent."""
-    party, signed = webauthn.relying_party(env.issuer_url), given.signed
-    statement = _statement(approval, person, given)
-    webauthn.asked(env.passkey_secret, statement, call.now)
-    key = await env.store.get(Passkey, signed.passkey)
-    if key is None or key.removed_at or (key.person, key.rp_id) != (person.name, party.id):
-        raise BadPasskey("This passkey is not yours, or not here.", inside=signed.passkey[:100])
-    count = webauthn.signed_by(party, statement, signed, key.public_key, key.sign_count)
-    if not await env.store.spend(f"passkey:{signed.nonce}", signed.expires_at):
-        raise BadPasskey("This signature was used before.", next_step="Sign a fresh challenge.")
-    return key.used(count, call.now)
 
 
 async def _instead(env: Env, force: InForce, approval: Approval, found: Answer) -> Answer:

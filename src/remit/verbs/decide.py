@@ -88,7 +88,7 @@ async def _read(env: Env, call: Call, access: Access) -> Situation:
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
     digest_ = provenance.digester(env.sealer.derive(task.memory))
-    above = await env.above(task.chain.hops[:-1])
+    above = await env.above_of(task)
     posture, read = await _posture(env, force, task), await env.read_by(task)
     left = await env.beginner(task)
     return Situation(head, force, task, identity, above, read, digest_, posture, env.place, age, left)
@@ -143,6 +143,8 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     closed = above.closed(tool.environment) if tool.effect is not Effect.READ else None
     if closed is not None:
         return Deny((closed,))
+    if situation.place and {task.agent, *(link.task.agent for link in above.links)}.intersection(above.frozen.narrowed):
+        raise NotHome(task.id, "")  # what is taken away from them is known at the centre
     if situation.place:
         edge = catalogue.edges.get(situation.place)
         if edge is not None and not edge.takes(purpose.name):
@@ -168,7 +170,9 @@ def judge(situation: Situation, call: Call, access: Access) -> Candidate | Deny:
     )
     outside = scope.outside(attempt)
     if outside:
-        return _deny(Reason.OUT_OF_SCOPE, f"Outside this task: {outside}.")
+        whom = above.taken(task, tool.name)
+        sentence = f"A review took {tool.name} away from {whom}." if whom else f"Outside this task: {outside}."
+        return _deny(Reason.OUT_OF_SCOPE, sentence)
     bundle, seen = situation.force.bundle, above.strictest(catalogue, agent, purpose)
     covers = canonical(
         {

@@ -58,7 +58,7 @@ async def delegate(env: Env, call: Call, task_id: str, part: Part) -> tuple[str,
             raise Absent(inside=f"task {task_id} for {call.caller}")
         task.must_be_at(env.place)
         head, force = await env.in_force()
-        above = await env.above(task.chain.hops[:-1])
+        above = await env.above_of(task)
         identity = await env.store.get(Identity, task.jkt)
         posture = await env.posture(task.agent)
         why = _own_flaw(force, task, above, identity, posture, call.now) or above.flaw(force.catalogue, call.now)

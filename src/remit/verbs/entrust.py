@@ -63,6 +63,8 @@ async def _flaw(env: Env, call: Call, task: Task, force: InForce, frozen: Frozen
         return "It is part of a hand-off."
     if agent is None or purpose is None or purpose.revision != task.purpose_revision or frozen.of(agent, purpose):
         return "It may do nothing any more."
+    if task.agent in frozen.narrowed:
+        return "Something of what it may do was taken away from its agent."
     for state in (ApprovalState.PENDING, ApprovalState.GRANTED):
         if await env.store.find(Approval, {"task": task.id, "state": state.value}, limit=1):
             return "Somebody was asked about it."

@@ -63,7 +63,7 @@ async def _reserve(env: Env, call: Call, task_id: str, credential: str) -> tuple
     task.must_be_at(env.place)
     head, force = await env.in_force()
     identity = await env.store.get(Identity, task.jkt)
-    above = await env.above(task.chain.hops[:-1])
+    above = await env.above_of(task)
     posture, left = await env.posture(task.agent), await env.beginner(task)
     rule, whys, policies = judge(force, task, above, identity, posture, credential, call)
     if left.ended(task.opened_at):
@@ -110,14 +110,16 @@ async def _settle(env: Env, call: Call, lease: Lease, issuer: Issuer, minted: Mi
         task = await env.store.get(Task, lease.task)
         if task is None or not task.open_at(call.now):
             break
-        above = await env.above(task.chain.hops[:-1])
+        above = await env.above_of(task)
         _, force = await env.in_force()
         catalogue = force.catalogue
         purpose = catalogue.purposes.get(task.purpose)
         rule = purpose.credential(lease.credential) if purpose else None
         frozen = above.frozen.of(catalogue.agents.get(task.agent), purpose)
-        shut = rule is None or above.closed(rule.environment) is not None
-        if frozen is not None or shut or any(link.branch.ended_at for link in above.links):
+        if frozen is not None or rule is None or above.closed(rule.environment) is not None:
+            break
+        over = above.flaw(catalogue, call.now) is not None or not above.could_have(catalogue, rule, task)
+        if over or above.withholds(task, rule.name):
             break
         live = lease.live(call.now, minted.reference, minted.ends_at)
         try:
@@ -192,6 +194,8 @@ def judge(
     if rule is None:
         offered = ", ".join(r.name for r in purpose.credentials) or "none"
         return None, [Why(Reason.CREDENTIAL_UNKNOWN, f"This purpose offers: {offered}.")], ()
+    if above.withholds(task, credential):
+        return None, [Why(Reason.OUT_OF_SCOPE, f"A review took {credential} away from {agent.name}.")], ()
     closed = above.closed(rule.environment)
     if closed is not None:
         return None, [closed], ()

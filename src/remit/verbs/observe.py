@@ -44,7 +44,7 @@ async def observe(
         found = await asyncio.to_thread(provenance.observed, content, tool, digest)
     catalogue = force.catalogue
     for _ in range(ROUNDS):
-        above = await env.above(task.chain.hops[:-1])
+        above = await env.above_of(task)
         over = above.flaw(catalogue, call.now)
         if over is not None:
             raise Denied(over.sentence, reasons=(over.reason.value,))

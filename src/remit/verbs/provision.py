@@ -6,6 +6,7 @@ what an operator or an identity provider said stands until they take it back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from remit.domain import events
@@ -20,14 +21,20 @@ from remit.ports import Env
 ROUNDS = 24
 
 
-async def provision(env: Env, call: Call, account: Account, user: str = "") -> DirectoryUser:
+Said = Callable[[Account | None], Account]
+
+
+async def provision(env: Env, call: Call, becomes: Said, user: str = "") -> DirectoryUser:
     """Keep what the directory says, of a new account or of the one with this id, and let it have its effect.
 
-    `WrongState` when another account of it has the `userName` already, `Absent` when there is none with this id.
+    `becomes` says what the account is now by what it was, None for a new one; it is asked again when another said
+    something meanwhile, so that a new name does not take back that somebody left. `WrongState` when another account of
+    it has the `userName` already, `Absent` when there is none with this id.
     """
     for _ in range(ROUNDS):
         directory = await _directory(env, call)
         before = await found(env, call, user) if user else None
+        account = becomes(before.account if before else None)
         after = replace(before, account=account, changed_at=call.now) if before else _new(env, call, account)
         same = await named(env, call, account.user_name)
         if same is not None and same.id != after.id:

@@ -124,7 +124,7 @@ async def _behind(env: Env, lease_id: str, path: tuple[str, ...]) -> _Behind:
     if lease is None or task is None:
         raise Absent(inside=f"lease {lease_id}")
     identity = await env.store.get(Identity, task.jkt)
-    return _Behind(task, lease, await env.above(task.chain.hops[:-1]), identity, path)
+    return _Behind(task, lease, await env.above_of(task), identity, path)
 
 
 async def _first(env: Env, behind: _Behind, asked: Further) -> Transaction:

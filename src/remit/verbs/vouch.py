@@ -30,7 +30,7 @@ async def vouch(
     """
     _, force = await env.in_force()
     catalogue = force.catalogue
-    above = await env.above(task.chain.hops[:-1] if task else ())
+    above = await env.above_of(task) if task else await env.above(())
     purpose = catalogue.purposes.get(task.purpose) if task else None
     frozen = above.frozen.of(catalogue.agents.get(identity.agent), purpose) is not None
     if frozen or call.now >= identity.expires_at:

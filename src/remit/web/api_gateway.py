@@ -25,7 +25,8 @@ async def task_tools(house: House, call: Call, asked: Asked) -> Response:
     """The reviewed tools that the task's scope names; whether one call may happen is decided call by call."""
     task = await visible(house, call, asked.path["task"])
     head, force = await house.env.in_force()
-    named = sorted({grant.tool for grant in task.scope.grants} & force.catalogue.tools.keys())
+    scope = (await house.env.above_of(task)).scope(task)
+    named = sorted({grant.tool for grant in scope.grants} & force.catalogue.tools.keys())
     tools = [force.catalogue.tools[name] for name in named] if task.open_at(call.now) else []
     items = [{"name": t.name, "pin": t.pin, "effect": t.effect.word, "title": t.title} for t in tools]
     return json_response({"catalogue": head.digest, "items": items})

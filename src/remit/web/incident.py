@@ -12,6 +12,7 @@ from remit.domain.caller import Call, CallerKind
 from remit.domain.errors import Absent, BadField
 from remit.domain.task import Task
 from remit.govern.incident import DEPTHS, Story, line, story
+from remit.govern.looking import Looking
 from remit.govern.things import Things
 
 from . import api_agents, api_approvals
@@ -54,9 +55,8 @@ async def found(house: House, call: Call, asked: Asked) -> Story:
     if depth not in DEPTHS:
         raise BadField("depth", f"must be {DEPTHS[0]} to {DEPTHS[-1]}")
     sight = Seen(house, call)
-    return await story(
-        house.log, Things(house.env, house.log, sight, call.now), sight, asked.query.get("of", ""), depth=depth
-    )
+    known = Things(Looking(house.env, house.log, sight, call.now))
+    return await story(house.log, known, sight, asked.query.get("of", ""), depth=depth)
 
 
 async def incident(house: House, call: Call, asked: Asked) -> Response:
@@ -76,9 +76,9 @@ def shape(told: Story) -> dict[str, Any]:
         for one in told.things
     ]
     live = [
-        {"kind": one.node.kind, "id": one.node.id, "distance": one.distance, **one.about.live}
+        {"kind": one.node.kind, "id": one.node.id, "distance": one.distance, "until": 0, **one.about.live}
         for one in told.things
-        if one.about.live
+        if one.about.live and one.distance < told.depth
     ]
     return {
         "of": told.of,

@@ -306,7 +306,7 @@ async def _ours(house: House, text: str, now: int) -> rfc9068.AccessToken | None
             return None
         if not jkt and token.audience != house.url and not has_key(task.jkt):
             jkt = task.jkt  # a bearer token is good for a task without a key alone
-        above = await house.env.above(task.chain.hops[:-1])
+        above = await house.env.above_of(task)
         purpose = force.catalogue.purposes.get(task.purpose)
     identity = await house.env.store.get(Identity, jkt) if jkt else None
     if agent is None or stale(identity, agent, now):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import api_accountability as accountability
+from . import api_reviews as reviews
 from . import scim
 from . import shapes_accountability as shapes
-from .route import DIRECTORY, PERSON, READERS, Route
+from .route import DIRECTORY, OPERATOR, PERSON, READERS, Route
 
 _ONLY = ("attributes", "excludedAttributes")
 
@@ -18,6 +19,12 @@ ACCOUNTABILITY_ROUTES: tuple[Route, ...] = (
         accountability.accept,
         body=shapes.AcceptRequest,
     ),
+    Route("GET", "/v1/reviews", PERSON | READERS, reviews.list_reviews, query=("campaign",)),
+    Route("POST", "/v1/reviews", OPERATOR, reviews.open_reviews, body=shapes.OpenReviewsRequest, creates=True),
+    Route("GET", "/v1/reviews/{agent}", PERSON | READERS, reviews.show_review),
+    Route("GET", "/v1/reviews/{agent}/change", READERS, reviews.change),
+    Route("POST", "/v1/reviews/{agent}/challenge", PERSON, reviews.challenge, body=shapes.ReviewAnswerRequest),
+    Route("POST", "/v1/reviews/{agent}/answer", PERSON, reviews.answer, body=shapes.ReviewAnswerRequest),
     Route("GET", "/scim/v2/ServiceProviderConfig", DIRECTORY, scim.provider),
     Route("GET", "/scim/v2/Schemas", DIRECTORY, scim.schemas),
     Route("GET", "/scim/v2/Schemas/{id}", DIRECTORY, scim.schema),

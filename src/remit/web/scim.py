@@ -41,7 +41,8 @@ def _answer(value: Any, status: int = 200, location: str = "") -> Response:
 async def create(house: House, call: Call, asked: Asked) -> Response:
     """An account that was not there before (section 3.3)."""
     scim = _format()
-    row = await verb.provision(house.env, call, scim.said(asked.body))
+    account = scim.said(asked.body)
+    row = await verb.provision(house.env, call, lambda _: account)
     return _answer(scim.user(row, _base(house)), 201, f"{_base(house)}/Users/{row.id}")
 
 
@@ -77,15 +78,15 @@ async def _all(house: House, call: Call) -> list[DirectoryUser]:
 async def replace(house: House, call: Call, asked: Asked) -> Response:
     """The whole account anew (section 3.5.1)."""
     scim = _format()
-    row = await verb.provision(house.env, call, scim.said(asked.body), asked.path["user"])
+    account = scim.said(asked.body)
+    row = await verb.provision(house.env, call, lambda _: account, asked.path["user"])
     return _answer(scim.user(row, _base(house)))
 
 
 async def patch(house: House, call: Call, asked: Asked) -> Response:
     """Parts of the account (section 3.5.2)."""
     scim = _format()
-    before = await verb.found(house.env, call, asked.path["user"])
-    row = await verb.provision(house.env, call, scim.patched(asked.body, before.account), before.id)
+    row = await verb.provision(house.env, call, lambda was: scim.patched(asked.body, was), asked.path["user"])
     return _answer(scim.user(row, _base(house)))
 
 

@@ -35,6 +35,12 @@ class SignedRequest(Strict, frozen=True):
     nonce: str
     expires_at: int
 
+    def signed(self) -> Signed:
+        """As verbs take it."""
+        return Signed(
+            self.passkey, self.authenticator_data, self.client_data, self.signature, self.nonce, self.expires_at
+        )
+
 
 class ChallengeRequest(Strict, frozen=True):
     """The answer that a passkey is to sign."""
@@ -47,17 +53,7 @@ class ChallengeRequest(Strict, frozen=True):
     def given(self, signed: SignedRequest | None = None) -> Given:
         """As the verb takes it."""
         terms = Again(self.again.count, self.again.until, self.again.released) if self.again else ONCE
-        evidence = UNSIGNED
-        if signed is not None:
-            evidence = Signed(
-                signed.passkey,
-                signed.authenticator_data,
-                signed.client_data,
-                signed.signature,
-                signed.nonce,
-                signed.expires_at,
-            )
-        return Given(self.digest, self.yes, self.note, terms, evidence)
+        return Given(self.digest, self.yes, self.note, terms, signed.signed() if signed is not None else UNSIGNED)
 
 
 class AnswerRequest(ChallengeRequest, frozen=True):

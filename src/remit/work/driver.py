@@ -28,6 +28,7 @@ from .sequence import sequence
 from .steady import Steady
 from .sweep_orphans import sweep_orphans
 from .tend_connections import tend_connections
+from .tend_reviews import tend_reviews
 from .tend_secrets import tend_secrets
 from .tend_successions import tend_successions
 from .transmit import Transmitting
@@ -121,6 +122,7 @@ class Driver:
             Reconciler("recognise", lambda: recognise(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_findings", lambda: tend_findings(env, self._clock()), 0.5, Wake.NUDGED),
             Reconciler("tend_successions", lambda: tend_successions(env, self._clock()), 2.0),
+            Reconciler("tend_reviews", lambda: tend_reviews(env, log, self._clock()), 5.0),
             Reconciler("tend_connections", lambda: tend_connections(env, self._clock()), 0.5),
             Reconciler("sequence", lambda: sequence(log, env.signer, log_name), 0.1, Wake.URGENT),
             Reconciler("index_log", lambda: index_log(log), 0.25),

@@ -18,6 +18,7 @@ from remit.domain.catalogue import Catalogue
 from remit.domain.change import Change
 from remit.domain.errors import Refusal
 from remit.domain.notice import Notice, Route
+from remit.domain.review import Review
 from remit.domain.succession import Missing, Succession
 from remit.ports import Env
 
@@ -79,6 +80,8 @@ async def _said(env: Env, call: Call, approval: Approval | None, row: Notice) ->
         title = f"{approval.chain.agents()[-1]} waits for you"
         return (title, message(env, approval)) if approval.pending_at(call.now) else None
     about, _, began = row.approval.rpartition("@")
+    if about.startswith("review "):
+        return await _of_review(env, about.removeprefix("review "), began)
     found = await env.store.get(Succession, about)
     if found is None or not found.waits or str(found.began_at) != began:
         return None
@@ -86,6 +89,20 @@ async def _said(env: Env, call: Call, approval: Approval | None, row: Notice) ->
     who = f"{found.owner} {'left' if found.missing is Missing.LEFT else 'has not confirmed it'}"
     text = f"Nobody answers for {found.key}: {who}. If nobody takes it over it is frozen at {when}."
     return f"{found.key} needs an owner", f"{text}\n\n{env.issuer_url}/console/successions"
+
+
+async def _of_review(env: Env, agent: str, number: str) -> tuple[str, str] | None:
+    row = await env.store.get(Review, agent)
+    if row is None or not row.waits or str(row.round) != number:
+        return None
+    narrow, freeze = (
+        datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC") for at in (row.narrow_at, row.freeze_at)
+    )
+    first = (
+        "It has lost what it never used" if row.narrowed_at else f"Unanswered it loses what it never used at {narrow}"
+    )
+    text = f"Say what becomes of {agent}. {first}, and stops at {freeze}."
+    return f"{agent} is to be reviewed", f"{text}\n\n{env.issuer_url}/console/reviews/{agent}"
 
 
 async def _delivered(env: Env, call: Call, route: Route, title: str, text: str) -> bool:

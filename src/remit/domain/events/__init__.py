@@ -116,6 +116,7 @@ from .lease import (
 )
 from .out import OutRewound, OutTurned, WitnessRefused
 from .restore import OrphanFound, RestoredVoided, RestoreSafe, RestoreSwept, StoreRestored
+from .review import NarrowingOver, ReviewAnswered, ReviewOpened, ReviewOverdue
 from .secret import (
     EnvelopeRewrapped,
     HandOverEnded,
@@ -293,6 +294,10 @@ Event: TypeAlias = (
     | SuccessionStopped
     | SuccessionOver
     | DirectorySaid
+    | ReviewOpened
+    | ReviewAnswered
+    | ReviewOverdue
+    | NarrowingOver
 )
 
 # What somebody outside waits for, because it takes something away or gives it back: it is not left to wait for its
@@ -312,6 +317,7 @@ URGENT = frozenset(
         Froze,
         IdentitySuperseded,
         PersonLeft,
+        ReviewAnswered,
         RolloutSet,
         RolloutTakenBack,
         SessionEnded,

@@ -13,7 +13,7 @@ from remit.domain.errors import Unavailable
 from remit.formats import jcs, tlog
 from remit.log import tiles
 from remit.ports import Env, Wake, Wakes, looked
-from remit.verbs.review import review
+from remit.verbs.testify import testify
 
 from .report import Asked, Log, report
 
@@ -34,7 +34,7 @@ async def sealed(env: Env, log: Provable, log_name: str, call: Call, made: dict[
     digest, (size, _) = jcs.digest(made), await log.head()
     names = tuple(one["id"] for one in made["frameworks"])
     with log.woken(Wake.SEQUENCED) as woken:
-        await review(env, call, digest, names, made["counted"]["start"], made["counted"]["end"])
+        await testify(env, call, digest, names, made["counted"]["start"], made["counted"]["end"])
         try:
             async with asyncio.timeout(SECONDS):
                 place, leaf = await _found(log, digest, size, woken)

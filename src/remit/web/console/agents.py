@@ -94,6 +94,7 @@ async def one(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         "identities": await _identities(house, call, agent),
         "purposes": [{"name": p.name, "title": p.title, "owner": p.owner} for p in purposes],
         "trifectas": [trifecta_shape(one) for one in trifectas(force.catalogue) if agent.name in one.agents],
+        "without": await _without(house, call, agent),
         "access": await _access(house, call, agent, granted),
         "access_left_off": max(0, len(granted) - TOOLS),
         "tasks": [shapes.task(row) for row in tasks],
@@ -126,6 +127,12 @@ async def _access(house: House, call: Call, agent: Agent, granted: dict[str, lis
         for tool, by in sorted(granted.items())[:TOOLS]
     ]
     return sorted(found, key=lambda access: (access["last_permit"] > 0, access["tool"]))
+
+
+async def _without(house: House, call: Call, agent: Agent) -> list[str]:
+    """What a review took away; as much of anybody's business as what it uses."""
+    row = await house.env.narrowing(agent.name)
+    return [str(held) for held in row.without] if await _knows(house, call, agent) else []
 
 
 async def _alive(house: House, tasks: list[str]) -> list[dict[str, Any]]:

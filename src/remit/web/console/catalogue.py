@@ -10,6 +10,7 @@ from typing import Any
 from remit.domain.caller import Call, CallerKind
 from remit.domain.catalogue import CatalogueFiles
 from remit.domain.errors import Absent
+from remit.domain.purpose import Purpose
 from remit.domain.trifecta import trifectas
 from remit.govern.search import search
 from remit.govern.usage import uses
@@ -19,6 +20,7 @@ from remit.web.house import Asked, House
 
 SHOWN = 200
 DAYS = 30
+COUNTED = 300  # agents' tools, on a page
 REVISIONS = 20
 LOOKED_AT = 200  # revisions, for who changed one thing
 
@@ -103,16 +105,23 @@ async def purpose(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     found = force.catalogue.purposes.get(asked.path["purpose"])
     if found is None:
         raise Absent(inside=f"purpose {asked.path['purpose'][:100]}")
-    knows = call.caller.kind is not CallerKind.PERSON or call.caller.name == found.owner
-    since = call.now - DAYS * 86_400_000
     return {
-        "uses": [asdict(one) for one in await uses(house.log, found, since=since)] if knows else None,
+        "uses": await _uses(house, call, found),
         "days": DAYS,
         "purpose": purpose_shape(found),
         "trifecta": [trifecta_shape(one) for one in trifectas(force.catalogue) if one.purpose == found.name],
         "file": await _file(house, call, head.digest, f"purposes/{found.name}.toml"),
         "changed": await _changed(house, call, "purpose", found.name),
     }
+
+
+async def _uses(house: House, call: Call, found: Purpose) -> list[dict[str, Any]] | None:
+    """For whoever answers for it or reads the log; none of them where there are too many to count for a page."""
+    if call.caller.kind is CallerKind.PERSON and call.caller.name != found.owner:
+        return None
+    many = len(found.agents) * len({grant.tool for grant in found.grants}) > COUNTED
+    since = call.now - DAYS * 86_400_000
+    return [] if many else [asdict(one) for one in await uses(house.log, found, since=since)]
 
 
 async def tool(house: House, call: Call, asked: Asked) -> dict[str, Any]:

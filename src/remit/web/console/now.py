@@ -11,7 +11,7 @@ from remit.web import shapes, shapes_approvals, shapes_context
 from remit.web.api_freeze import freezes
 from remit.web.house import Asked, House
 
-from . import seen
+from . import reviews, seen
 
 SHOWN = 8
 
@@ -33,6 +33,7 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
             "live": len(live),
             "ending": len(ending),
         },
+        "reviews": len(await reviews.waiting(house, call, reviews.name_of(call, asked))),
         "tasks": [shapes.task(task) for task in open_tasks[:SHOWN]],
         "denied": await seen.denied(house, call, SHOWN),
         "issuers": await _issuers(house, call),
