@@ -23,21 +23,27 @@ _turn = asyncio.Lock()
 
 async def found(house: House, call: Call, asked: Asked) -> dict[str, Any]:
     """Of `?of=`, `?days=`, `?force=yes`: one at a time, since it reads much of the log."""
-    days = asked.whole("days", 30, most=366)
+    days, force = asked.whole("days", 30, most=366), asked.query.get("force", "") == "yes"
     if not days:
         raise BadField("days", "must be 1 to 366")
+    names = await _names(house, asked.query.get("of", ""))
+    if _turn.locked():
+        raise Busy("Somebody else's is being worked out.", next_step="Try again in a moment.")
+    try:
+        async with _turn, asyncio.timeout(SECONDS):
+            return shape(await rightsize(house.env, house.log, names, now=call.now, days=days, force=force))
+    except TimeoutError as slow:
+        raise Busy(f"It takes longer than {SECONDS:.0f} s.", next_step="Ask for one purpose, or fewer days.") from slow
+
+
+async def _names(house: House, of: str) -> list[str]:
     _, force = await house.env.in_force()
-    of, purposes = asked.query.get("of", ""), force.catalogue.purposes
-    names = [name for name, one in sorted(purposes.items()) if not of or of in (name, *one.agents)]
+    names = [name for name, one in sorted(force.catalogue.purposes.items()) if not of or of in (name, *one.agents)]
     if not names:
         raise Absent(inside=f"no purpose or agent {of[:100]!r}")
     if len(names) > MOST:
         raise BadField("of", f"is needed: there are {len(names)} purposes, and {MOST} are looked at at once")
-    if _turn.locked():
-        raise Busy("Somebody else's is being worked out.", next_step="Try again in a moment.")
-    async with _turn, asyncio.timeout(SECONDS):
-        force_it = asked.query.get("force", "") == "yes"
-        return shape(await rightsize(house.env, house.log, names, now=call.now, days=days, force=force_it))
+    return names
 
 
 async def proposals(house: House, call: Call, asked: Asked) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -68,20 +69,30 @@ async def export(house: House, call: Call, asked: Asked) -> Response:
     _running.add(mine)
     try:
         async with asyncio.timeout(SECONDS):
-            told = await incident.found(house, call, asked)
-            if not told.seeds:
-                raise Absent(inside=f"{told.of!r} for {call.caller}")
-            size, note = await house.log.head()
-            proofs = [(place, leaf, await _receipt(house, place, size, note)) for place, leaf in told.events]
+            body = await _bundle(house, call, asked)
+    except TimeoutError as slow:
+        raise Busy(f"It takes longer than {SECONDS:.0f} s.", next_step="Ask for less depth.") from slow
     finally:
         _running.discard(mine)
-    shown = {**incident.shape(told), "written_at": call.now, "checkpoint": note}
-    csv = event_csv.header() + "".join(event_csv.line(place, leaf) for place, leaf in told.events)
-    page = alone("incident_alone.html", told=shown, now=call.now)
-    more = {"story.json": msgspec.json.encode(shown), "events.csv": csv.encode(), "story.html": page.encode()}
-    body = await asyncio.to_thread(bundle.build, note, proofs, more)
     headers = {**HEADERS, "Content-Disposition": 'attachment; filename="incident.zip"'}
     return Response(body, headers=headers, media_type="application/zip")
+
+
+async def _bundle(house: House, call: Call, asked: Asked) -> bytes:
+    told = await incident.found(house, call, asked)
+    if not told.seeds:
+        raise Absent(inside=f"{told.of!r} for {call.caller}")
+    size, note = await house.log.head()
+    proofs = [(place, leaf, await _receipt(house, place, size, note)) for place, leaf in told.events]
+    return await asyncio.to_thread(_packed, told, note, proofs, call.now)
+
+
+def _packed(told: Story, note: str, proofs: Sequence[tuple[int, bytes, str]], now: int) -> bytes:
+    shown = {**incident.shape(told), "written_at": now, "checkpoint": note}
+    csv = event_csv.header() + "".join(event_csv.line(place, leaf) for place, leaf in told.events)
+    page = alone("incident_alone.html", told=shown, now=now)
+    more = {"story.json": msgspec.json.encode(shown), "events.csv": csv.encode(), "story.html": page.encode()}
+    return bundle.build(note, proofs, more)
 
 
 async def _receipt(house: House, place: int, size: int, note: str) -> str:
