@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import httpx
 from remit_client import AgentKey
 
 T = TypeVar("T")
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and a full one takes 30 ms to make
 REMIT = os.environ.get("REMIT_TEST_SERVER") or str(Path(sys.executable).parent / "remit")
 COMMAND = [REMIT]  # of the servers: a test may put another version there
 AHEAD = """
@@ -154,7 +156,7 @@ class Server:
     def http(self, who: str = "") -> httpx.Client:
         """A client with somebody's bearer key, or none."""
         headers = {"Authorization": f"Bearer {self.keys[who]}"} if who else {}
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=40)
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=40, verify=PLAIN)
 
     def env(self, **more: str) -> dict[str, str]:
         """For the CLI and for agents."""
@@ -172,9 +174,23 @@ class Server:
         token = self.http("operator").post(f"/v1/agents/{name}/join-tokens", json={}).json()["join_token"]
         agent = Agent(self.url, name, AgentKey.generate())
         proof = agent.key.proof("POST", f"{self.url}/v1/attest")
-        answer = httpx.post(f"{self.url}/v1/attest", json={"join_token": token}, headers={"DPoP": proof})
+        answer = httpx.post(f"{self.url}/v1/attest", json={"join_token": token}, headers={"DPoP": proof}, verify=PLAIN)
         assert answer.status_code == 201, answer.text
         return agent
+
+
+class Once:
+    """A connection for each request, as `httpx.get` and its like make one."""
+
+    def request(self, method: str, url: str, **more: Any) -> httpx.Response:
+        with httpx.Client(trust_env=False, verify=PLAIN) as http:
+            return http.request(method, url, **more)
+
+    def get(self, url: str, **more: Any) -> httpx.Response:
+        return self.request("GET", url, **more)
+
+    def post(self, url: str, **more: Any) -> httpx.Response:
+        return self.request("POST", url, **more)
 
 
 @dataclass
@@ -184,7 +200,7 @@ class Agent:
     url: str
     name: str
     key: AgentKey
-    http: Any = httpx  # or a client, whose connections stay
+    http: Any = field(default_factory=Once)  # or a client, whose connections stay
 
     def token(
         self, details: dict[str, Any] | None = None, key: AgentKey | None = None, **fields: str

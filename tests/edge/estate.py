@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,9 +16,8 @@ from typing import Any
 import httpx
 
 from tests.edge.link import Link, free_port, link
-from tests.server import CATALOGUE, REMIT, Agent, Server, eventually, furnished, process
+from tests.server import CATALOGUE, PLAIN, REMIT, Agent, Server, eventually, furnished, process
 
-PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and a full one takes its time to make
 MAIL = """
 effect = "read"
 resource = "mail/{box}"

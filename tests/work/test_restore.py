@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import subprocess
+import threading
+import time
 from dataclasses import replace
 
 import psycopg
@@ -246,6 +249,33 @@ def test_a_token_used_before_the_restore_does_not_prove_another_key(run):
         for fine in (replace(proved, once=False), replace(proved, proved_at=row.since + 1)):
             await module._after_restore(w.env, fine)
 
+    run(main())
+
+
+def test_who_is_cancelled_while_it_writes_stands_in_nobodys_way(run, tmp_path, monkeypatch):
+    """A thread cannot be cancelled: it goes on writing while the server that stops writes the last one."""
+
+    def slow(descriptor, sync=os.fsync):
+        begun.set()
+        time.sleep(0.2)
+        sync(descriptor)
+
+    async def main():
+        w = await world()
+        mark = Watermark(tmp_path / "log.checkpoint", LOG)
+        await logged(w)
+        writing = asyncio.create_task(mark.write(w.store))
+        await asyncio.to_thread(begun.wait, 5)
+        writing.cancel()
+        await w.proved()
+        await logged(w)
+        await mark.write(w.store)
+        seen, head = await mark.seen(w.store), await head_of(w.store, LOG)
+        assert (seen.size, seen.root) == (head.size, head.root)
+        assert [path.name for path in tmp_path.iterdir()] == ["log.checkpoint"]
+
+    begun = threading.Event()
+    monkeypatch.setattr(os, "fsync", slow)
     run(main())
 
 

@@ -69,6 +69,7 @@ class Api:
             timeout=TIMEOUT,
             headers={"Authorization": f"Bearer {self.key}"},
             trust_env=False,
+            verify=self.url.startswith("https:"),  # reading the authorities takes 30 ms, which http is not worth
         )
 
     def request(self, method: str, path: str, body: Any = None, *, against: str = "", **query: Any) -> httpx.Response:

@@ -45,10 +45,10 @@ async def list_shadows(house: House, call: Call, asked: Asked) -> Response:
     if state not in ("", "all"):
         raise BadField("state", "must be all, or be left out")
     limit, last, following = asked.whole("limit", 100, most=500), _cursor(after), ""
-    found = [one for one in await shadows(house, dismissed=bool(state)) if (-one["last_at"], one["id"]) > last]
+    found = [one for one in await shadows(house, state) if (-one[0].last_at, one[0].id) > last]
     if 0 < limit < len(found):
-        following = f"{found[limit - 1]['last_at']} {found[limit - 1]['id']}"
-    return json_response({"items": found[:limit], "next": following})
+        following = f"{found[limit - 1][0].last_at} {found[limit - 1][0].id}"
+    return json_response({"items": [shown(*one) for one in found[:limit]], "next": following})
 
 
 def _cursor(after: str) -> tuple[float, str]:
@@ -61,13 +61,13 @@ def _cursor(after: str) -> tuple[float, str]:
 async def show_shadow(house: House, call: Call, asked: Asked) -> Response:
     """One of them."""
     one = await _found(house, asked.path["shadow"])
-    return json_response(_shown(one, await house.env.store.get(Dismissal, one.id)))
+    return json_response(shown(one, await house.env.store.get(Dismissal, one.id)))
 
 
 async def dismiss(house: House, call: Call, asked: Asked) -> Response:
     """It need not be shown any more."""
     one, gone = await dismissed(house, call, asked, asked.json(NoteRequest).note)
-    return json_response(_shown(one, gone))
+    return json_response(shown(one, gone))
 
 
 async def dismissed(house: House, call: Call, asked: Asked, note: str) -> tuple[Shadow, Dismissal]:
@@ -76,12 +76,12 @@ async def dismissed(house: House, call: Call, asked: Asked, note: str) -> tuple[
     return one, await dismiss_verb.dismiss(house.env, call, one, note)
 
 
-async def shadows(house: House, *, dismissed: bool = False) -> list[dict[str, Any]]:
-    """What nobody registered, by the catalogue in force."""
+async def shadows(house: House, state: str = "") -> list[tuple[Shadow, Dismissal | None]]:
+    """What nobody registered, by the catalogue in force, nor dismissed; all of it if the state is `all`."""
     _, force = await house.env.in_force()
     rows = unregistered(await house.log.shadows(), force.catalogue)
     gone = await _dismissals(house)
-    return [_shown(one, gone.get(one.id)) for one in rows if dismissed or one.id not in gone]
+    return [(one, gone.get(one.id)) for one in rows if state or one.id not in gone]
 
 
 async def _dismissals(house: House) -> dict[str, Dismissal]:
@@ -98,6 +98,7 @@ async def _found(house: House, id_: str) -> Shadow:
     return found
 
 
-def _shown(one: Shadow, gone: Dismissal | None) -> dict[str, Any]:
+def shown(one: Shadow, gone: Dismissal | None) -> dict[str, Any]:
+    """As the API and the console show it."""
     at, by, note = (gone.dismissed_at, gone.dismissed_by, gone.note) if gone else (0, "", "")
     return {**asdict(one), "kind": one.kind.value, "dismissed_at": at, "dismissed_by": by, "note": note}

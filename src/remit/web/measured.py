@@ -33,7 +33,7 @@ async def read_gauges(house: House, now: int) -> None:
     show("remit_approvals_waiting", {(): len(waiting)})
     show("remit_approvals_oldest_seconds", {(): _age(now, min((row.asked_at for row in waiting), default=now))})
     show("remit_freezes", {(): len((await house.env.frozen()).freezes)})
-    show("remit_shadows", Counter((one["kind"],) for one in await shadows(house)))
+    show("remit_shadows", Counter((one.kind.value,) for one, _ in await shadows(house)))
     restored = await store.get(Restored, "restored")
     show("remit_restore_unfinished", {(): float(restored is not None and not restored.swept_at)})
     show("remit_root_key_replacing", {(): float(house.env.sealer.replacing)})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 from remit.domain.errors import ProofInvalid, StoreUnavailable
@@ -28,6 +29,7 @@ class Watermark:
         self._path = path
         self._log_name = log_name
         self._size = 0
+        self._one = threading.Lock()  # whoever was cancelled while it wrote is still writing
         self.rolled_back = False
 
     async def seen(self, store: Checkable) -> Checkpoint | None:
@@ -61,8 +63,7 @@ class Watermark:
         size, note = await store.head()
         self.rolled_back = size < self._size
         if size > self._size:
-            await asyncio.to_thread(self._replace, note)
-            self._size = size
+            await asyncio.to_thread(self._replace, note, size)
 
     async def begin_again(self, store: Checkable) -> None:
         """The store was put back to an earlier state, and somebody said so."""
@@ -78,11 +79,15 @@ class Watermark:
             except (StoreUnavailable, OSError):
                 continue
 
-    def _replace(self, note: str) -> None:
-        draft = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(note)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+    def _replace(self, note: str, size: int) -> None:
+        with self._one:
+            if size <= self._size:
+                return
+            draft = self._path.with_name(self._path.name + ".new")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+            self._size = size

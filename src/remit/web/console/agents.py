@@ -17,7 +17,7 @@ from remit.govern.usage import last_permit, last_use
 from remit.web import shapes
 from remit.web.api_people import agent_shape
 from remit.web.api_reach import trifecta_shape
-from remit.web.api_shadow import dismissed, shadows
+from remit.web.api_shadow import dismissed, shadows, shown
 from remit.web.house import Asked, House
 
 from . import seen
@@ -52,8 +52,8 @@ async def read(house: House, call: Call, asked: Asked) -> dict[str, Any]:
         }
         for agent in page
     ]
-    shown = await shadows(house) if call.caller.kind is not CallerKind.PERSON else []
-    left = {"shadows": shown[:SHADOWS], "more_shadows": max(0, len(shown) - SHADOWS)}
+    strange = await shadows(house) if call.caller.kind is not CallerKind.PERSON else []
+    left = {"shadows": [shown(*one) for one in strange[:SHADOWS]], "more_shadows": max(0, len(strange) - SHADOWS)}
     following = page[-1].name if len(fitting) > PAGE else ""
     return {"items": items, "q": q, "total": len(fitting), "next": following, **left}
 
