@@ -210,3 +210,10 @@ def test_many_steps_between_few_nodes_take_no_more_room_than_they_are() -> None:
     assert len(seen.others) > 90 and cuts(seen) == []
     assert tracemalloc.get_traced_memory()[1] < 120 * 2**20
     tracemalloc.stop()
+
+
+def test_within_is_what_is_between_these_and_they_themselves() -> None:
+    whole = Graph().add([Step("a", "b", "grants"), Step("b", "c", "grants"), Step("z", "a", "grants")])
+    seen = whole.within(["a", "b", "nobody"])
+    assert set(seen.nodes()) == {"a", "b"} and [step[:2] for step in seen.out["a"]] == [("a", "b")]
+    assert not seen.out["b"] and not seen.into["a"] and set(whole.nodes()) == {"a", "b", "c", "z"}

@@ -164,6 +164,21 @@ def test_what_comes_twice_has_its_effect_once(run):
     run(main())
 
 
+def test_what_comes_at_two_replicas_at_once_is_heard_at_one(run):
+    async def main():
+        h = await house()
+        said, heard = h.event(), []
+
+        async def at_the_other():
+            heard.append(await h.hears(said))
+
+        h.w.store.between = at_the_other
+        heard.append(await h.hears(said))
+        assert heard[0].at == heard[1].at and h.w.events().count("SignalHeeded") == 1
+
+    run(main())
+
+
 def test_what_an_operator_thawed_is_not_frozen_again_by_the_same_event_twice(run):
     async def main():
         h = await house()
