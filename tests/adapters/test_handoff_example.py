@@ -37,6 +37,7 @@ def pasted(tmp_path):
     opened.close()
 
 
+@pytest.mark.soak
 def test_the_page_works_when_pasted(pasted):
     shell, page = pasted
     blocks = re.findall(r"^```console\n(.*?)^```", page, re.DOTALL | re.MULTILINE)

@@ -65,8 +65,7 @@ def test_what_one_governs_by_is_in_a_menu_of_its_own(browser, server, size):
         assert word.get_attribute("aria-current") == "true"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide-light", "phone-dark"])
 def test_every_screen_is_fit_for_people_whatever_it_shows(browser, server, tasks, size, scheme):
     _, task, _ = tasks
     with looking(browser, server, viewport=size, color_scheme=scheme) as look:

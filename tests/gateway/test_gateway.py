@@ -153,6 +153,7 @@ def test_a_dead_server_is_started_again(gate):
     talk(gate, conversation)
 
 
+@pytest.mark.soak
 def test_a_task_that_ended_keeps_no_process(gate):
     """And what it was answered before is not given again."""
 

@@ -112,7 +112,7 @@ def alone(postgres):
 
 
 def test_killed_in_the_middle_nothing_is_left(tmp_path, alone):
-    crash_again_and_again(tmp_path / "data", alone, 3)
+    crash_again_and_again(tmp_path / "data", alone, 2)
 
 
 @pytest.mark.soak

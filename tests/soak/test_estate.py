@@ -259,6 +259,7 @@ def opened(stack: ExitStack) -> dict[str, Site]:
     return {kind: found[kind] for kind in SITES}
 
 
+@pytest.mark.soak
 def test_every_issuer_and_remit_killed_once_nothing_is_left(tmp_path):
     soak(
         tmp_path,

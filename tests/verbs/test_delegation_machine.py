@@ -415,6 +415,7 @@ BUGS = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("bug", BUGS)
 def test_the_machine_finds_each_defence_that_is_gone(bug, monkeypatch):
     where, name, without = BUGS[bug]

@@ -165,6 +165,7 @@ def test_a_foreign_svid_as_client_certificate_begins_a_task(house):
     ).json()["code"] == "RMT-2001"  # fmt: skip
 
 
+@pytest.mark.soak
 def test_a_bundle_that_rolls_or_empties_is_followed(house):
     server, domain, cert = house
     old = domain.leaf("/bot", "old")

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import psycopg
+import pytest
 
 from tests.server import Server, furnished, process
 
@@ -111,6 +112,7 @@ class Load:
             thread.join()
 
 
+@pytest.mark.soak
 def test_rotations_under_load_on_two_replicas_refuse_no_valid_token(postgres, tmp_path):
     with replicas(postgres, tmp_path, "--key-overlap", str(OVERLAP)) as (one, two):
         with Load([one, two], 4) as load:

@@ -46,6 +46,7 @@ def work(server, count=40):
         agent.call(task, token)
 
 
+@pytest.mark.soak
 def test_killed_in_the_middle_nothing_is_missing_and_some_may_come_twice(tmp_path):
     with Collector() as collector:
         data = tmp_path / "data"

@@ -112,6 +112,7 @@ def test_of_fifty_openers_over_http_one_gets_it(server):
     assert sorted(codes) == [200] + [404] * 49
 
 
+@pytest.mark.soak
 def test_killed_while_openers_wait_it_is_opened_at_most_once_and_what_was_seen_was_recorded(tmp_path):
     data, port, got = tmp_path / "data", "0", {}
     for round_ in range(4):
