@@ -128,6 +128,8 @@ class Above:
         return effective(tuple(self._left(one) for one in (*(link.task for link in self.links), task)))
 
     def _left(self, task: Task) -> Scope:
+        if not self.narrowings:
+            return task.scope
         found = self._narrowing(task)
         return found.scope(task.purpose, task.scope) if found else task.scope
 
