@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -166,11 +167,14 @@ class Made:
 
 @cache
 def signer():
+    """Made in a thread: who asks first may be in a loop of its own."""
+
     async def opened():
         store = MemoryStore()
         return await Keyring.open(store, RootSealer(b"r" * 32), 1)
 
-    return asyncio.run(opened())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, opened()).result()
 
 
 def begin(liar, **settings):
